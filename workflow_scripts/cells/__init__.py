@@ -1,0 +1,1 @@
+"""h5ad files become annotated groups, splits, a packed store and cell sets."""

@@ -1,0 +1,1 @@
+"""The official scorer, run for every prediction in the same way."""

@@ -1,0 +1,1 @@
+"""The perturbation-feature file: read without running code, checked, made canonical."""

@@ -1,0 +1,1 @@
+"""The state-transition model, the baselines and the set losses: tensors in, tensors out."""

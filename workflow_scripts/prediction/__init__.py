@@ -1,0 +1,1 @@
+"""A model and control cells become predicted cells."""

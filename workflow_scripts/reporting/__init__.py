@@ -1,0 +1,1 @@
+"""Numbers become figures and one self-contained HTML page."""

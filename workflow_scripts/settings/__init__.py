@@ -1,0 +1,1 @@
+"""YAML files, run files and overrides become settings: composed, checked, sliced and frozen."""

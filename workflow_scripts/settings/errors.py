@@ -1,0 +1,18 @@
+"""The two errors that a person is meant to read."""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """A config, run file or override that can't be used.
+
+    The message says what is wrong, where (``file:line`` or the override's text), what was found
+    there and what to do.
+    """
+
+
+class DataError(ValueError):
+    """A file of data that can't be used.
+
+    The message says what is wrong, where (file and key), what was found there and what to do.
+    """

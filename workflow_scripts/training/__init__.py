@@ -1,0 +1,1 @@
+"""Lightning module, trainer, checkpoints and resume."""
