@@ -1,0 +1,38 @@
+# Stateline: from a run file to a report. The phases below are in the order in which data flows.
+
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+
+include: "rules/common.smk"
+include: "rules/freeze.smk"
+include: "rules/cells.smk"
+include: "rules/features.smk"
+include: "rules/check.smk"
+include: "rules/train.smk"
+include: "rules/predict.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand("{run}/config.yaml", run=RUNS),
+        expand("{run}/report.html", run=RUNS),
+
+
+rule check:
+    input:
+        expand("{run}/config.yaml", run=RUNS),
+        expand("{run}/preflight.json", run=RUNS),
+
+
+onsuccess:
+    for run in RUNS:
+        for name in ("report.html", "preflight.json"):
+            made = Path(run, name).resolve()
+            if made.exists():
+                print(f"{run}: {made}")
+                break

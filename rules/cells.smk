@@ -1,0 +1,83 @@
+# h5ad files become audited groups, splits and packed cells.
+#
+# needs: the h5ad files of [datasets] or cells.datasets, and the split file
+# makes: {cache}/cells/{cells}/groups.parquet     groups of cells, with their sizes
+#        {cache}/cells/{cells}/cells_audit.json   what is in the files, and what is wrong
+#        {cache}/cells/{cells}/manifest.json      the packed cells, shared by all runs on them
+#        {run}/splits.parquet, splits_audit.json  what trains, validates and tests
+#        simulated/demo/*                         the demo's screen
+
+
+rule simulate_demo:
+    output:
+        DEMO_FILES,
+    log:
+        "simulated/logs/simulate_demo.log",
+    params:
+        folder=DEMO,
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "simulating a small screen in {params.folder}"
+    shell:
+        "python -m workflow_scripts.simulate_demo --out-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule audit_cells:
+    input:
+        source_files,
+    output:
+        groups=f"{CACHE}/cells/{{cells}}/groups.parquet",
+        audit=f"{CACHE}/cells/{{cells}}/cells_audit.json",
+    log:
+        f"{CACHE}/cells/{{cells}}/logs/audit_cells.log",
+    params:
+        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "looking at the cells of {input}"
+    shell:
+        "python -m workflow_scripts.audit_cells --settings {params.settings:q}"
+        " --groups {output.groups:q} --audit {output.audit:q} > {log:q} 2>&1"
+
+
+rule audit_splits:
+    input:
+        lambda wildcards: there(data_key(wildcards.run, "toml_config_path")),
+        settings="{run}/stages/splits.json",
+        groups=cells_file("groups.parquet"),
+    output:
+        splits="{run}/splits.parquet",
+        audit="{run}/splits_audit.json",
+    log:
+        "{run}/logs/audit_splits.log",
+    params:
+        toml=lambda wildcards: data_key(wildcards.run, "toml_config_path") or "",
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "{wildcards.run}: applying the split file {params.toml}"
+    shell:
+        "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
+        " --toml {params.toml:q} --groups {input.groups:q} --splits {output.splits:q}"
+        " --audit {output.audit:q} > {log:q} 2>&1"
+
+
+rule pack_cells:
+    input:
+        source_files,
+        audit=f"{CACHE}/cells/{{cells}}/cells_audit.json",
+    output:
+        f"{CACHE}/cells/{{cells}}/manifest.json",
+    log:
+        f"{CACHE}/cells/{{cells}}/logs/pack_cells.log",
+    params:
+        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "packing cells into {output}"
+    shell:
+        "python -m workflow_scripts.pack_cells --settings {params.settings:q}"
+        " --audit {input.audit:q} --manifest {output:q} > {log:q} 2>&1"

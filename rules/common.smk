@@ -1,0 +1,86 @@
+# The runs that were asked for become settings; every other file of rules reads them here.
+# Pure: nothing is written, and nothing heavy is imported, since every remote job parses this again.
+#
+# needs: config/, config/workflow.yaml, --config runs=… overrides=… cache_dir=…
+# makes: RUNS (by folder, output_dir/name), CACHE, and what the input functions below return
+
+import functools
+import sys
+from pathlib import Path
+from shlex import quote
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(str(workflow.current_basedir)).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.runs import resolve_runs
+from workflow_scripts.settings.slices import read_config, text_digest
+
+# `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
+shell.prefix(f"export PYTHONPATH={quote(str(ROOT))}; ")
+
+config = {**read_config(ROOT / "config" / "workflow.yaml"), **config}
+CACHE = str(config["cache_dir"])
+
+try:
+    RUNS = resolve_runs(ROOT / "config", config["runs"], config["overrides"])
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+# What the rule simulate_demo writes; it is named in config/runs/demo.yaml.
+DEMO = "simulated/demo"
+DEMO_FILES = [
+    f"{DEMO}/{name}"
+    for name in (
+        "sim_alpha.h5ad",
+        "sim_beta.h5ad",
+        "sim_gamma.h5ad",
+        "starter.toml",
+        "ESM2_like_features.pt",
+        "README.txt",
+    )
+]
+
+
+wildcard_constraints:
+    run="|".join(map(re.escape, RUNS)),
+    cells="[0-9a-f]{16}",
+
+
+def there(path):
+    """Return a person's file as an input, if it is there or a rule makes it.
+
+    A file that is missing is not declared: the audits say so in words, together with whatever
+    else is wrong, and its appearance later changes the inputs, so that they run again.
+    """
+    return [path] if path and (path in DEMO_FILES or Path(path).exists()) else []
+
+
+@functools.cache
+def cells_digest(run):
+    """Return the digest that names the packed cells of a run."""
+    return text_digest(RUNS[run].cells_json())[:16]
+
+
+@functools.cache
+def run_of_cells(cells):
+    """Return a run that has these cells: any of them says the same of them."""
+    return next(RUNS[run] for run in RUNS if cells_digest(run) == cells)
+
+
+def cells_file(name):
+    """Return the input function for a file of the run's packed cells."""
+    return lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}/{name}"
+
+
+def source_files(wildcards):
+    """Return the h5ad files of a digest."""
+    datasets = run_of_cells(wildcards.cells).datasets()
+    return [path for files in datasets.values() for name in files for path in there(name)]
+
+
+def data_key(run, key):
+    """Return a value of data.kwargs."""
+    return RUNS[run].config["data"]["kwargs"][key]

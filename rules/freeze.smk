@@ -1,0 +1,45 @@
+# Composed settings become files: the record a person reads, and one slice a stage.
+#
+# needs: nothing but the settings
+# makes: {run}/config.yaml         the frozen config
+#        {run}/provenance.json     how it was asked for, and by which version of this code
+#        {run}/stages/{stage}.json what one stage reads, and all that triggers it
+
+
+localrules:
+    freeze_config,
+    freeze_stage,
+
+
+rule freeze_config:
+    output:
+        config="{run}/config.yaml",
+        provenance="{run}/provenance.json",
+    log:
+        "{run}/logs/freeze_config.log",
+    params:
+        # Holds the digest of the result: a change of any value is a change of this parameter.
+        arguments=lambda wildcards: RUNS[wildcards.run].freeze_arguments(),
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "{wildcards.run}: freezing the config"
+    shell:
+        "python -m workflow_scripts.freeze_config --out {output.config:q}"
+        " --provenance {output.provenance:q} {params.arguments} > {log:q} 2>&1"
+
+
+rule freeze_stage:
+    output:
+        "{run}/stages/{stage}.json",
+    log:
+        "{run}/logs/freeze_{stage}.log",
+    params:
+        # Canonical JSON, so that only a changed value is a changed parameter.
+        slice=lambda wildcards: RUNS[wildcards.run].stage_json(wildcards.stage),
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "{wildcards.run}: settings of {wildcards.stage}"
+    shell:
+        "printf '%s\\n' {params.slice:q} > {output:q} 2> {log:q}"

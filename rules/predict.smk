@@ -1,0 +1,67 @@
+# A trained model, and baselines fitted on the same training cells, become predicted cells.
+#
+# needs: a checkpoint (the model alone), packed cells, splits, features
+# makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
+#        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
+# keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
+
+
+def baselines(run):
+    """Return the names of the baselines of a run."""
+    return RUNS[run].config["prediction"]["baselines"]
+
+
+rule predict:
+    input:
+        ancient("{run}/config.yaml"),
+        settings="{run}/stages/predict.json",
+        checkpoint=lambda wildcards: (
+            f"{wildcards.run}/checkpoints/{RUNS[wildcards.run].config['prediction']['checkpoint']}.ckpt"
+        ),
+        cells=cells_file("manifest.json"),
+        splits="{run}/splits.parquet",
+        features="{run}/features.safetensors",
+    output:
+        predictions="{run}/predictions.h5ad",
+        observed="{run}/observed.h5ad",
+    log:
+        "{run}/logs/predict.log",
+    params:
+        folder="{run}",
+    threads: 4
+    resources:
+        gpu=1,
+    conda:
+        "../envs/gpu.yaml"
+    message:
+        "{wildcards.run}: predicting the test cells"
+    shell:
+        "python -m workflow_scripts.predict --settings {input.settings:q}"
+        " --config {params.folder:q}/config.yaml --checkpoint {input.checkpoint:q}"
+        " --cells {input.cells:q} --splits {input.splits:q} --features {input.features:q}"
+        " --predictions {output.predictions:q} --observed {output.observed:q}"
+        " --work-dir {params.folder:q}/finished --threads {threads} > {log:q} 2>&1"
+
+
+rule predict_baselines:
+    input:
+        ancient("{run}/config.yaml"),
+        "{run}/preflight.json",
+        settings="{run}/stages/predict_baselines.json",
+        cells=cells_file("manifest.json"),
+        splits="{run}/splits.parquet",
+    output:
+        directory("{run}/baselines"),
+    log:
+        "{run}/logs/predict_baselines.log",
+    params:
+        folder="{run}",
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "{wildcards.run}: predicting the test cells with the baselines"
+    shell:
+        "python -m workflow_scripts.predict_baselines --settings {input.settings:q}"
+        " --config {params.folder:q}/config.yaml --cells {input.cells:q}"
+        " --splits {input.splits:q} --out-dir {output:q}"
+        " --work-dir {params.folder:q}/finished > {log:q} 2>&1"

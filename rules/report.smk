@@ -1,0 +1,34 @@
+# Everything a person should see of a run, on one page.
+#
+# needs: the frozen config, the audits, the training log, the scores
+# makes: {run}/report.html    self-contained: it opens from disk
+
+
+rule report:
+    input:
+        ancient("{run}/config.yaml"),
+        settings="{run}/stages/report.json",
+        cells_audit=cells_file("cells_audit.json"),
+        splits_audit="{run}/splits_audit.json",
+        features_audit="{run}/features_audit.json",
+        training="{run}/training.csv",
+        metrics="{run}/metrics.tsv",
+        scores="{run}/scores.json",
+        effects="{run}/effects.parquet",
+    output:
+        "{run}/report.html",
+    log:
+        "{run}/logs/report.log",
+    params:
+        folder="{run}",
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "{wildcards.run}: writing {output}"
+    shell:
+        "python -m workflow_scripts.report --settings {input.settings:q}"
+        " --config {params.folder:q}/config.yaml --provenance {params.folder:q}/provenance.json"
+        " --cells-audit {input.cells_audit:q} --splits-audit {input.splits_audit:q}"
+        " --features-audit {input.features_audit:q} --training-metrics {input.training:q}"
+        " --metrics {input.metrics:q} --scores {input.scores:q} --effects {input.effects:q}"
+        " --out {output:q} > {log:q} 2>&1"

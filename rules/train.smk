@@ -1,0 +1,38 @@
+# Packed cells, splits and features become a trained model.
+#
+# needs: the pass stamp, packed cells, splits, features
+# makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
+#        {run}/checkpoints/best.ckpt    the state of the lowest validation loss
+#        {run}/training.csv             one row a step
+# keeps: {run}/checkpoints/<identity>/  step=….ckpt, last.ckpt: what a killed training continues from
+
+
+rule train:
+    input:
+        ancient("{run}/config.yaml"),
+        "{run}/preflight.json",
+        settings="{run}/stages/train.json",
+        cells=cells_file("manifest.json"),
+        splits="{run}/splits.parquet",
+        features="{run}/features.safetensors",
+    output:
+        final="{run}/checkpoints/final.ckpt",
+        best="{run}/checkpoints/best.ckpt",
+        metrics="{run}/training.csv",
+    log:
+        "{run}/logs/train.log",
+    params:
+        folder="{run}",
+    threads: 4
+    resources:
+        gpu=1,
+    conda:
+        "../envs/gpu.yaml"
+    message:
+        "{wildcards.run}: training (follow it in {log})"
+    shell:
+        "python -m workflow_scripts.train --settings {input.settings:q}"
+        " --config {params.folder:q}/config.yaml --cells {input.cells:q}"
+        " --splits {input.splits:q} --features {input.features:q}"
+        " --out-dir {params.folder:q}/checkpoints --log {output.metrics:q}"
+        " --threads {threads} > {log:q} 2>&1"

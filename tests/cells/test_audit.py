@@ -1,0 +1,104 @@
+"""Problems of the input files are found, named and explained, all of them in one go."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pytest
+
+from workflow_scripts.cells.annotations import Columns
+from workflow_scripts.cells.audit import CellAudit, CellSettings, audit_cells
+
+GOOD = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 10_000.0)
+
+
+def audit(*paths: object, settings: CellSettings = GOOD) -> CellAudit:
+    return audit_cells({"screen": [str(path) for path in paths]}, settings)
+
+
+def messages(result: CellAudit) -> str:
+    return "\n".join(finding["message"] for finding in result.report["findings"])
+
+
+def test_good_file_has_no_findings(make_screen):
+    result = audit(make_screen())
+    assert result.report["findings"] == []
+    assert result.report["contexts"]["k562"] == {
+        "n_cells": 24,
+        "n_control_cells": 6,
+        "n_perturbations": 3,
+    }
+    assert result.groups["n_cells"].sum() == 48
+
+
+def test_missing_file_is_named(make_screen, tmp_path):
+    result = audit(make_screen(), tmp_path / "gone.h5ad")
+    assert "gone.h5ad: no such file" in messages(result)
+
+
+def test_text_file_is_no_h5ad(tmp_path):
+    (tmp_path / "cells.h5ad").write_text("cell,gene\n")
+    assert "cells.h5ad: not a readable h5ad" in messages(audit(tmp_path / "cells.h5ad"))
+
+
+def test_missing_columns_are_all_named_with_the_nearest(make_screen):
+    settings = CellSettings(Columns("genes", "celltype", "gem_group"), "control", "auto", 1e4)
+    text = messages(audit(make_screen(), settings=settings))
+    assert "no column 'genes'" in text
+    assert "did you mean 'gene'? set data.kwargs.pert_col" in text
+    assert "did you mean 'cell_type'? set data.kwargs.cell_type_key" in text
+
+
+def test_missing_control_shows_the_nearest_labels(make_screen):
+    settings = CellSettings(GOOD.columns, "contrl", "auto", 1e4)
+    text = messages(audit(make_screen(), settings=settings))
+    assert "no cell is labelled 'contrl', the control (near it: control)" in text
+
+
+def test_context_without_controls_is_an_error(make_screen):
+    path = make_screen()
+    adata = anndata.read_h5ad(path)
+    keep = ~((adata.obs["gene"] == "control") & (adata.obs["cell_type"] == "rpe1"))
+    adata[keep.to_numpy()].write_h5ad(path)
+    assert "context 'rpe1' (dataset screen) has no cell labelled 'control'" in messages(audit(path))
+
+
+def test_missing_labels_are_counted(make_screen):
+    path = make_screen()
+    adata = anndata.read_h5ad(path)
+    adata.obs["gene"] = adata.obs["gene"].where(np.arange(adata.n_obs) != 3)
+    adata.write_h5ad(path)
+    assert "obs column 'gene' (data.kwargs.pert_col) has 1 missing values, first in rows 3" in (
+        messages(audit(path))
+    )
+
+
+def test_mixed_counts_and_log1p_are_an_error(make_screen):
+    text = messages(audit(make_screen("a.h5ad"), make_screen("b.h5ad", values="log1p")))
+    assert "some files hold raw counts and others log1p" in text
+
+
+def test_pattern_that_matches_nothing_is_an_error():
+    result = audit_cells({"screen": []}, GOOD)
+    assert "dataset screen: its folder or pattern matches no file" in messages(result)
+
+
+def test_duplicate_genes_are_an_error(make_screen):
+    path = make_screen(genes=["g0", "g1", "g1", *(f"g{number}" for number in range(3, 30))])
+    assert "1 gene names occur more than once (g1)" in messages(audit(path))
+
+
+def test_gene_name_column_beats_the_index(make_screen):
+    path = make_screen()
+    adata = anndata.read_h5ad(path)
+    adata.var["gene_name"] = [f"SYMBOL{number}" for number in range(adata.n_vars)]
+    adata.write_h5ad(path)
+    other = make_screen("b.h5ad", genes=[f"SYMBOL{number}" for number in range(30)], seed=1)
+    assert audit(path, other).report["findings"] == []
+
+
+@pytest.mark.parametrize("encoding", ["csr", "csc", "dense"])
+def test_values_are_recognised_whatever_the_encoding(make_screen, encoding):
+    for values in ("counts", "log1p"):
+        entry = audit(make_screen(encoding=encoding, values=values)).report["datasets"]["screen"][0]
+        assert entry["values"] == values

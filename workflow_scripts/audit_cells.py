@@ -1,0 +1,46 @@
+"""Look at the h5ad files of a run: columns, labels, genes, a sample of the values.
+
+Problems are recorded, not raised: `preflight` shows those of all audits together.
+
+Example: python -m workflow_scripts.audit_cells --settings '{"datasets": …}' --groups
+groups.parquet --audit cells_audit.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.cells.audit import CellSettings, audit_cells
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.findings import from_dicts, render
+from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.slices import Slice
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read obs, var and some rows of every file; write the groups of cells and the audit."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.audit_cells", description=__doc__
+    )
+    parser.add_argument("--settings", required=True, help="cells slice, as JSON")
+    parser.add_argument("--groups", type=Path, required=True, help="groups to write (Parquet)")
+    parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
+    given = parser.parse_args(arguments)
+
+    content = json.loads(given.settings)
+    settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
+    audit = audit_cells(content["datasets"], settings)
+    audit.groups.to_parquet(given.groups, index=False)
+    write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
+    print(
+        f"cells: {audit.report['n_cells']} in {len(audit.report['contexts'])} contexts",
+        render(from_dicts(audit.report["findings"])),
+        sep="\n",
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

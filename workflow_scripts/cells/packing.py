@@ -1,0 +1,262 @@
+"""Convert h5ad files into the packed store, a block of rows at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata.io
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from workflow_scripts.cells.annotations import (
+    matrix_encoding,
+    matrix_shape,
+    open_h5ad,
+    read_barcodes,
+    read_genes,
+    read_labels,
+)
+from workflow_scripts.cells.audit import CellSettings
+from workflow_scripts.cells.store import ARRAYS, SCHEMA
+from workflow_scripts.cells.values import Values, ValueSummary, decide_values
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.finished import file_digest
+from workflow_scripts.settings.slices import canonical_json, text_digest
+
+BLOCK_VALUES = 8_000_000
+"""Stored values read at once: 8 million float32 and their int64 indices are about 100 MB."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    dataset: str
+    path: str
+    n_cells: int
+    order: np.ndarray  # columns of X, in the order of the store's genes
+    values: Values
+    lengths: np.ndarray  # stored values of each row
+    totals: np.ndarray  # sum of each row
+    cells: pd.DataFrame
+
+
+def pack_cells(
+    datasets: Mapping[str, Sequence[str]], settings: CellSettings, folder: Path
+) -> dict[str, Any]:
+    """Write a store into ``folder`` and return its manifest (``folder`` is still to be named).
+
+    Rows are ordered by (dataset, file, context, perturbation, batch) and, within that, as in
+    their file. Raw counts are scaled to ``settings.target_sum`` a cell and log1p'd.
+
+    Raises
+    ------
+    DataError
+        Where a file can't be used: its values, its genes, its labels.
+    """
+    sources, genes = _survey(datasets, settings)
+    cells = pd.concat([source.cells for source in sources], ignore_index=True)
+    order = _row_order(cells)
+    target_of = np.empty(len(order), dtype=np.int64)
+    target_of[order] = np.arange(len(order))
+    lengths = np.concatenate([source.lengths for source in sources])[order]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    _make_room(folder, int(indptr[-1]), len(genes))
+    np.save(folder / "indptr.npy", indptr)
+    index_type = np.uint16 if len(genes) <= np.iinfo(np.uint16).max + 1 else np.int32
+    indices = _new_array(folder / "indices.npy", index_type, int(indptr[-1]))
+    values = _new_array(folder / "values.npy", np.float32, int(indptr[-1]))
+    first = 0
+    for source in sources:
+        for start, block in _blocks(source.path, source.order):
+            if source.values == "counts":
+                _normalise(block, source.totals[start : start + block.shape[0]], settings)
+            rows = target_of[first + start : first + start + block.shape[0]]
+            for row, a, b in zip(rows, block.indptr[:-1], block.indptr[1:], strict=True):
+                indices[indptr[row] : indptr[row + 1]] = block.indices[a:b]
+                values[indptr[row] : indptr[row + 1]] = block.data[a:b]
+        first += source.n_cells
+    for array in (indices, values):
+        if isinstance(array, np.memmap):
+            array.flush()
+    _write_tables(cells.iloc[order], genes, folder)
+    return _manifest(sources, settings, folder, len(cells), len(genes))
+
+
+def _survey(
+    datasets: Mapping[str, Sequence[str]], settings: CellSettings
+) -> tuple[list[_Source], np.ndarray]:
+    """Read everything once: labels, row lengths, and every value checked."""
+    genes: np.ndarray | None = None
+    sources: list[_Source] = []
+    for dataset, files in datasets.items():
+        for path in files:
+            with open_h5ad(path) as file:
+                own = read_genes(file)
+                genes = own if genes is None else genes
+                sources.append(_survey_file(dataset, file, own, genes, settings))
+            print(f"{path}: {sources[-1].n_cells} cells of {sources[-1].values}", flush=True)
+    if genes is None:
+        raise DataError("no file to pack; see cells_audit.json of the run")
+    return sources, genes
+
+
+def _survey_file(
+    dataset: str, file: h5py.File, own: np.ndarray, genes: np.ndarray, settings: CellSettings
+) -> _Source:
+    path = str(file.filename)
+    if len(own) != len(genes) or set(own) != set(genes):
+        raise DataError(f"{path}: its genes are not those of the first file; see cells_audit.json")
+    position = {gene: at for at, gene in enumerate(own)}
+    order = np.array([position[gene] for gene in genes], dtype=np.int64)
+    n_cells, _ = matrix_shape(file)
+    labels = read_labels(file, settings.columns)
+    summary = ValueSummary()
+    lengths, totals = [], []
+    for _, block in _blocks(path, order):
+        summary.add(block.data)
+        lengths.append(np.diff(block.indptr))
+        totals.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
+    cells = labels.assign(
+        dataset=dataset,
+        file=path,
+        is_control=labels["perturbation"] == settings.control,
+        barcode=read_barcodes(file),
+        source_row=np.arange(n_cells, dtype=np.int64),
+        total=np.concatenate(totals),
+    )
+    return _Source(
+        dataset,
+        path,
+        n_cells,
+        order,
+        decide_values(summary, settings.values, path),
+        np.concatenate(lengths),
+        np.concatenate(totals),
+        cells,
+    )
+
+
+def _blocks(path: str, order: np.ndarray) -> Iterator[tuple[int, scipy.sparse.csr_matrix]]:
+    """Yield (first row, CSR block) of X, columns in the given order, no stored zeros.
+
+    CSC has no rows to stream: it is read whole.
+    """
+    with open_h5ad(path) as file:
+        n_cells, n_genes = matrix_shape(file)
+        encoding = matrix_encoding(file)
+        if encoding == "csc":
+            yield 0, _tidy(scipy.sparse.csr_matrix(anndata.io.read_elem(file["X"])), order)
+            return
+        if encoding == "dense":
+            step = max(1, BLOCK_VALUES // n_genes)
+            for start in range(0, n_cells, step):
+                dense = np.asarray(file["X"][start : start + step], dtype=np.float32)
+                yield start, _tidy(scipy.sparse.csr_matrix(dense), order)
+            return
+        matrix = file["X"]
+        indptr = np.asarray(matrix["indptr"], dtype=np.int64)
+        start = 0
+        while start < n_cells:
+            stop = int(np.searchsorted(indptr, indptr[start] + BLOCK_VALUES, side="right")) - 1
+            stop = min(max(stop, start + 1), n_cells)
+            span = slice(int(indptr[start]), int(indptr[stop]))
+            block = scipy.sparse.csr_matrix(
+                (
+                    np.asarray(matrix["data"][span], dtype=np.float32),
+                    np.asarray(matrix["indices"][span]),
+                    indptr[start : stop + 1] - indptr[start],
+                ),
+                shape=(stop - start, n_genes),
+            )
+            yield start, _tidy(block, order)
+            start = stop
+
+
+def _tidy(block: scipy.sparse.csr_matrix, order: np.ndarray) -> scipy.sparse.csr_matrix:
+    if not np.array_equal(order, np.arange(len(order))):
+        block = block[:, order]
+    block.sum_duplicates()
+    block.eliminate_zeros()
+    block.data = block.data.astype(np.float32, copy=False)
+    return block
+
+
+def _normalise(block: scipy.sparse.csr_matrix, totals: np.ndarray, settings: CellSettings) -> None:
+    scale = settings.target_sum / np.maximum(totals, 1.0)
+    block.data = np.log1p(block.data * np.repeat(scale, np.diff(block.indptr))).astype(np.float32)
+
+
+def _row_order(cells: pd.DataFrame) -> np.ndarray:
+    keys = ["dataset", "file", "context", "perturbation", "batch", "source_row"]
+    return cells.sort_values(keys, kind="stable").index.to_numpy()
+
+
+def _make_room(folder: Path, n_values: int, n_genes: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = n_values * (4 + (2 if n_genes <= 65536 else 4))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{folder}: packing needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
+            "make room, or set cache_dir to another disk"
+        )
+
+
+def _new_array(path: Path, kind: Any, length: int) -> np.ndarray:
+    # A memory map can't be empty.
+    if length == 0:
+        np.save(path, np.empty(0, dtype=kind))
+        empty: np.ndarray = np.load(path)
+        return empty
+    array: np.ndarray = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(length,))
+    return array
+
+
+def _write_tables(cells: pd.DataFrame, genes: np.ndarray, folder: Path) -> None:
+    table = cells.reset_index(drop=True)
+    names = ["dataset", "file", "context", "perturbation", "batch"]
+    table = table.astype(dict.fromkeys(names, "category"))
+    table[[*names, "is_control", "barcode", "source_row", "total"]].to_parquet(
+        folder / "cells.parquet", index=False
+    )
+    pd.DataFrame({"gene": genes.astype(str)}).to_parquet(folder / "genes.parquet", index=False)
+
+
+def _manifest(
+    sources: Sequence[_Source], settings: CellSettings, folder: Path, n_cells: int, n_genes: int
+) -> dict[str, Any]:
+    names = [f"{name}.npy" for name in ARRAYS] + ["cells.parquet", "genes.parquet"]
+    digests = {name: file_digest(folder / name) for name in names}
+    return {
+        "digest": text_digest(canonical_json(digests)),
+        "schema": SCHEMA,
+        "n_cells": n_cells,
+        "n_genes": n_genes,
+        "control": settings.control,
+        "target_sum": settings.target_sum,
+        "files": {
+            name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
+            for name, digest in digests.items()
+        },
+        "sources": [
+            {
+                "dataset": source.dataset,
+                "file": source.path,
+                "bytes": Path(source.path).stat().st_size,
+                "n_cells": source.n_cells,
+                "values": source.values,
+            }
+            for source in sources
+        ],
+    }
+
+
+def write_manifest(manifest: Mapping[str, Any], path: Path) -> None:
+    """Write a manifest as JSON."""
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,310 @@
+"""Which groups of cells train, validate and test."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.slices import Slice
+from workflow_scripts.settings.split_file import SplitFile
+
+SPLIT_COLUMNS = ("dataset", "file", "context", "perturbation", "is_control", "n_cells", "split")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """What the split file leaves open.
+
+    Attributes
+    ----------
+    validation
+        from_toml, or from_train: drawn from the training perturbations of each context.
+    fraction
+        Share of a context's training perturbations that is drawn.
+    overlap
+        What to do with a perturbation both in val and in test: error or test_wins.
+    seed
+        Of the draw.
+    """
+
+    validation: str
+    fraction: float
+    overlap: str
+    seed: int
+
+    @classmethod
+    def from_slice(cls, settings: Slice) -> SplitSettings:
+        """Take the settings out of the splits slice."""
+        return cls(
+            settings["splits.validation"],
+            float(settings["splits.validation_fraction"]),
+            settings["splits.overlap"],
+            int(settings["splits.seed"]),
+        )
+
+
+@dataclass
+class Splits:
+    """The split of every group, and what was found on the way.
+
+    Attributes
+    ----------
+    table
+        One row a group, columns `SPLIT_COLUMNS`; split is train, val, test, control (shared by
+        all) or dropped.
+    findings
+        Problems and notes.
+    """
+
+    table: pd.DataFrame
+    findings: list[Finding]
+
+
+def split_groups(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings) -> Splits:
+    """Give every group of cells its split.
+
+    Controls are shared by all splits. A context named under [zeroshot] goes to its split whole;
+    one under [fewshot] trains but for its val and test lists; the others train if their dataset
+    is named under [training], and are dropped if it is not.
+    """
+    findings = _audit_plan(groups, plan, settings)
+    table = groups.copy()
+    table["split"] = "dropped"
+    table.loc[table["dataset"].isin(plan.training), "split"] = "train"
+    contexts = table["dataset"].astype(str) + "." + table["context"].astype(str)
+    for name, lists in plan.fewshot.items():
+        here = contexts == name
+        table.loc[here, "split"] = "train"
+        for split in ("val", "test"):  # test last: it wins where both name a perturbation
+            named = here & table["perturbation"].isin(lists.get(split, ()))
+            table.loc[named, "split"] = split
+    for name, split in plan.zeroshot.items():
+        table.loc[contexts == name, "split"] = split
+    table.loc[table["is_control"].astype(bool), "split"] = "control"
+    if settings.validation == "from_train" and not (table["split"] == "val").any():
+        _draw_validation(table, settings, findings)
+    _audit_result(table, plan, settings, findings)
+    return Splits(table[list(SPLIT_COLUMNS)], findings)
+
+
+def splits_report(splits: Splits, settings: SplitSettings) -> dict[str, Any]:
+    """Return the audit of the splits as JSON types: sizes, what is held out, what it allows."""
+    table = splits.table
+    perturbed = table[table["split"].isin(["train", "val", "test"])]
+    by_split = {
+        split: {
+            "n_cells": int(part["n_cells"].sum()),
+            "n_groups": len(part),
+            "n_perturbations": int(part["perturbation"].nunique()),
+            "contexts": sorted(part["context"].unique()),
+        }
+        for split in ("train", "val", "test")
+        for part in [perturbed[perturbed["split"] == split]]
+    }
+    contexts = {
+        str(context): {
+            split: int(part.loc[part["split"] == split, "perturbation"].nunique())
+            for split in ("train", "val", "test")
+        }
+        for context, part in perturbed.groupby("context")
+    }
+    held_out = {
+        split: {
+            str(context): sorted(part["perturbation"].unique())
+            for context, part in perturbed[perturbed["split"] == split].groupby("context")
+        }
+        for split in ("val", "test")
+    }
+    return {
+        "splits": by_split,
+        "contexts": contexts,
+        "held_out": held_out,
+        "claims": claims(table),
+        "controls": "shared",
+        "validation": settings.validation,
+        "findings": [finding.to_dict() for finding in splits.findings],
+    }
+
+
+def claims(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what a score on the test split can be evidence of.
+
+    A test perturbation is unseen when no context trains on it; a test context is unseen when
+    none of its perturbed cells trains.
+    """
+    train, test = (table[table["split"] == split] for split in ("train", "test"))
+    perturbations = set(test["perturbation"])
+    contexts = set(test["context"])
+    unseen_perturbation = bool(perturbations) and not perturbations & set(train["perturbation"])
+    unseen_context = bool(contexts) and not contexts & set(train["context"])
+    if not perturbations:
+        sentence = "Nothing is held out for test: no score can be claimed."
+    elif unseen_perturbation and unseen_context:
+        sentence = "Test perturbations and test contexts are both absent from training."
+    elif unseen_perturbation:
+        sentence = "Test perturbations are absent from training; their contexts are not."
+    elif unseen_context:
+        sentence = "Test contexts are absent from training but for their control cells."
+    else:
+        sentence = (
+            "Test perturbations were trained on in other contexts, and their context with other "
+            "perturbations: scores tell of transfer to new combinations, and of neither unseen "
+            "perturbations nor unseen contexts."
+        )
+    return {
+        "unseen_perturbation": unseen_perturbation,
+        "unseen_context": unseen_context,
+        "sentence": sentence,
+    }
+
+
+def _draw_validation(table: pd.DataFrame, settings: SplitSettings, findings: list[Finding]) -> None:
+    """Turn some training perturbations of each context into its validation, by the seed.
+
+    Contexts with held-out test perturbations are drawn from first, since validation should
+    resemble test; where there is none (whole contexts are held out), all training contexts are.
+    """
+    train = table[table["split"] == "train"]
+    tested = set(table.loc[table["split"] == "test", "context"])
+    chosen = sorted(set(train["context"]) & tested) or sorted(set(train["context"]))
+    drawn = []
+    for position, context in enumerate(chosen):
+        labels = sorted(train.loc[train["context"] == context, "perturbation"].unique())
+        generator = np.random.default_rng([settings.seed, position])
+        count = min(max(1, round(settings.fraction * len(labels))), len(labels) - 1)
+        if count < 1:
+            continue
+        picked = sorted(generator.choice(labels, size=count, replace=False))
+        here = (table["context"] == context) & (table["split"] == "train")
+        table.loc[here & table["perturbation"].isin(picked), "split"] = "val"
+        drawn.append(f"{context}: {listing(picked)}")
+    if drawn:
+        findings.append(
+            Finding(
+                "note",
+                "validation-drawn",
+                "splits.validation=from_train drew the validation split from the training "
+                f"perturbations (seed {settings.seed}): {'; '.join(drawn)}",
+            )
+        )
+
+
+def _audit_plan(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings) -> list[Finding]:
+    """Find every selector that matches nothing, and every contradiction."""
+    datasets = sorted(set(groups["dataset"]) | set(plan.datasets))
+    contexts = sorted(
+        {f"{d}.{c}" for d, c in zip(groups["dataset"], groups["context"], strict=True)}
+    )
+    findings = [
+        _unmatched(plan.path, f"[training] {name}", "dataset", name, datasets)
+        for name in plan.training
+        if name not in datasets
+    ]
+    for section, names in (("zeroshot", plan.zeroshot), ("fewshot", plan.fewshot)):
+        findings += [
+            _unmatched(plan.path, f'[{section}] "{name}"', "context", name, contexts)
+            for name in names
+            if name not in contexts
+        ]
+    findings += [
+        Finding(
+            "warning",
+            "zeroshot-beats-fewshot",
+            f'{plan.path}: "{name}" stands in [zeroshot] and in [fewshot]; [zeroshot] wins',
+        )
+        for name in plan.fewshot
+        if name in plan.zeroshot
+    ]
+    for name, lists in plan.fewshot.items():
+        if name in contexts:
+            findings += _audit_lists(groups, plan.path, name, lists, settings)
+    return findings
+
+
+def _audit_lists(
+    groups: pd.DataFrame,
+    path: str,
+    name: str,
+    lists: Mapping[str, Sequence[str]],
+    settings: SplitSettings,
+) -> list[Finding]:
+    full = groups["dataset"].astype(str) + "." + groups["context"].astype(str)
+    here = groups[full == name]
+    labels = sorted(here.loc[~here["is_control"].astype(bool), "perturbation"].unique())
+    controls = set(here.loc[here["is_control"].astype(bool), "perturbation"])
+    findings = []
+    for split, given in lists.items():
+        where = f'[fewshot."{name}"] {split}'
+        findings += [
+            _unmatched(path, where, "perturbation", label, labels)
+            for label in given
+            if label not in labels and label not in controls
+        ]
+        if named := sorted(controls & set(given)):
+            findings.append(
+                Finding(
+                    "error",
+                    "control-held-out",
+                    f"{path}: {where} names the control {named[0]!r}; controls are shared by all "
+                    "splits, take it out of the list",
+                )
+            )
+    both = sorted(set(lists.get("val", ())) & set(lists.get("test", ())))
+    if both and settings.overlap == "error":
+        findings.append(
+            Finding(
+                "error",
+                "val-and-test",
+                f'{path}: [fewshot."{name}"] names {listing(both)} both in val and in test; '
+                "remove them from one, or set splits.overlap=test_wins",
+            )
+        )
+    elif both:
+        findings.append(
+            Finding("note", "val-and-test", f"{path}: in val and test, tested: {listing(both)}")
+        )
+    return findings
+
+
+def _unmatched(path: str, where: str, what: str, name: str, there: Iterable[str]) -> Finding:
+    options = list(there)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return Finding(
+        "error",
+        f"unknown-{what}",
+        f"{path}: {where}: the data has no {what} {name!r}; {hint}there are {listing(options)}",
+    )
+
+
+def _audit_result(
+    table: pd.DataFrame, plan: SplitFile, settings: SplitSettings, findings: list[Finding]
+) -> None:
+    counts = table.groupby("split")["n_cells"].sum()
+    ways = {
+        "train": "name a dataset under [training]",
+        "val": "name one in the split file, or set splits.validation=from_train",
+        "test": "hold something out under [zeroshot] or [fewshot]",
+    }
+    if not any(finding.severity == "error" for finding in findings):
+        findings += [
+            Finding("error", f"empty-{split}", f"{plan.path}: the {split} split is empty; {way}")
+            for split, way in ways.items()
+            if not counts.get(split)
+        ]
+    dropped = table[table["split"] == "dropped"]
+    if len(dropped):
+        names = sorted(set(dropped["dataset"] + "." + dropped["context"]))
+        findings.append(
+            Finding(
+                "note",
+                "dropped",
+                f"{plan.path}: not named anywhere, so not used: {listing(names)}",
+            )
+        )

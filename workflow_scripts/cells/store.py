@@ -1,0 +1,126 @@
+"""The packed store: all cells of a run, memory-mapped, in an order that makes groups spans.
+
+A store is a folder of numpy's own ``.npy`` files (indptr int64, indices uint16 or int32, values
+float32, log1p of normalised counts), Parquet tables of cells and genes, and a JSON manifest with
+the digest of each. It is opened through its manifest, which may lie outside the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+from jaxtyping import Float32, Int64
+
+from workflow_scripts.cells.gather import gather_dense
+from workflow_scripts.settings.errors import DataError
+
+SCHEMA = 1
+"""Version of the store's layout; another one is refused."""
+
+ARRAYS = ("indptr", "indices", "values")
+CELL_COLUMNS = ("dataset", "file", "context", "perturbation", "batch", "is_control", "barcode")
+"""Columns of the table of cells that name things; source_row and total stand beside them."""
+
+
+@dataclass(frozen=True)
+class CellStore:
+    """Packed cells, open for reading.
+
+    Attributes
+    ----------
+    cells
+        One row a cell, in the store's order: `CELL_COLUMNS`, ``source_row`` (row in its file)
+        and ``total`` (sum of the source row: counts, or log1p values).
+    genes
+        Gene names [n_genes].
+    indptr, indices, values
+        CSR arrays, memory-mapped.
+    manifest
+        What the store says of itself.
+    """
+
+    cells: pd.DataFrame
+    genes: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, manifest: Path) -> CellStore:
+        """Open a store by its manifest.
+
+        Raises
+        ------
+        DataError
+            Where the manifest is of another version, or a file is missing or of another size.
+        """
+        try:
+            content = json.loads(manifest.read_text())
+            folder = manifest.parent / content["folder"]
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{manifest}: not the manifest of packed cells ({error})") from error
+        if content["schema"] != SCHEMA:
+            raise DataError(
+                f"{manifest}: packed cells of layout {content['schema']}, this version reads "
+                f"{SCHEMA}; delete the manifest to pack them anew"
+            )
+        for name, entry in content["files"].items():
+            path = folder / name
+            size = path.stat().st_size if path.is_file() else None
+            if size != entry["bytes"]:
+                raise DataError(
+                    f"{path}: {'missing' if size is None else f'{size} bytes'}, where the "
+                    f"manifest says {entry['bytes']} bytes; delete {manifest} to pack them anew"
+                )
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+        return cls(
+            pd.read_parquet(folder / "cells.parquet"),
+            pd.read_parquet(folder / "genes.parquet")["gene"].to_numpy(dtype=object),
+            arrays[0],
+            arrays[1],
+            arrays[2],
+            content,
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.indptr) - 1
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes; all of them are kept."""
+        return len(self.genes)
+
+    def dense(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows genes"]:
+        """Return rows of the store as a dense matrix of log1p values."""
+        out = np.empty((len(rows), self.n_genes), dtype=np.float32)
+        gather_dense(
+            self.indptr, self.indices, self.values, np.ascontiguousarray(rows, np.int64), out
+        )
+        return out
+
+    def sparse(self, rows: Int64[np.ndarray, " rows"]) -> scipy.sparse.csr_matrix:
+        """Return rows of the store as a CSR matrix of log1p values."""
+        lengths = np.diff(self.indptr)[rows]
+        starts = np.asarray(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        at = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
+        return scipy.sparse.csr_matrix(
+            (self.values[at], self.indices[at].astype(np.int32), indptr),
+            shape=(len(rows), self.n_genes),
+        )
+
+    def mean(self, rows: Int64[np.ndarray, " rows"]) -> np.ndarray:
+        """Return the mean profile of some rows [n_genes], float64, 4,096 rows at a time."""
+        total = np.zeros(self.n_genes, dtype=np.float64)
+        for start in range(0, len(rows), 4096):
+            total += self.dense(rows[start : start + 4096]).sum(axis=0, dtype=np.float64)
+        return total / max(len(rows), 1)

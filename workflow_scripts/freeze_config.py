@@ -1,0 +1,82 @@
+"""Compose a config from its tree, run files and overrides, and print or freeze it.
+
+Example: python -m workflow_scripts.freeze_config --config-dir config --config-name config
+--run-file config/runs/first_run.yaml -- training.max_steps=100 model=pertsets
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.dump import to_yaml
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.slices import text_digest
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compose; print the YAML, or write it with a record of how it was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.freeze_config", description=__doc__
+    )
+    parser.add_argument("--config-dir", type=Path, required=True, help="the config tree")
+    parser.add_argument("--config-name", required=True, help="the primary config in it")
+    parser.add_argument(
+        "--run-file", type=Path, action="append", default=[], help="run file; may be repeated"
+    )
+    parser.add_argument("--out", type=Path, help="file to write instead of standard output")
+    parser.add_argument("--provenance", type=Path, help="record of the composition to write")
+    parser.add_argument("--digest", help="fail unless the composed text has this SHA-256")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="in Hydra's grammar")
+    given = parser.parse_intermixed_args(arguments)
+
+    config = compose(given.config_dir, given.config_name, given.run_file, given.overrides)
+    text = to_yaml(config)
+    digest = text_digest(text)
+    if given.digest is not None and digest != given.digest:
+        raise ConfigError(
+            f"{given.config_dir}: the config changed after the workflow was planned; "
+            "start snakemake again"
+        )
+    if given.out is None:
+        sys.stdout.write(text)
+        return
+    write_atomically(given.out, text)
+    if given.provenance is not None:
+        record = {
+            "stateline": version("stateline"),
+            "python": platform.python_version(),
+            **_git(Path(__file__).parent),
+            "run_file": str(given.run_file[-1]) if given.run_file else None,
+            "overrides": given.overrides,
+            "digest": digest,
+        }
+        write_atomically(given.provenance, json.dumps(record, indent=1) + "\n")
+
+
+def _git(folder: Path) -> dict[str, Any]:
+    """Return the commit of the code and whether it was edited since; None without git."""
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(folder), *command], capture_output=True, text=True, check=True
+            ).stdout
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": commit.strip(), "git_dirty": bool(status.strip())}
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,69 @@
+"""Pack the h5ad files of a run into one memory-mapped store that all runs on them share.
+
+Example: python -m workflow_scripts.pack_cells --settings '{"datasets": …}' --manifest
+cache/cells/…/manifest.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import from_dicts, has_errors, render
+from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.slices import Slice
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Pack the cells, or link what an earlier packing of the same content left."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.pack_cells", description=__doc__
+    )
+    parser.add_argument("--settings", required=True, help="cells slice, as JSON")
+    parser.add_argument("--audit", type=Path, required=True, help="audit of the cells")
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest to write")
+    given = parser.parse_args(arguments)
+
+    findings = from_dicts(json.loads(given.audit.read_text())["findings"])
+    if has_errors(findings):
+        raise DataError(f"{given.audit}: the cells can't be packed\n{render(findings)}")
+    content = json.loads(given.settings)
+    datasets = content["datasets"]
+    digests = {path: file_digest(Path(path)) for files in datasets.values() for path in files}
+    settings = content["identity"]
+    work = IdentityFolder(given.manifest.parent, identity_of("cells", settings, digests))
+    if work.has_finished("manifest.json"):
+        work.publish({"manifest.json": given.manifest})
+        print(f"packed before: {work.path}")
+        return
+
+    from workflow_scripts.cells.audit import CellSettings
+    from workflow_scripts.cells.packing import pack_cells, write_manifest
+
+    # Written beside and moved into place, so that a store is whole or absent.
+    beside = work.path.with_name(f".{work.identity}.{os.getpid()}")
+    try:
+        manifest = pack_cells(datasets, CellSettings.from_slice(Slice(settings, {})), beside)
+        for source in manifest["sources"]:
+            source["sha256"] = digests[source["file"]]
+        manifest["folder"] = work.identity
+        write_manifest(manifest, beside / "manifest.json")
+        names = [*manifest["files"], "manifest.json"]
+        for name in names:
+            os.replace(beside / name, work.path / name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    work.finish(names)
+    work.publish({"manifest.json": given.manifest})
+    size = sum(entry["bytes"] for entry in manifest["files"].values())
+    print(f"packed {manifest['n_cells']} cells x {manifest['n_genes']} genes, {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,104 @@
+"""Predict the test cells of a run with its trained model, and write the observed ones beside.
+
+Example: python -m workflow_scripts.predict --settings results/demo/stages/predict.json --config
+results/demo/config.yaml --checkpoint checkpoints/final.ckpt --cells cache/cells/…/manifest.json
+--splits splits.parquet --features features.safetensors --predictions predictions.h5ad
+--observed observed.h5ad
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.slices import Slice, read_config, read_slice
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Predict, or link what was predicted before from the same weights and cells."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.predict", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="stage file of predict")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="weights to predict with")
+    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument("--features", type=Path, required=True, help="canonical features")
+    parser.add_argument("--predictions", type=Path, required=True, help="h5ad to write")
+    parser.add_argument("--observed", type=Path, required=True, help="h5ad to write")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
+    parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
+    given = parser.parse_args(arguments)
+
+    settings = read_slice(given.settings)
+    inputs = {
+        "checkpoint": file_digest(given.checkpoint),
+        "cells": json.loads(given.cells.read_text())["digest"],
+        "splits": file_digest(given.splits),
+        "features": file_digest(given.features),
+    }
+    work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
+    outputs = {"predictions.h5ad": given.predictions, "observed.h5ad": given.observed}
+    if work.has_finished(*outputs):
+        print(f"predicted before: {work.path}")
+    else:
+        _predict(given, settings, work)
+        work.finish(list(outputs))
+    work.publish(outputs)
+
+
+def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -> None:
+    # Only now: work that is already done returns without these seconds.
+    import pandas as pd
+    import torch
+
+    from workflow_scripts.cells.store import CellStore
+    from workflow_scripts.features.validation import load_features
+    from workflow_scripts.models import load_model, read_description
+    from workflow_scripts.prediction.model import predict_with_model
+    from workflow_scripts.prediction.targets import test_targets
+    from workflow_scripts.prediction.writing import write_observed, write_predicted
+
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    config = read_config(given.config)
+    store = CellStore.open(given.cells)
+    targets = test_targets(
+        store,
+        pd.read_parquet(given.splits),
+        set_size=settings["model.kwargs.cell_set_len"],
+        by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
+        seed=settings["prediction.seed"],
+    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(f"predicting {len(targets.observed)} cells on {device}", flush=True)
+    model = load_model(given.checkpoint).to(device)
+    described = {
+        "scale": "log1p",
+        "target_sum": store.manifest["target_sum"],
+        "control": store.manifest["control"],
+        "run": str(config["name"]),
+    }
+    blocks = predict_with_model(
+        model,
+        store,
+        targets,
+        load_features(given.features),
+        read_description(given.checkpoint).batches,
+        sets_per_pass=config["prediction"]["sets_per_pass"],
+    )
+    write_predicted(
+        work.path / "predictions.h5ad",
+        store,
+        targets,
+        blocks,
+        {**described, "model": "model", "checkpoint": settings["prediction.checkpoint"]},
+    )
+    write_observed(work.path / "observed.h5ad", store, targets, described)
+
+
+if __name__ == "__main__":
+    run_command(main)

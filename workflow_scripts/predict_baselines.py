@@ -1,0 +1,97 @@
+"""Predict the test cells of a run with its baselines, fitted on the training cells.
+
+Example: python -m workflow_scripts.predict_baselines --settings
+results/demo/stages/predict_baselines.json --config results/demo/config.yaml --cells
+cache/cells/…/manifest.json --splits splits.parquet --out-dir results/demo/baselines
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.slices import Slice, read_config, read_slice
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fit and predict, or link what was predicted before from the same cells."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.predict_baselines", description=__doc__
+    )
+    parser.add_argument("--settings", type=Path, required=True, help="stage file of the baselines")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config")
+    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument(
+        "--out-dir", type=Path, required=True, help="folder of the h5ad files, one a baseline"
+    )
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
+    given = parser.parse_args(arguments)
+
+    settings = read_slice(given.settings)
+    inputs = {
+        "cells": json.loads(given.cells.read_text())["digest"],
+        "splits": file_digest(given.splits),
+    }
+    identity = identity_of("predict_baselines", settings.identity, inputs)
+    work = IdentityFolder(given.work_dir, identity)
+    names = settings["prediction.baselines"]
+    outputs = {f"{name}.h5ad": given.out_dir / f"{name}.h5ad" for name in names}
+    if work.has_finished(*outputs):
+        print(f"predicted before: {work.path}")
+    else:
+        _predict(given, settings, work, names)
+        work.finish(list(outputs))
+    given.out_dir.mkdir(parents=True, exist_ok=True)
+    work.publish(outputs)
+
+
+def _predict(
+    given: argparse.Namespace, settings: Slice, work: IdentityFolder, names: Sequence[str]
+) -> None:
+    # Only now: work that is already done returns without these seconds.
+    import pandas as pd
+
+    from workflow_scripts.cells.store import CellStore
+    from workflow_scripts.prediction.baselines import Baselines
+    from workflow_scripts.prediction.targets import test_targets
+    from workflow_scripts.prediction.writing import write_predicted
+
+    config = read_config(given.config)
+    store = CellStore.open(given.cells)
+    splits = pd.read_parquet(given.splits)
+    targets = test_targets(
+        store,
+        splits,
+        set_size=settings["model.kwargs.cell_set_len"],
+        by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
+        seed=settings["prediction.seed"],
+    )
+    baselines = Baselines.fit(store, splits, targets)
+    for name in names:
+        model = baselines.build(name)
+        write_predicted(
+            work.path / f"{name}.h5ad",
+            store,
+            targets,
+            baselines.predict(
+                model, store, targets, sets_per_pass=config["prediction"]["sets_per_pass"]
+            ),
+            {
+                "scale": "log1p",
+                "target_sum": store.manifest["target_sum"],
+                "control": store.manifest["control"],
+                "run": str(config["name"]),
+                "model": name,
+            },
+            baselines.notes(model, targets),
+        )
+        print(f"{name}: {len(targets.observed)} cells", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,51 @@
+"""Predicted cells of a trained model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.features.validation import Features
+from workflow_scripts.models import StateTransition
+from workflow_scripts.prediction.targets import Targets
+from workflow_scripts.prediction.writing import Blocks
+
+
+def predict_with_model(
+    model: StateTransition,
+    store: CellStore,
+    targets: Targets,
+    features: Features,
+    batches: tuple[str, ...],
+    *,
+    sets_per_pass: int,
+) -> Blocks:
+    """Yield the predicted cells of each forward pass, in the order of ``targets.observed``.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the device where it should run.
+    store, targets, features
+        Cells, what to predict, and the vectors of the perturbations.
+    batches
+        Technical batches in the order of the model's numbers.
+    sets_per_pass
+        Sets in one forward pass.
+    """
+    device = next(model.parameters()).device
+    vectors = dict(zip(features.names, features.matrix, strict=True))
+    number = {name: at for at, name in enumerate(batches)}
+    codes = store.cells["batch"].astype(str).map(number).to_numpy(np.float64)
+    for start in range(0, len(targets.sets.groups), sets_per_pass):
+        sets = targets.sets.take(slice(start, start + sets_per_pass))
+        shape = (*sets.control.shape, store.n_genes)
+        control = torch.from_numpy(store.dense(sets.control.ravel()).reshape(shape))
+        wanted = np.stack([vectors[targets.groups[g].perturbation] for g in sets.groups])
+        batch = torch.from_numpy(codes[sets.control].astype(np.int64))
+        with torch.inference_mode():
+            predicted = model(
+                control.to(device), torch.from_numpy(wanted).to(device), batch.to(device)
+            )
+        yield predicted.float().cpu().numpy()[targets.kept(sets)]

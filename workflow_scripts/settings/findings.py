@@ -1,0 +1,56 @@
+"""What a check found: collected, written down, and shown all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+_ORDER: Mapping[str, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing a person should know about their input.
+
+    Attributes
+    ----------
+    severity
+        ``error`` stops the run before training, ``warning`` and ``note`` are reported.
+    code
+        Short stable name, for tests and for looking it up.
+    message
+        What, where (file and key), what was found, and what to do.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON types."""
+        return asdict(self)
+
+
+def from_dicts(entries: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """Read findings back from an audit."""
+    return [Finding(entry["severity"], entry["code"], entry["message"]) for entry in entries]
+
+
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Tell whether one of the findings stops the run."""
+    return any(finding.severity == "error" for finding in findings)
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """Return the findings as text for a terminal, errors first."""
+    ordered = sorted(findings, key=lambda finding: _ORDER[finding.severity])
+    return "\n".join(f"{finding.severity}: {finding.message}" for finding in ordered)
+
+
+def listing(names: Iterable[object], limit: int = 20) -> str:
+    """Return names joined by commas, the first ``limit`` of them and a count of the rest."""
+    texts = [str(name) for name in names]
+    shown = ", ".join(texts[:limit])
+    return shown if len(texts) <= limit else f"{shown}, … ({len(texts) - limit} more)"

@@ -1,0 +1,144 @@
+"""The runs that were asked for: run files and overrides become settings. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.settings.check import check_config
+from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.dump import to_yaml
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.overrides import split_overrides
+from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
+from workflow_scripts.settings.split_file import dataset_files, read_split_file
+from workflow_scripts.settings.yaml_files import read_yaml
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its settings, and how they were asked for.
+
+    Attributes
+    ----------
+    folder
+        ``output_dir/name``, normalised: where everything of the run lands.
+    config
+        Nested, resolved, checked config.
+    digest
+        SHA-256 of the frozen text.
+    run_file
+        The file it came from.
+    overrides
+        What was applied on top, the run's implied name included.
+    """
+
+    folder: str
+    config: Mapping[str, Any]
+    digest: str
+    config_dir: Path
+    run_file: Path
+    overrides: tuple[str, ...]
+
+    def freeze_arguments(self) -> str:
+        """Return the arguments that make `freeze_config` compose this run again."""
+        arguments = ["--config-dir", str(self.config_dir), "--config-name", "config"]
+        arguments += ["--run-file", str(self.run_file), "--digest", self.digest]
+        return shlex.join([*arguments, "--", *self.overrides])
+
+    def stage_json(self, stage: str) -> str:
+        """Return the canonical JSON of what ``stage`` reads of the settings."""
+        return stage_slice(self.config, stage).to_json()
+
+    def datasets(self) -> dict[str, list[str]]:
+        """Return the files of every dataset; empty where the split file can't be read.
+
+        An unreadable split file is no error here: the audits report it, with all the rest.
+        """
+        given = self.config["cells"]["datasets"]
+        if given is None:
+            toml = self.config["data"]["kwargs"]["toml_config_path"]
+            try:
+                given = read_split_file(Path(toml)).datasets if toml else {}
+            except ConfigError:
+                given = {}
+        return dataset_files(given)
+
+    def cells_json(self) -> str:
+        """Return the canonical JSON of the cells slice: what is packed, and how."""
+        content = json.loads(self.stage_json("cells"))
+        content["datasets"] = {
+            name: [os.path.abspath(path) for path in files]
+            for name, files in self.datasets().items()
+        }
+        return canonical_json(content)
+
+
+def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
+    """Compose and check one run.
+
+    Parameters
+    ----------
+    config_dir
+        The config tree, with ``config.yaml`` and ``runs/``.
+    run
+        Name of a file under ``runs/``, or the path of a run file.
+    overrides
+        On top of the run file, in Hydra's grammar.
+    """
+    run_file = find_run_file(config_dir, run)
+    named = "name" in read_yaml(run_file).values
+    implied = () if named else (f"name={json.dumps(run_file.stem)}",)
+    applied = (*implied, *overrides)
+    config = compose(config_dir, "config", [run_file], applied)
+    check_config(config, str(run_file))
+    folder = os.path.normpath(os.path.join(config["output_dir"], config["name"]))
+    return Run(folder, config, text_digest(to_yaml(config)), config_dir, run_file, applied)
+
+
+def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str, Run]:
+    """Resolve everything that was asked for, by run folder.
+
+    Parameters
+    ----------
+    config_dir
+        The config tree.
+    runs
+        Names or paths: a list, or one text with commas between them.
+    overrides
+        Applied to every run: a list, or one text as a person types it.
+    """
+    names = [str(runs)] if not isinstance(runs, list | tuple) else [str(run) for run in runs]
+    asked = [name.strip() for text in names for name in text.split(",") if name.strip()]
+    if not asked:
+        raise ConfigError("runs: no run was asked for; name one, as in --config runs=demo")
+    texts = split_overrides(overrides)
+    resolved: dict[str, Run] = {}
+    for name in asked:
+        run = resolve_run(config_dir, name, texts)
+        if run.folder in resolved:
+            raise ConfigError(
+                f"runs {resolved[run.folder].run_file} and {run.run_file} both write to "
+                f"{run.folder}; give one of them another name or output_dir"
+            )
+        resolved[run.folder] = run
+    return resolved
+
+
+def find_run_file(config_dir: Path, run: str) -> Path:
+    """Return the run file that a person means; a ConfigError lists the names there are."""
+    named = config_dir / "runs" / f"{run}.yaml"
+    if named.is_file():
+        return named
+    if Path(run).is_file():
+        return Path(run)
+    there = sorted(path.stem for path in (config_dir / "runs").glob("*.yaml"))
+    raise ConfigError(
+        f"runs: {run!r} is neither a name under {config_dir / 'runs'} ({', '.join(there)}) "
+        "nor the path of a run file"
+    )

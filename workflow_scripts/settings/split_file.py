@@ -1,0 +1,171 @@
+"""The split file (TOML): which files are a dataset, and what is held out.
+
+The format is the one that users have: ``[datasets]`` name = folder, file or glob; ``[training]``
+name = "train"; ``[zeroshot]`` "name.context" = "train|val|test"; ``[fewshot."name.context"]``
+with lists ``val`` and ``test`` of perturbations.
+"""
+
+from __future__ import annotations
+
+import glob
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.settings.errors import ConfigError
+
+SPLITS = ("train", "val", "test")
+_SECTIONS = ("datasets", "training", "zeroshot", "fewshot")
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A split file as it is written, before it meets any data.
+
+    Attributes
+    ----------
+    path
+        Where it was read, for messages.
+    datasets
+        Dataset name to the paths and patterns given for it.
+    training
+        Names of the datasets that train by default.
+    zeroshot
+        "name.context" to the split of all its perturbed cells.
+    fewshot
+        "name.context" to split (val or test) to perturbations.
+    """
+
+    path: str
+    datasets: Mapping[str, tuple[str, ...]]
+    training: tuple[str, ...]
+    zeroshot: Mapping[str, str]
+    fewshot: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+def read_split_file(path: Path) -> SplitFile:
+    """Read a split file; a ConfigError names the file, the entry and what it may be."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such split file; data.kwargs.toml_config_path names it, "
+            f"relative to {Path.cwd()}"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+    unknown = [name for name in content if name not in _SECTIONS]
+    if unknown:
+        raise ConfigError(
+            f"{path}: unknown section {', '.join(f'[{name}]' for name in unknown)}; "
+            f"there are {', '.join(f'[{name}]' for name in _SECTIONS)}"
+        )
+    for section in _SECTIONS:
+        if not isinstance(content.get(section, {}), dict):
+            raise ConfigError(f"{path}: {section} is not a table; write it as [{section}]")
+    return SplitFile(
+        str(path),
+        {name: _paths(path, name, value) for name, value in content.get("datasets", {}).items()},
+        tuple(_training(path, content.get("training", {}))),
+        dict(_zeroshot(path, content.get("zeroshot", {}))),
+        dict(_fewshot(path, content.get("fewshot", {}))),
+    )
+
+
+def dataset_files(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
+    """Return the files of every dataset, sorted, each once.
+
+    A folder stands for its ``*.h5ad`` and ``*.h5`` files, a pattern for the files it matches
+    (with ``{a,b}`` alternatives), and a plain path for itself, there or not: whether it exists is
+    for the one who reads it to say. Relative paths are relative to the working directory.
+    """
+    files: dict[str, list[str]] = {}
+    for name, given in datasets.items():
+        entries = [given] if isinstance(given, str) else given
+        found = {path for entry in entries for path in _expand(str(entry))}
+        files[name] = sorted(found)
+    return files
+
+
+def _expand(entry: str) -> list[str]:
+    paths = []
+    for pattern in _braces(entry):
+        if Path(pattern).is_dir():
+            children = Path(pattern).iterdir()
+            paths += [str(p) for p in children if p.suffix in (".h5ad", ".h5") and p.is_file()]
+        elif any(character in pattern for character in "*?["):
+            paths += glob.glob(pattern, recursive=True)
+        else:
+            paths.append(pattern)
+    return paths
+
+
+def _braces(pattern: str) -> list[str]:
+    """Return what ``a{b,c}d`` stands for: ``abd`` and ``acd``; groups may nest."""
+    start = pattern.find("{")
+    if start < 0:
+        return [pattern]
+    depth, pieces, last = 0, [], start + 1
+    for position in range(start, len(pattern)):
+        character = pattern[position]
+        if character == "{":
+            depth += 1
+        elif character == "," and depth == 1:
+            pieces.append(pattern[last:position])
+            last = position + 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                pieces.append(pattern[last:position])
+                head, tail = pattern[:start], pattern[position + 1 :]
+                return [whole for piece in pieces for whole in _braces(head + piece + tail)]
+    return [pattern]
+
+
+def _paths(path: Path, name: str, value: Any) -> tuple[str, ...]:
+    entries = [value] if isinstance(value, str) else value
+    if isinstance(entries, list) and entries and all(isinstance(e, str) and e for e in entries):
+        return tuple(entries)
+    raise ConfigError(
+        f"{path}: [datasets] {name} is {value!r}; it takes a folder, a file or a pattern"
+    )
+
+
+def _training(path: Path, section: Mapping[str, Any]) -> list[str]:
+    for name, value in section.items():
+        if value != "train":
+            raise ConfigError(f'{path}: [training] {name} is {value!r}; it can only be "train"')
+    return list(section)
+
+
+def _zeroshot(path: Path, section: Mapping[str, Any]) -> Mapping[str, str]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            quoted = f'"{name}.{next(iter(value), "context")}"'
+            raise ConfigError(f"{path}: [zeroshot] {name}: write the name in quotes, {quoted}")
+        if value not in SPLITS:
+            raise ConfigError(f"{path}: [zeroshot] {name} is {value!r}; it can be train, val, test")
+    return section
+
+
+def _fewshot(path: Path, section: Mapping[str, Any]) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    read = {}
+    for name, value in section.items():
+        where = f'{path}: [fewshot."{name}"]'
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} is {value!r}; it takes lists val and test")
+        for split, labels in value.items():
+            if isinstance(labels, dict):
+                raise ConfigError(
+                    f"{path}: [fewshot.{name}.{split}]: write the name in quotes, "
+                    f'[fewshot."{name}.{split}"]'
+                )
+            if split not in SPLITS:
+                raise ConfigError(f"{where} {split}: no such split; there are val and test")
+            if not (isinstance(labels, list) and all(isinstance(x, str) for x in labels)):
+                raise ConfigError(f"{where} {split} is {labels!r}; it takes a list of names")
+        # "train" is what remains; files that spell it out are accepted.
+        read[name] = {s: tuple(labels) for s, labels in value.items() if s != "train"}
+    return read

@@ -1,0 +1,96 @@
+"""Train the model of a run to its last step, from wherever an earlier start left off.
+
+Example: python -m workflow_scripts.train --settings results/demo/stages/train.json --config
+results/demo/config.yaml --cells cache/cells/…/manifest.json --splits splits.parquet --features
+features.safetensors --out-dir results/demo/checkpoints --log training.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.slices import Slice, read_config, read_slice
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train, or link what was trained before; leave final, best and the log where asked."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.train", description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="stage file of train")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config")
+    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument("--features", type=Path, required=True, help="canonical features")
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of checkpoints")
+    parser.add_argument("--log", type=Path, required=True, help="log of the training (CSV)")
+    parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
+    given = parser.parse_args(arguments)
+
+    settings = read_slice(given.settings)
+    inputs = {
+        "cells": json.loads(given.cells.read_text())["digest"],
+        "splits": file_digest(given.splits),
+        "features": file_digest(given.features),
+    }
+    identity = identity_of("train", settings.identity, inputs)
+    work = IdentityFolder(given.out_dir, identity)
+    max_steps = settings["training.max_steps"]
+    final = f"step={max_steps:09d}.ckpt"
+    outputs = {
+        final: given.out_dir / "final.ckpt",
+        "best.ckpt": given.out_dir / "best.ckpt",
+        "training.csv": given.log,
+    }
+    if not work.has_finished(final):
+        _train(given, settings, work, {"identity": identity, **inputs})
+        work.finish(list(outputs))
+    else:
+        print(f"trained before, to step {max_steps}: {work.path}")
+    work.publish(outputs)
+
+
+def _train(
+    given: argparse.Namespace,
+    settings: Slice,
+    work: IdentityFolder,
+    provenance: Mapping[str, str],
+) -> None:
+    # Only now: a run that is already trained returns without these seconds.
+    import pandas as pd
+    import torch
+
+    from workflow_scripts.cells.store import CellStore
+    from workflow_scripts.features.validation import load_features
+    from workflow_scripts.training.plan import TrainingPlan
+    from workflow_scripts.training.trainer import Machine, train
+    from workflow_scripts.training.wandb_log import wandb_logger
+
+    config = read_config(given.config)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    loading = config["data"]["kwargs"]
+    machine = Machine(
+        config["training"]["devices"],
+        config["training"]["strategy"],
+        loading["num_workers"],
+        loading["pin_memory"],
+        config["engine"]["keep_checkpoints"],
+        wandb_logger(config, work.path),
+    )
+    train(
+        TrainingPlan.from_slice(settings),
+        CellStore.open(given.cells),
+        pd.read_parquet(given.splits),
+        load_features(given.features),
+        work.path,
+        machine,
+        provenance,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,50 @@
+"""The log of a training as CSV: one row a step, whole after every kill."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from workflow_scripts.settings.finished import write_atomically
+
+COLUMNS = ("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm", "seconds")
+
+
+class MetricsFile:
+    """Rows of a training, appended as they come."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        """Open the log for the steps after ``start``.
+
+        Rows of later steps, which a killed run may have left, and a torn last row are removed:
+        these steps are computed again.
+        """
+        kept = [",".join(COLUMNS)]
+        if path.exists() and start > 0:
+            with path.open(newline="", encoding="utf-8") as file:
+                kept += [",".join(row) for row in csv.reader(file) if _is_kept(row, start)]
+        write_atomically(path, "\n".join(kept) + "\n")
+        # Held open for the length of the training, and closed by it.
+        self._file = path.open("a", encoding="utf-8", newline="")
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Write one row; a value that is None is left empty."""
+        line = io.StringIO()
+        csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(row)
+        self._file.write(line.getvalue())
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until all rows are on disk; a checkpoint must not be ahead of its log."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _is_kept(row: list[str], start: int) -> bool:
+    return len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) <= start

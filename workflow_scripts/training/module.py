@@ -1,0 +1,96 @@
+"""The Lightning module: loss, optimizer, and a random state that is a function of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from workflow_scripts.models import StateTransition
+from workflow_scripts.models.losses import SetLoss, mean_over_sets
+from workflow_scripts.training.batches import Batch
+from workflow_scripts.training.plan import TrainingPlan
+
+
+class TrainingModule(lightning.LightningModule):
+    """Trains an ST model on batches of cell sets."""
+
+    def __init__(
+        self,
+        model: StateTransition,
+        loss: SetLoss,
+        plan: TrainingPlan,
+        description: Mapping[str, Any],
+    ) -> None:
+        """Prepare the module.
+
+        Parameters
+        ----------
+        model
+            The model to train.
+        loss
+            Loss of (predicted, observed, control).
+        plan
+            What to do.
+        description
+            What a checkpoint says of the model (JSON types): kept in each.
+        """
+        super().__init__()
+        self.model = model
+        self._loss = loss
+        self._plan = plan
+        self._description = dict(description)
+        self._validation_sum = 0.0
+        self._validation_sets = 0
+        self.gradient_norm = math.nan
+        self.validation_loss = math.nan
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout from (seed, step), so that a resumed run drops what the other dropped."""
+        torch.manual_seed(self._plan.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a step."""
+        return mean_over_sets(self._per_set(batch))
+
+    def on_validation_start(self) -> None:
+        """Forget the last validation."""
+        self._validation_sum, self._validation_sets = 0.0, 0
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the losses of some validation sets."""
+        losses = self._per_set(batch)
+        self._validation_sum += float(losses.sum(dtype=torch.float64))
+        self._validation_sets += losses.numel()
+
+    def on_validation_epoch_end(self) -> None:
+        """Average over the sets."""
+        self.validation_loss = self._validation_sum / max(self._validation_sets, 1)
+
+    def _per_set(self, batch: Batch) -> Tensor:
+        predicted = self.model(batch.control, batch.features, batch.batch)
+        return self._loss.per_set(predicted, batch.observed, batch.control)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW with the configured weight decay (the reference has plain Adam)."""
+        return torch.optim.AdamW(
+            self.parameters(), lr=self._plan.lr, weight_decay=self._plan.weight_decay
+        )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm over all parameters, and keep the norm for the log."""
+        limit = self._plan.clip or math.inf
+        self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters(), limit))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what makes the checkpoint readable without the config."""
+        checkpoint["stateline"] = {**self._description, "step": self.global_step}

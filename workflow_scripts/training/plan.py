@@ -1,0 +1,99 @@
+"""What a training is asked to do, taken out of its slice of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from workflow_scripts.settings.slices import Slice
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+_KWARGS = "model.kwargs."
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides the weights at a given step, and how far to go.
+
+    Attributes
+    ----------
+    model_kwargs
+        ``model.kwargs`` as the config has them, nested.
+    output_space
+        ``data.kwargs.output_space``.
+    set_size
+        Cells a set.
+    sets_per_step
+        Cell sets a step, over all devices.
+    by_batch
+        Controls come from the set's technical batch.
+    yield_controls
+        Sets of controls are targets too.
+    map_controls
+        A control set is predicted from other controls.
+    lr, weight_decay
+        Of AdamW.
+    clip
+        Largest gradient norm; 0 is no limit.
+    seed
+        Of weights, sampling and dropout.
+    precision
+        Lightning's name of the arithmetic, or auto.
+    max_steps, val_freq, save_every
+        Steps to train, between validations, between checkpoints.
+    validation_sets
+        Sets a validation looks at, at most.
+    """
+
+    model_kwargs: Mapping[str, Any]
+    output_space: str
+    set_size: int
+    sets_per_step: int
+    by_batch: bool
+    yield_controls: bool
+    map_controls: bool
+    lr: float
+    weight_decay: float
+    clip: float
+    seed: int
+    precision: Precision
+    max_steps: int
+    val_freq: int
+    save_every: int
+    validation_sets: int
+
+    @classmethod
+    def from_slice(cls, settings: Slice) -> TrainingPlan:
+        """Take the plan out of the train slice."""
+        kwargs = {
+            path.removeprefix(_KWARGS): value
+            for path, value in settings.identity.items()
+            if path.startswith(_KWARGS)
+        }
+        return cls(
+            model_kwargs=kwargs,
+            output_space=settings["data.kwargs.output_space"],
+            set_size=settings[_KWARGS + "cell_set_len"],
+            sets_per_step=settings["training.batch_size"],
+            by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
+            yield_controls=settings["data.kwargs.should_yield_control_cells"],
+            map_controls=settings["data.kwargs.map_controls"],
+            lr=settings["training.lr"],
+            weight_decay=settings["training.weight_decay"],
+            clip=settings["training.gradient_clip_val"],
+            seed=settings["training.train_seed"],
+            precision=settings["engine.precision"],
+            max_steps=settings["training.max_steps"],
+            val_freq=settings["training.val_freq"],
+            save_every=settings["training.ckpt_every_n_steps"],
+            validation_sets=settings["engine.validation_sets"],
+        )
+
+    def validates_at(self, step: int) -> bool:
+        """Tell whether a validation follows the optimizer step number ``step`` (from 1)."""
+        return step % self.val_freq == 0
+
+    def saves_at(self, step: int) -> bool:
+        """Tell whether a checkpoint is due after ``step``."""
+        return step % self.save_every == 0 or step == self.max_steps

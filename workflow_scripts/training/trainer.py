@@ -1,0 +1,203 @@
+"""Train a model, from the last checkpoint there is to the last step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import pandas as pd
+import torch
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from workflow_scripts.cells.sampling import (
+    Group,
+    SetSampler,
+    check_set_size,
+    fixed_sets,
+    make_groups,
+)
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.features.validation import Features
+from workflow_scripts.models import StateTransition
+from workflow_scripts.models.from_config import set_loss, state_transition_settings
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.training.batches import Batch, BatchMaker, FixedBatches, TrainingBatches
+from workflow_scripts.training.callbacks import StepKeeper
+from workflow_scripts.training.checkpoints import latest_usable
+from workflow_scripts.training.module import TrainingModule
+from workflow_scripts.training.plan import TrainingPlan
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How the training is carried out: nothing here changes its result.
+
+    Attributes
+    ----------
+    devices, strategy
+        Lightning's.
+    num_workers
+        Reader processes beside the trainer.
+    pin_memory
+        Copy batches through pinned memory (with a GPU).
+    keep_checkpoints
+        Step checkpoints that stay.
+    logger
+        Where metrics go beside the CSV.
+    """
+
+    devices: int | str
+    strategy: str
+    num_workers: int
+    pin_memory: bool
+    keep_checkpoints: int
+    logger: Logger | None = None
+
+
+def train(
+    plan: TrainingPlan,
+    store: CellStore,
+    splits: pd.DataFrame,
+    features: Features,
+    folder: Path,
+    machine: Machine,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Train to ``plan.max_steps`` and leave its checkpoints and ``training.csv`` in ``folder``.
+
+    Raises
+    ------
+    DataError
+        Where there is nothing to train on or to validate with.
+    """
+    groups, validation = training_groups(plan, store, splits)
+    for line in check_set_size([*groups, *validation], plan.set_size):
+        print(f"note: {line}", flush=True)
+    sampler = SetSampler(
+        groups,
+        set_size=plan.set_size,
+        sets_per_step=plan.sets_per_step,
+        seed=plan.seed,
+        map_controls=plan.map_controls,
+    )
+    found = latest_usable(folder, plan.max_steps)
+    start = 0 if found is None else found[0]
+    module = _module(plan, store, features, provenance)
+    keeper = StepKeeper(
+        folder,
+        plan,
+        start=start,
+        keep=machine.keep_checkpoints,
+        sets_per_epoch=sampler.sets_per_epoch,
+    )
+    trainer = _trainer(plan, machine, keeper)
+    print(
+        f"{sum(p.numel() for p in module.parameters()):,} parameters; {len(groups)} groups, "
+        f"{sampler.sets_per_epoch} sets an epoch; from step {start} to {plan.max_steps}",
+        flush=True,
+    )
+    fixed = fixed_sets(
+        validation, set_size=plan.set_size, seed=plan.seed, limit=plan.validation_sets
+    )
+    trainer.fit(
+        module,
+        _loader(
+            TrainingBatches(sampler, BatchMaker(store, groups, features), start, plan.max_steps),
+            machine,
+        ),
+        _loader(
+            FixedBatches(fixed, BatchMaker(store, validation, features), plan.sets_per_step),
+            machine,
+            workers=0,
+        ),
+        ckpt_path=None if found is None else str(found[1]),
+        weights_only=True,
+    )
+
+
+def training_groups(
+    plan: TrainingPlan, store: CellStore, splits: pd.DataFrame
+) -> tuple[list[Group], list[Group]]:
+    """Return the groups that train and those that validate."""
+    groups = make_groups(
+        store.cells, splits, "train", by_batch=plan.by_batch, controls=plan.yield_controls
+    )
+    validation = make_groups(store.cells, splits, "val", by_batch=plan.by_batch, controls=False)
+    if not any(not group.is_control for group in groups) or not validation:
+        raise DataError(
+            "the training or the validation split holds no perturbed cell; "
+            "see splits_audit.json of the run"
+        )
+    return groups, validation
+
+
+def _module(
+    plan: TrainingPlan, store: CellStore, features: Features, provenance: Mapping[str, Any]
+) -> TrainingModule:
+    batches = [str(name) for name in store.cells["batch"].cat.categories]
+    settings = state_transition_settings(
+        plan.model_kwargs,
+        input_dim=store.n_genes,
+        output_dim=store.n_genes,
+        pert_dim=features.matrix.shape[1],
+        output_space=plan.output_space,
+        expression_output=True,
+        n_batches=len(batches),
+    )
+    torch.manual_seed(plan.seed)
+    description = {
+        "settings": settings.to_dict(),
+        "gene_names": [str(gene) for gene in store.genes],
+        "perturbations": list(features.names),
+        "batches": batches,
+        "provenance": json.loads(json.dumps(provenance)),
+    }
+    return TrainingModule(StateTransition(settings), set_loss(plan.model_kwargs), plan, description)
+
+
+def _trainer(plan: TrainingPlan, machine: Machine, keeper: StepKeeper) -> lightning.Trainer:
+    gpu = torch.cuda.is_available()
+    bf16 = gpu and torch.cuda.is_bf16_supported()
+    automatic: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
+    precision = automatic if plan.precision == "auto" else plan.precision
+    threads = torch.get_num_threads()
+    where = torch.cuda.get_device_name() if gpu else f"the CPU, no GPU here ({threads} threads)"
+    print(f"training on {where}, {precision}", flush=True)
+    # Lightning's advice on workers and its banners are for another use than this.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    return lightning.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=machine.devices,
+        strategy=machine.strategy,
+        precision=precision,
+        max_steps=plan.max_steps,
+        max_epochs=-1,
+        val_check_interval=plan.val_freq,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        logger=machine.logger or False,
+        callbacks=[keeper],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _loader(
+    batches: TrainingBatches | FixedBatches, machine: Machine, workers: int | None = None
+) -> DataLoader[Batch]:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=machine.num_workers if workers is None else workers,
+        pin_memory=machine.pin_memory and torch.cuda.is_available(),
+    )

@@ -1,0 +1,70 @@
+"""Weights & Biases, where the config asks for it: never a reason for a training to fail."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import WandbLogger
+
+
+def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | None:
+    """Return the logger that the config asks for, or None.
+
+    Without a key the run is kept offline (``wandb sync`` sends it later). What goes wrong is said
+    in one line, and the training goes on without.
+
+    Parameters
+    ----------
+    config
+        The frozen config, nested.
+    run_folder
+        Holds the run's wandb id, so that a resumed training continues the same curve.
+    """
+    if not config["use_wandb"]:
+        return None
+    settings = config["wandb"]
+    folder = Path(settings["local_wandb_dir"])
+    offline = not _has_key()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        identifier = _run_id(run_folder / "wandb_id")
+        logger = WandbLogger(
+            name=config["name"],
+            save_dir=folder,
+            id=identifier,
+            project=settings["project"],
+            entity=settings["entity"],
+            tags=list(settings["tags"]),
+            offline=offline,
+            resume="allow",
+            config=dict(config),
+        )
+        # Reading the run starts it: a refused key or a network that hangs shows here.
+        _ = logger.experiment
+    except Exception as error:  # whatever wandb raises, the training matters more
+        print(f"wandb: not logging ({type(error).__name__}: {error})", flush=True)
+        return None
+    place = f"offline, in {folder}/wandb; `wandb sync` sends it" if offline else "online"
+    print(f"wandb: {settings['project']}/{identifier} ({place})", flush=True)
+    return logger
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _run_id(path: Path) -> str:
+    if not path.exists():
+        path.write_text(os.urandom(4).hex())
+    return path.read_text()
