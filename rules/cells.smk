@@ -13,10 +13,10 @@ rule simulate_demo:
         DEMO_FILES,
     log:
         "simulated/logs/simulate_demo.log",
-    params:
-        folder=DEMO,
     conda:
         "../envs/cpu.yaml"
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
     message:
         "simulating a small screen in {params.folder}"
     shell:
@@ -31,10 +31,10 @@ rule audit_cells:
         audit=f"{CACHE}/cells/{{cells}}/cells_audit.json",
     log:
         f"{CACHE}/cells/{{cells}}/logs/audit_cells.log",
-    params:
-        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
     conda:
         "../envs/cpu.yaml"
+    params:
+        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
     message:
         "looking at the cells of {input}"
     shell:
@@ -52,10 +52,11 @@ rule audit_splits:
         audit="{run}/splits_audit.json",
     log:
         "{run}/logs/audit_splits.log",
-    params:
-        toml=lambda wildcards: data_key(wildcards.run, "toml_config_path") or "",
+    priority: 10
     conda:
         "../envs/cpu.yaml"
+    params:
+        toml=lambda wildcards: data_key(wildcards.run, "toml_config_path") or "",
     message:
         "{wildcards.run}: applying the split file {params.toml}"
     shell:
@@ -72,10 +73,10 @@ rule pack_cells:
         f"{CACHE}/cells/{{cells}}/manifest.json",
     log:
         f"{CACHE}/cells/{{cells}}/logs/pack_cells.log",
-    params:
-        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
     conda:
         "../envs/cpu.yaml"
+    params:
+        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
     message:
         "packing cells into {output}"
     shell:

@@ -13,11 +13,11 @@ rule preflight:
         "{run}/preflight.json",
     log:
         "{run}/logs/preflight.log",
-    params:
-        audits=lambda wildcards, input: [f"--audit={path}" for path in input],
-    priority: 10
+    priority: 10  # before packing, which takes longer
     conda:
         "../envs/cpu.yaml"
+    params:
+        audits=lambda wildcards, input: [f"--audit={path}" for path in input],
     message:
         "{wildcards.run}: is everything ready to train?"
     shell:

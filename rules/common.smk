@@ -77,8 +77,13 @@ def cells_file(name):
 
 def source_files(wildcards):
     """Return the h5ad files of a digest."""
-    datasets = run_of_cells(wildcards.cells).datasets()
-    return [path for files in datasets.values() for name in files for path in there(name)]
+    try:
+        datasets = run_of_cells(wildcards.cells).datasets()
+    except ConfigError:
+        return []
+    return [
+        path for files in datasets.values() for name in files for path in there(name)
+    ]
 
 
 def data_key(run, key):

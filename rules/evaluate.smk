@@ -18,11 +18,11 @@ rule evaluate:
         effects="{run}/effects.parquet",
     log:
         "{run}/logs/evaluate.log",
-    params:
-        folder="{run}",
-    threads: 2
     conda:
         "../envs/cpu.yaml"
+    threads: 2
+    params:
+        finished=lambda wildcards: f"{wildcards.run}/finished",
     message:
         "{wildcards.run}: scoring the predictions beside the baselines"
     shell:
@@ -30,4 +30,4 @@ rule evaluate:
         " --observed {input.observed:q} --predictions model={input.predictions:q}"
         " --baselines {input.baselines:q} --metrics {output.metrics:q}"
         " --scores {output.scores:q} --effects {output.effects:q}"
-        " --work-dir {params.folder:q}/finished --threads {threads} > {log:q} 2>&1"
+        " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"

@@ -16,6 +16,7 @@ rule validate_features:
         audit="{run}/features_audit.json",
     log:
         "{run}/logs/validate_features.log",
+    priority: 10
     conda:
         "../envs/cpu.yaml"
     message:

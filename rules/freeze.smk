@@ -17,11 +17,11 @@ rule freeze_config:
         provenance="{run}/provenance.json",
     log:
         "{run}/logs/freeze_config.log",
+    conda:
+        "../envs/cpu.yaml"
     params:
         # Holds the digest of the result: a change of any value is a change of this parameter.
         arguments=lambda wildcards: RUNS[wildcards.run].freeze_arguments(),
-    conda:
-        "../envs/cpu.yaml"
     message:
         "{wildcards.run}: freezing the config"
     shell:
@@ -34,11 +34,11 @@ rule freeze_stage:
         "{run}/stages/{stage}.json",
     log:
         "{run}/logs/freeze_{stage}.log",
+    conda:
+        "../envs/cpu.yaml"
     params:
         # Canonical JSON, so that only a changed value is a changed parameter.
         slice=lambda wildcards: RUNS[wildcards.run].stage_json(wildcards.stage),
-    conda:
-        "../envs/cpu.yaml"
     message:
         "{wildcards.run}: settings of {wildcards.stage}"
     shell:

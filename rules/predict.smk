@@ -6,14 +6,9 @@
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
 
 
-def baselines(run):
-    """Return the names of the baselines of a run."""
-    return RUNS[run].config["prediction"]["baselines"]
-
-
 rule predict:
     input:
-        ancient("{run}/config.yaml"),
+        config=ancient("{run}/config.yaml"),
         settings="{run}/stages/predict.json",
         checkpoint=lambda wildcards: (
             f"{wildcards.run}/checkpoints/{RUNS[wildcards.run].config['prediction']['checkpoint']}.ckpt"
@@ -26,27 +21,27 @@ rule predict:
         observed="{run}/observed.h5ad",
     log:
         "{run}/logs/predict.log",
-    params:
-        folder="{run}",
+    conda:
+        "../envs/gpu.yaml"
     threads: 4
     resources:
         gpu=1,
-    conda:
-        "../envs/gpu.yaml"
+    params:
+        finished=lambda wildcards: f"{wildcards.run}/finished",
     message:
         "{wildcards.run}: predicting the test cells"
     shell:
         "python -m workflow_scripts.predict --settings {input.settings:q}"
-        " --config {params.folder:q}/config.yaml --checkpoint {input.checkpoint:q}"
+        " --config {input.config:q} --checkpoint {input.checkpoint:q}"
         " --cells {input.cells:q} --splits {input.splits:q} --features {input.features:q}"
         " --predictions {output.predictions:q} --observed {output.observed:q}"
-        " --work-dir {params.folder:q}/finished --threads {threads} > {log:q} 2>&1"
+        " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule predict_baselines:
     input:
-        ancient("{run}/config.yaml"),
-        "{run}/preflight.json",
+        passed="{run}/preflight.json",
+        config=ancient("{run}/config.yaml"),
         settings="{run}/stages/predict_baselines.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
@@ -54,14 +49,14 @@ rule predict_baselines:
         directory("{run}/baselines"),
     log:
         "{run}/logs/predict_baselines.log",
-    params:
-        folder="{run}",
     conda:
         "../envs/cpu.yaml"
+    params:
+        finished=lambda wildcards: f"{wildcards.run}/finished",
     message:
         "{wildcards.run}: predicting the test cells with the baselines"
     shell:
         "python -m workflow_scripts.predict_baselines --settings {input.settings:q}"
-        " --config {params.folder:q}/config.yaml --cells {input.cells:q}"
+        " --config {input.config:q} --cells {input.cells:q}"
         " --splits {input.splits:q} --out-dir {output:q}"
-        " --work-dir {params.folder:q}/finished > {log:q} 2>&1"
+        " --work-dir {params.finished:q} > {log:q} 2>&1"

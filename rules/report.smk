@@ -6,7 +6,8 @@
 
 rule report:
     input:
-        ancient("{run}/config.yaml"),
+        config=ancient("{run}/config.yaml"),
+        provenance=ancient("{run}/provenance.json"),
         settings="{run}/stages/report.json",
         cells_audit=cells_file("cells_audit.json"),
         splits_audit="{run}/splits_audit.json",
@@ -19,15 +20,13 @@ rule report:
         "{run}/report.html",
     log:
         "{run}/logs/report.log",
-    params:
-        folder="{run}",
     conda:
         "../envs/cpu.yaml"
     message:
         "{wildcards.run}: writing {output}"
     shell:
         "python -m workflow_scripts.report --settings {input.settings:q}"
-        " --config {params.folder:q}/config.yaml --provenance {params.folder:q}/provenance.json"
+        " --config {input.config:q} --provenance {input.provenance:q}"
         " --cells-audit {input.cells_audit:q} --splits-audit {input.splits_audit:q}"
         " --features-audit {input.features_audit:q} --training-metrics {input.training:q}"
         " --metrics {input.metrics:q} --scores {input.scores:q} --effects {input.effects:q}"

@@ -9,8 +9,8 @@
 
 rule train:
     input:
-        ancient("{run}/config.yaml"),
-        "{run}/preflight.json",
+        passed="{run}/preflight.json",
+        config=ancient("{run}/config.yaml"),
         settings="{run}/stages/train.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
@@ -21,18 +21,18 @@ rule train:
         metrics="{run}/training.csv",
     log:
         "{run}/logs/train.log",
-    params:
-        folder="{run}",
+    conda:
+        "../envs/gpu.yaml"
     threads: 4
     resources:
         gpu=1,
-    conda:
-        "../envs/gpu.yaml"
+    params:
+        folder=lambda wildcards, output: Path(output.final).parent,
     message:
         "{wildcards.run}: training (follow it in {log})"
     shell:
         "python -m workflow_scripts.train --settings {input.settings:q}"
-        " --config {params.folder:q}/config.yaml --cells {input.cells:q}"
+        " --config {input.config:q} --cells {input.cells:q}"
         " --splits {input.splits:q} --features {input.features:q}"
-        " --out-dir {params.folder:q}/checkpoints --log {output.metrics:q}"
+        " --out-dir {params.folder:q} --log {output.metrics:q}"
         " --threads {threads} > {log:q} 2>&1"

@@ -1,60 +1,22 @@
-"""Factories of small real files, with sane defaults: a test states only what matters to it."""
+"""Fixtures that several parts share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import anndata
-import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse
+
+from tests.screens import write_screen
 
 MakeScreen = Callable[..., Path]
 
 
 @pytest.fixture
 def make_screen(tmp_path: Path) -> MakeScreen:
-    """Return a function that writes an h5ad file of a small screen and returns its path."""
+    """Return `write_screen` for files in the test's own folder."""
 
-    def make(
-        name: str = "screen.h5ad",
-        *,
-        perturbations: Sequence[str] = ("control", "A", "B", "C"),
-        contexts: Sequence[str] = ("k562", "rpe1"),
-        batches: Sequence[str] = ("b1", "b2"),
-        cells_per_group: int = 6,
-        genes: Sequence[str] = tuple(f"g{number}" for number in range(30)),
-        values: str = "counts",
-        encoding: str = "csr",
-        seed: int = 0,
-    ) -> Path:
-        generator = np.random.default_rng(seed)
-        labels = [
-            (perturbation, context, batches[at % len(batches)])
-            for context in contexts
-            for perturbation in perturbations
-            for at in range(cells_per_group)
-        ]
-        # Files are not sorted by group in life either.
-        labels = [labels[at] for at in generator.permutation(len(labels))]
-        matrix = generator.poisson(1.5, (len(labels), len(genes))).astype(np.float32)
-        matrix[:, 0] += 1.0
-        if values == "log1p":
-            matrix = np.log1p(matrix * 1.7).astype(np.float32)
-        wrap = {
-            "csr": scipy.sparse.csr_matrix,
-            "csc": scipy.sparse.csc_matrix,
-            "dense": np.asarray,
-        }[encoding]
-        obs = pd.DataFrame(labels, columns=["gene", "cell_type", "gem_group"])
-        obs.index = [f"{Path(name).stem}-{number}" for number in range(len(labels))]
-        adata = anndata.AnnData(
-            wrap(matrix), obs=obs.astype("category"), var=pd.DataFrame(index=list(genes))
-        )
-        path = tmp_path / name
-        adata.write_h5ad(path)
-        return path
+    def make(name: str = "screen.h5ad", **options: object) -> Path:
+        return write_screen(tmp_path / name, **options)
 
     return make

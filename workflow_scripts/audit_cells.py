@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
 
     content = json.loads(given.settings)
     settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
-    audit = audit_cells(content["datasets"], settings)
+    audit = audit_cells(content["datasets"], settings, content.get("unreadable"))
     audit.groups.to_parquet(given.groups, index=False)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(

@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> None:
         for audit in given.audit
         for finding in from_dicts(json.loads(audit.read_text())["findings"])
     ]
+    # Two audits may stumble over the same file.
+    findings = list(dict.fromkeys(findings))
     if has_errors(findings):
         count = sum(finding.severity == "error" for finding in findings)
         raise DataError(

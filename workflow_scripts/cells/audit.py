@@ -96,12 +96,26 @@ class _Seen:
         self.findings.append(Finding("error", code, message))
 
 
-def audit_cells(datasets: Mapping[str, Sequence[str]], settings: CellSettings) -> CellAudit:
-    """Look at every file of every dataset; problems become findings, never exceptions."""
+def audit_cells(
+    datasets: Mapping[str, Sequence[str]], settings: CellSettings, unreadable: str | None = None
+) -> CellAudit:
+    """Look at every file of every dataset; problems become findings, never exceptions.
+
+    Parameters
+    ----------
+    datasets
+        Dataset name to its h5ad files.
+    settings
+        How cells are read.
+    unreadable
+        Why the datasets are not known, where the file that names them can't be read.
+    """
     seen = _Seen()
     entries: dict[str, list[dict[str, Any]]] = {}
     tables = []
-    if not datasets:
+    if unreadable is not None:
+        seen.error("split-file", unreadable)
+    elif not datasets:
         seen.error(
             "no-datasets",
             "no dataset is named: neither by [datasets] of the split file "

@@ -56,26 +56,33 @@ class Run:
         return stage_slice(self.config, stage).to_json()
 
     def datasets(self) -> dict[str, list[str]]:
-        """Return the files of every dataset; empty where the split file can't be read.
+        """Return the files of every dataset.
 
-        An unreadable split file is no error here: the audits report it, with all the rest.
+        Raises
+        ------
+        ConfigError
+            Where the split file that names them can't be read.
         """
         given = self.config["cells"]["datasets"]
         if given is None:
             toml = self.config["data"]["kwargs"]["toml_config_path"]
-            try:
-                given = read_split_file(Path(toml)).datasets if toml else {}
-            except ConfigError:
-                given = {}
+            given = read_split_file(Path(toml)).datasets if toml else {}
         return dataset_files(given)
 
     def cells_json(self) -> str:
-        """Return the canonical JSON of the cells slice: what is packed, and how."""
+        """Return the canonical JSON of the cells slice: what is packed, and how.
+
+        A split file that can't be read is no error yet: the slice says why, for the audit to
+        report it together with all the rest.
+        """
         content = json.loads(self.stage_json("cells"))
-        content["datasets"] = {
-            name: [os.path.abspath(path) for path in files]
-            for name, files in self.datasets().items()
-        }
+        try:
+            content["datasets"] = {
+                name: [os.path.abspath(path) for path in files]
+                for name, files in self.datasets().items()
+            }
+        except ConfigError as error:
+            content.update(datasets={}, unreadable=str(error))
         return canonical_json(content)
 
 

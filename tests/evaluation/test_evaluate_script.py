@@ -1,0 +1,82 @@
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+SETTINGS = {
+    "evaluation.preset": "v2",
+    "evaluation.profile": "minimal",
+    "evaluation.extra_metrics": ["pds_cosine"],
+    "evaluation.input_type": "lognorm",
+    "evaluation.de_backend": "pdex",
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "evaluate.json").write_text(json.dumps({"identity": SETTINGS, "extent": {}}))
+    out = tmp_path / "out"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "workflow_scripts.evaluate"]
+        command += ["--settings", str(tmp_path / "evaluate.json")]
+        command += ["--metrics", str(out / "metrics.tsv"), "--scores", str(out / "scores.json")]
+        command += ["--effects", str(out / "effects.parquet"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    return run
+
+
+def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, tmp_path):
+    arguments = [
+        "--observed",
+        str(write("observed", screen)),
+        "--predictions",
+        f"model={write('model', screen, screen.one_profile())}",
+        "--baselines",
+        str(write("baselines/control", screen, screen.effects_removed()).parent),
+        "--work-dir",
+        str(tmp_path / "finished"),
+    ]
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    assert "it/s" not in done.stderr
+
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "effects.parquet",
+        "metrics.tsv",
+        "scores.json",
+    ]
+    metrics = pd.read_csv(out / "metrics.tsv", sep="\t", float_precision="round_trip")
+    assert list(metrics.columns) == ["model", "context", "perturbation", "metric", "value"]
+    scores = json.loads((out / "scores.json").read_text())
+    first = metrics.query("model == 'model' and context == 'left' and metric == 'expr_mse'")
+    assert first["value"].mean() == pytest.approx(
+        scores["by_context"]["model"]["left"]["expr_mse"], rel=1e-12
+    )
+    effects = pd.read_parquet(out / "effects.parquet")
+    assert set(effects["perturbation"]) == set(screen.obs["perturbation"]) - {"non-targeting"}
+
+    # Asked again for the same, it hands out what it has, byte for byte.
+    text = (out / "metrics.tsv").read_bytes()
+    (out / "metrics.tsv").unlink()
+    again = run(*arguments)
+    assert again.stdout.startswith("scored before")
+    assert (out / "metrics.tsv").read_bytes() == text
+
+
+def test_command_says_in_one_line_what_is_wrong_and_writes_nothing(run, screen, write, tmp_path):
+    done = run(
+        "--observed",
+        str(write("observed", screen)),
+        "--predictions",
+        f"model={tmp_path / 'nowhere.h5ad'}",
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "nowhere.h5ad" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,45 @@
+"""Start the real Snakemake on the real workflow, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a start of Snakemake ended."""
+
+    status: int
+    text: str
+
+    @property
+    def jobs(self) -> list[str]:
+        """Names of the rules whose jobs finished, sorted, `all` left out."""
+        return sorted(set(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", self.text)) - {"all"})
+
+
+def snakemake(folder: Path, *arguments: str, expect: int | None = 0) -> Outcome:
+    """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None."""
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *("--directory", str(folder), "--cores", "2", "--nocolor", *arguments),
+    ]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    if expect is not None:
+        assert done.returncode == expect, done.stdout
+    return Outcome(done.returncode, done.stdout)

@@ -1,0 +1,163 @@
+"""A training that was killed and started again ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.screens import write_screen
+from tests.tiny_run import tiny_config
+from workflow_scripts.cells.annotations import Columns
+from workflow_scripts.cells.audit import CellSettings, audit_cells
+from workflow_scripts.cells.packing import pack_cells, write_manifest
+from workflow_scripts.cells.splits import SplitSettings, split_groups
+from workflow_scripts.features.validation import (
+    FeatureSettings,
+    validate_features,
+    write_features,
+)
+from workflow_scripts.settings.runs import resolve_run
+from workflow_scripts.settings.split_file import read_split_file
+
+ROOT = Path(__file__).parents[2]
+STEPS = ("training.max_steps=24", "training.val_freq=4", "training.ckpt_every_n_steps=6")
+
+
+class Training:
+    """The inputs of `train`, in a folder of their own."""
+
+    def __init__(self, folder: Path, screen: Path) -> None:
+        self.folder = folder
+        settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
+        manifest = pack_cells({"d": [str(screen)]}, settings, folder / "store")
+        write_manifest({**manifest, "folder": "store"}, folder / "manifest.json")
+        toml = folder / "starter.toml"
+        toml.write_text(
+            '[datasets]\nd = "x"\n[training]\nd = "train"\n'
+            '[fewshot."d.rpe1"]\nval = ["A"]\ntest = ["B"]\n'
+        )
+        groups = audit_cells({"d": [str(screen)]}, settings).groups
+        rule = SplitSettings("from_toml", 0.1, "error", 0)
+        splits = split_groups(groups, read_split_file(toml), rule)
+        splits.table.to_parquet(folder / "splits.parquet")
+        audit = validate_features(["A", "B", "C"], "control", FeatureSettings(None, "given", False))
+        write_features(audit.features, folder / "features.safetensors")
+
+    def command(self, out: str, *overrides: str) -> list[str]:
+        run_file = self.folder / "run.yaml"
+        run_file.write_text(yaml.safe_dump(tiny_config(perturbation_features_file=None)))
+        run = resolve_run(ROOT / "config", str(run_file), [*STEPS, *overrides])
+        stage = self.folder / f"{out}-train.json"
+        stage.write_text(run.stage_json("train"))
+        config = self.folder / f"{out}-config.yaml"
+        config.write_text(json.dumps(run.config))
+        return [
+            *(sys.executable, "-m", "workflow_scripts.train", "--threads", "1"),
+            *("--settings", str(stage), "--config", str(config)),
+            *("--cells", str(self.folder / "manifest.json")),
+            *("--splits", str(self.folder / "splits.parquet")),
+            *("--features", str(self.folder / "features.safetensors")),
+            *("--out-dir", str(self.folder / out), "--log", str(self.folder / out / "log.csv")),
+        ]
+
+    def run(self, out: str, *overrides: str) -> str:
+        done = subprocess.run(
+            self.command(out, *overrides), capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def weights(self, out: str, name: str = "final.ckpt") -> dict[str, torch.Tensor]:
+        content = torch.load(self.folder / out / name, weights_only=True)
+        return content["state_dict"]
+
+    def log(self, out: str) -> list[dict[str, str]]:
+        with (self.folder / out / "log.csv").open() as file:
+            return [
+                {k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)
+            ]
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """Return inputs of `train`, with the run `unbroken` that others are compared with."""
+    folder = tmp_path_factory.mktemp("training")
+    made = Training(folder, write_screen(folder / "screen.h5ad", cells_per_group=9))
+    made.run("unbroken")
+    return made
+
+
+def kill_after(command: list[str], folder: Path, pattern: str) -> None:
+    """Start a training and kill it, without notice, once a checkpoint of that name is there."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("step", [6, 12])
+def test_killed_training_ends_as_if_it_had_not_been(training, step):
+    # Step 6 is saved after a step, step 12 after a validation.
+    killed = f"killed-{step}"
+    kill_after(training.command(killed), training.folder / killed, f"*/step=*{step:03d}.ckpt")
+    out = training.run(killed)
+    assert "from step 0" not in out
+    assert same(training.weights("unbroken"), training.weights(killed))
+    assert same(training.weights("unbroken", "best.ckpt"), training.weights(killed, "best.ckpt"))
+    assert training.log("unbroken") == training.log(killed)
+
+
+def test_raised_max_steps_continues_to_what_the_longer_run_gives(training):
+    training.run("extended", "training.max_steps=14")
+    assert [row["step"] for row in training.log("extended")][-1] == "14"
+    out = training.run("extended")
+    assert "from step 14 to 24" in out
+    assert same(training.weights("unbroken"), training.weights("extended"))
+    assert training.log("unbroken") == training.log("extended")
+
+
+def test_trained_before_returns_its_own_work(training):
+    (training.folder / "unbroken" / "final.ckpt").unlink()
+    assert "trained before" in training.run("unbroken")
+    assert (training.folder / "unbroken" / "final.ckpt").exists()
+    # Logging and workers change nothing that was computed; the learning rate does.
+    operational = ("data.kwargs.pin_memory=false", "wandb.tags=[x]", "training.devices=2")
+    assert "trained before" in training.run("unbroken", *operational)
+
+
+def test_learning_rate_is_part_of_the_identity(training):
+    out = training.run("other", "training.lr=2e-3", "training.max_steps=4")
+    assert "from step 0 to 4" in out
+    assert "from step 0 to 4" in training.run("other", "training.lr=1e-3", "training.max_steps=4")
+
+
+def test_best_checkpoint_holds_the_weights_that_were_validated(training):
+    best = torch.load(training.folder / "unbroken" / "best.ckpt", weights_only=True)
+    rows = [row for row in training.log("unbroken") if row["val_loss"]]
+    validated = {int(row["step"]): float(row["val_loss"]) for row in rows}
+    assert best["stateline"]["step"] == min(validated, key=validated.__getitem__)
+
+
+def test_torn_checkpoint_is_passed_over_for_an_earlier_one(training):
+    training.run("torn", "training.max_steps=18")
+    (torn,) = (training.folder / "torn").glob("*/step=000000018.ckpt")
+    torn.write_bytes(torn.read_bytes()[:1000])
+    out = training.run("torn")
+    assert "from step 12 to 24" in out
+    assert same(training.weights("unbroken"), training.weights("torn"))

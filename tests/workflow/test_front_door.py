@@ -1,0 +1,98 @@
+"""What a person types, and what they read when it is wrong; no data is needed for any of it."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from tests.snakemake_runs import ROOT, snakemake
+
+
+def test_first_run_freezes_without_any_data(tmp_path):
+    target = "competition/first_run/config.yaml"
+    snakemake(tmp_path, "--config", "runs=first_run", "--", target)
+    frozen = yaml.safe_load((tmp_path / target).read_text())
+    assert frozen["name"] == "first_run"
+    assert frozen["model"]["kwargs"]["transformer_backbone_key"] == "llama"
+    assert frozen["training"]["max_steps"] == 40_000
+
+
+def test_overrides_go_on_top_in_one_string(tmp_path):
+    snakemake(
+        tmp_path,
+        *("--config", "runs=first_run"),
+        "overrides=model=pertsets training.max_steps=50 training.val_freq=50 name=short",
+        *("--", "competition/short/config.yaml"),
+    )
+    frozen = yaml.safe_load((tmp_path / "competition/short/config.yaml").read_text())
+    assert frozen["model"]["kwargs"]["transformer_backbone_key"] == "GPT2"
+    assert frozen["training"]["max_steps"] == 50
+
+
+def test_frozen_config_is_a_run_file_and_freezes_to_itself(tmp_path):
+    first = "competition/first_run/config.yaml"
+    snakemake(tmp_path, "--config", "runs=first_run", "--", first)
+    text = (tmp_path / first).read_text()
+    again = tmp_path / "again.yaml"
+    again.write_text(text)
+    (tmp_path / first).unlink()
+    snakemake(tmp_path, "--config", f"runs={again}", "--", first)
+    assert (tmp_path / first).read_text() == text
+
+
+def test_name_is_the_stem_of_the_run_file(tmp_path):
+    (tmp_path / "my_screen.yaml").write_text("output_dir: out\n")
+    run = f"runs={tmp_path / 'my_screen.yaml'}"
+    snakemake(tmp_path, "--config", run, "--", "out/my_screen/config.yaml")
+    assert yaml.safe_load((tmp_path / "out/my_screen/config.yaml").read_text())["name"] == (
+        "my_screen"
+    )
+
+
+def test_workflow_yaml_says_what_a_bare_snakemake_makes():
+    content = yaml.safe_load((ROOT / "config" / "workflow.yaml").read_text())
+    assert content["runs"] == ["demo"]
+    assert content["cache_dir"]
+
+
+@pytest.mark.parametrize(
+    ("config", "messages"),
+    [
+        (["runs=frist_run"], ["'frist_run' is neither a name under", "first_run"]),
+        (["runs=demo", "overrides=model=state_xl"], ["state_xl", "pertsets", "state_sm"]),
+        (["runs=demo", "overrides=modle=state_sm"], ["modle", "model"]),
+        (["runs=demo", "overrides=training.lrr=1"], ["training.lrr", "lr"]),
+        (["runs=demo", "overrides=training.lr=fast"], ["training.lr", "'fast'", "float"]),
+        (["runs=demo,demo"], ["both write to results/demo"]),
+        (["runs=demo", "overrides=+training.typo=1"], ["training.typo: no such key"]),
+        (
+            ["runs=demo", "overrides=training.batch_size=0 training.val_freq=9999"],
+            ["1 problem(s)", "training.batch_size: is 0; it must be at least 1"],
+        ),
+    ],
+)
+def test_config_error_stops_everything_with_one_clear_message(tmp_path, config, messages):
+    outcome = snakemake(tmp_path, "--config", *config, expect=1)
+    for message in messages:
+        assert message in outcome.text
+    assert "Traceback" not in outcome.text
+    assert not [path for path in tmp_path.iterdir() if path.name != ".snakemake"]
+
+
+def test_freeze_config_prints_yaml_and_exits_2_on_an_error(tmp_path):
+    import subprocess
+    import sys
+
+    command = [
+        *(sys.executable, "-m", "workflow_scripts.freeze_config"),
+        *("--config-dir", str(ROOT / "config"), "--config-name", "config"),
+        *("--run-file", str(ROOT / "config" / "runs" / "first_run.yaml"), "--"),
+    ]
+    good = subprocess.run([*command, "training.lr=3e-4"], capture_output=True, text=True, cwd=ROOT)
+    assert good.returncode == 0
+    assert yaml.safe_load(good.stdout)["training"]["lr"] == 3e-4
+    bad = subprocess.run([*command, "training.rl=3e-4"], capture_output=True, text=True, cwd=ROOT)
+    assert bad.returncode == 2
+    assert bad.stdout == ""
+    assert bad.stderr.startswith("error: ")
+    assert "training.rl" in bad.stderr

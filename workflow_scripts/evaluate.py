@@ -1,0 +1,111 @@
+"""Score predictions, and the baselines beside them, with cell-eval2.
+
+Writes a long table of metrics, a summary, and the effects gene by gene.
+
+Example: python -m workflow_scripts.evaluate --settings results/demo/stages/evaluate.json
+--observed observed.h5ad --predictions model=predictions.h5ad --baselines results/demo/baselines
+--metrics metrics.tsv --scores scores.json --effects effects.parquet
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.slices import Slice, read_slice
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Score, or link what was scored before from the same files."""
+    given = parse_arguments(arguments)
+    settings = read_slice(given.settings)
+    outputs = {
+        "metrics.tsv": given.metrics,
+        "scores.json": given.scores,
+        "effects.parquet": given.effects,
+    }
+    if given.work_dir is None:
+        _evaluate(given, settings, outputs)
+        return
+    # A missing file is said by the library, whose message is the better one.
+    files = {"observed": given.observed} | given.predictions
+    inputs = {name: file_digest(path) for name, path in files.items() if path.is_file()}
+    engine = {package: version(package) for package in ("cell-eval2", "pdex")}
+    work = IdentityFolder(
+        given.work_dir, identity_of("evaluate", settings.identity, inputs | engine)
+    )
+    if work.has_finished(*outputs):
+        print(f"scored before: {work.path}")
+    else:
+        _evaluate(given, settings, {name: work.path / name for name in outputs})
+        work.finish(list(outputs))
+    work.publish(outputs)
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; ``predictions`` holds every file by its name, baselines included."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.evaluate", description=__doc__
+    )
+    parser.add_argument("--settings", type=Path, required=True, help="stage file of evaluate")
+    parser.add_argument("--observed", type=Path, required=True, help="observed cells (h5ad)")
+    parser.add_argument(
+        "--predictions",
+        type=_named_path,
+        action="append",
+        default=[],
+        metavar="NAME=H5AD",
+        help="predictions by the name of what made them, 'model' for the model; may be repeated",
+    )
+    parser.add_argument(
+        "--baselines", type=Path, help="folder of more predictions, each named like its file"
+    )
+    parser.add_argument("--metrics", type=Path, required=True, help="long table to write (TSV)")
+    parser.add_argument("--scores", type=Path, required=True, help="summary to write (JSON)")
+    parser.add_argument("--effects", type=Path, required=True, help="effects to write (Parquet)")
+    parser.add_argument("--work-dir", type=Path, help="folder of finished work; none is kept else")
+    parser.add_argument("--threads", type=int, default=-1, help="CPU threads; all if not given")
+    given = parser.parse_args(arguments)
+    named = list(given.predictions)
+    if given.baselines is not None:
+        named += [(path.stem, path) for path in sorted(given.baselines.glob("*.h5ad"))]
+    names = [name for name, _ in named]
+    if not names:
+        parser.error("nothing to score: give --predictions or a folder of --baselines")
+    if len(set(names)) < len(names) or "observed" in names:
+        parser.error(f"predictions need names of their own, and not 'observed': {', '.join(names)}")
+    given.predictions = dict(named)
+    return given
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=H5AD")
+    return name, Path(path)
+
+
+def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, Path]) -> None:
+    # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    # Only now: work that is already done returns without these seconds.
+    from workflow_scripts.evaluation.engine import EvaluationSettings
+    from workflow_scripts.evaluation.scoring import evaluate, write_evaluation
+
+    result = evaluate(
+        given.observed,
+        given.predictions,
+        EvaluationSettings.from_slice(settings),
+        threads=given.threads,
+        tell=lambda line: print(line, flush=True),
+    )
+    write_evaluation(result, *outputs.values())
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,238 @@
+"""The official scorer, cell-eval2, configured from settings and asked for one pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import cell_eval2
+import pandas as pd
+import polars as pl
+from anndata import AnnData
+from cell_eval2 import EvalConfig
+from cell_eval2.catalog import CATALOG, MetricSpec, resolve_metrics
+from cell_eval2.run import metric_output_names
+
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.slices import Slice
+
+PERTURBATION = "perturbation"
+# What cell-eval2 raises when data or settings forbid a metric. Anything else is a defect or a
+# machine that ran out of something, and must stop the stage.
+_REFUSALS = (ValueError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Say how predictions are scored, in cell-eval2's own names.
+
+    Attributes
+    ----------
+    preset
+        A cell-eval2 preset: ``v2``, ``v1``, ``vcc2026`` or ``cell-eval-0.7.6``.
+    profile
+        A cell-eval2 profile: the list of metrics to start from.
+    extra_metrics
+        Metrics on top of the profile.
+    input_type
+        ``lognorm`` for log1p values, ``counts`` for raw counts.
+    de_backend
+        The engine of the differential-expression tests. ``auto`` would choose by what the machine
+        has, and different engines give slightly different numbers.
+    """
+
+    preset: str = "v2"
+    profile: str = "minimal"
+    extra_metrics: tuple[str, ...] = ("pds_cosine",)
+    input_type: str = "lognorm"
+    de_backend: str = "pdex"
+
+    @classmethod
+    def from_slice(cls, settings: Slice) -> EvaluationSettings:
+        """Take the settings out of the evaluate slice."""
+        return cls(
+            preset=settings["evaluation.preset"],
+            profile=settings["evaluation.profile"],
+            extra_metrics=tuple(settings["evaluation.extra_metrics"]),
+            input_type=settings["evaluation.input_type"],
+            de_backend=settings["evaluation.de_backend"],
+        )
+
+
+def engine_config(
+    settings: EvaluationSettings, control: str, unmeasured: Sequence[str] = (), threads: int = -1
+) -> EvalConfig:
+    """Build the engine's configuration for one context.
+
+    Parameters
+    ----------
+    settings
+        What to compute.
+    control
+        The label of control cells.
+    unmeasured
+        Perturbations whose target is no measured gene. They are declared as having none: the
+        engine refuses its discrimination scores when no target at all is found, and has nothing
+        to exclude for them anyway.
+    threads
+        CPU threads for the differential-expression tests; -1 for all.
+
+    Raises
+    ------
+    ConfigError
+        cell-eval2 knows no such preset, profile, metric, input type or backend.
+    """
+    try:
+        base = EvalConfig.from_preset(settings.preset)
+        profile, _ = resolve_metrics(settings.profile, version=base.version)
+        metrics, deferred = resolve_metrics(
+            [*profile, *settings.extra_metrics], version=base.version
+        )
+        if deferred:
+            raise ValueError(f"not implemented by this version: {deferred}")
+        changes: dict[str, object] = {
+            "metrics": metrics,
+            "pert_col": PERTURBATION,
+            "control": control,
+            "input_type": settings.input_type,
+            "de": asdict(base.de) | {"backend": settings.de_backend},
+            # Means on a GPU are float32: a score must not depend on the machine it was made on.
+            "device": "cpu",
+            "num_threads": threads,
+            "target_gene_map": dict.fromkeys(unmeasured) or None,
+        }
+        return EvalConfig.from_dict(base.to_dict() | changes)
+    except ValueError as error:
+        raise ConfigError(
+            f"cell-eval2 {version('cell-eval2')} can't use {settings}: {error}"
+        ) from error
+
+
+def describe_engine(config: EvalConfig) -> dict[str, object]:
+    """Name the engine, its version, and what computes its differential expression."""
+    described: dict[str, object] = {"name": "cell-eval2", "version": version("cell-eval2")}
+    backend: dict[str, object] = {"name": config.de.backend}
+    if config.de.backend in ("pdex", "scanpy"):
+        backend["version"] = version(config.de.backend)
+    return described | {"de_backend": backend}
+
+
+def describe_config(config: EvalConfig) -> dict[str, object]:
+    """Write the engine's whole configuration as plain values.
+
+    Left out is what changes no number: threads, folders and caches. The map of targets is left
+    out too, since it belongs to a context and not to the run.
+    """
+    operational = {
+        "cache_pred",
+        "cache_real",
+        "cache_strict",
+        "gather_threads",
+        "num_threads",
+        "outdir",
+        "target_gene_map",
+    }
+    return {key: value for key, value in asdict(config).items() if key not in operational}
+
+
+def _catalog_entry(metric: str) -> MetricSpec:
+    """Find a metric in the engine's catalog by the name that it has in the engine's output."""
+    if metric in CATALOG:
+        return CATALOG[metric]
+    return next(spec for spec in CATALOG.values() if spec.v1_name == metric)
+
+
+def better_directions(config: EvalConfig) -> dict[str, str]:
+    """Say for each metric which way is better, as the engine's catalog has it.
+
+    One of higher, lower, neither; neither is for the numbers of significant genes.
+    """
+    return {
+        metric: _catalog_entry(metric).scoring.direction or "neither"
+        for metric in metric_output_names(config)
+    }
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Hold what the engine said of one set of predictions in one context.
+
+    Attributes
+    ----------
+    values
+        Columns perturbation, metric, value: one row each, NaN where the engine scores nothing.
+    means
+        The engine's own aggregate of each metric over perturbations (the mean without NaN, or a
+        ratio of sums for the metrics that are defined so).
+    refused
+        Metrics that the engine refused, with its reason; ``None`` stands for the whole call.
+    """
+
+    values: pd.DataFrame
+    means: dict[str, float]
+    refused: tuple[tuple[str | None, str], ...]
+
+
+def score_pair(
+    predicted: AnnData, observed: AnnData, config: EvalConfig, cache: Path
+) -> PairScores:
+    """Score the predicted cells of one context against the observed ones.
+
+    When the engine refuses the call, the metrics are asked for one by one, so that one refusal
+    doesn't hide the others.
+
+    Parameters
+    ----------
+    predicted, observed
+        Cells of one context, ``obs["perturbation"]`` as labels, the control among them.
+    config
+        From `engine_config`.
+    cache
+        An empty folder for the first call, the same folder for later calls *with the same
+        observed cells*. The engine keeps what it computed of the observed side there, and
+        recognises it by labels and genes, not by values: share it with no other context.
+    """
+    config = replace(config, cache_real=str(cache))
+    metrics = metric_output_names(config)
+    refused: list[tuple[str | None, str]] = []
+    try:
+        table = cell_eval2.compute_metrics(predicted, observed, config=config)
+        scored = metrics
+    except _REFUSALS as error:
+        table, scored, refused = _score_one_by_one(predicted, observed, config)
+        if not scored:
+            refused = [(None, str(error))]
+    if observed.obs[PERTURBATION].nunique() == 2:
+        ranks = [metric for metric in scored if _catalog_entry(metric).name.startswith("pds_")]
+        refused += [
+            (metric, "one perturbation can't be told from others: any prediction would get 1.0")
+            for metric in ranks
+        ]
+        scored = [metric for metric in scored if metric not in ranks]
+        table = table.filter(~pl.col("metric").is_in(ranks))
+    means = cell_eval2.aggregate_metrics(table, metrics=scored) if scored else None
+    return PairScores(
+        values=pd.DataFrame(table.to_dict(as_series=False)),
+        means={} if means is None else dict(zip(means["metric"], means["mean"], strict=True)),
+        refused=tuple(refused),
+    )
+
+
+def _score_one_by_one(
+    predicted: AnnData, observed: AnnData, config: EvalConfig
+) -> tuple[pl.DataFrame, list[str], list[tuple[str | None, str]]]:
+    """Compute what the engine doesn't refuse: the table, the metrics in it, and the refusals."""
+    tables = [pl.DataFrame(schema={"perturbation": str, "metric": str, "value": float})]
+    scored: list[str] = []
+    refused: list[tuple[str | None, str]] = []
+    for metric in metric_output_names(config):
+        try:
+            table = cell_eval2.compute_metrics(predicted, observed, config=config, metrics=[metric])
+        except _REFUSALS as error:
+            refused.append((metric, str(error)))
+        else:
+            tables.append(table)
+            scored.append(metric)
+    return pl.concat(tables), scored, refused
