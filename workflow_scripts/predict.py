@@ -60,7 +60,7 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     from workflow_scripts.models import load_model, read_description
     from workflow_scripts.prediction.model import predict_with_model
     from workflow_scripts.prediction.targets import test_targets
-    from workflow_scripts.prediction.writing import write_observed, write_predicted
+    from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
 
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -76,12 +76,7 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"predicting {len(targets.observed)} cells on {device}", flush=True)
     model = load_model(given.checkpoint).to(device)
-    described = {
-        "scale": "log1p",
-        "target_sum": store.manifest["target_sum"],
-        "control": store.manifest["control"],
-        "run": str(config["name"]),
-    }
+    described = describe(store, config["name"])
     blocks = predict_with_model(
         model,
         store,
@@ -90,13 +85,16 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         read_description(given.checkpoint).batches,
         sets_per_pass=config["prediction"]["sets_per_pass"],
     )
-    write_predicted(
+    cut = write_predicted(
         work.path / "predictions.h5ad",
         store,
         targets,
         blocks,
         {**described, "model": "model", "checkpoint": settings["prediction.checkpoint"]},
+        clip=settings["prediction.clip"],
     )
+    if cut:
+        print(f"{cut} predicted values were cut at {store.largest_value:.3f} (prediction.clip)")
     write_observed(work.path / "observed.h5ad", store, targets, described)
 
 

@@ -59,7 +59,7 @@ def _predict(
     from workflow_scripts.cells.store import CellStore
     from workflow_scripts.prediction.baselines import Baselines
     from workflow_scripts.prediction.targets import test_targets
-    from workflow_scripts.prediction.writing import write_predicted
+    from workflow_scripts.prediction.writing import describe, write_predicted
 
     config = read_config(given.config)
     store = CellStore.open(given.cells)
@@ -81,14 +81,9 @@ def _predict(
             baselines.predict(
                 model, store, targets, sets_per_pass=config["prediction"]["sets_per_pass"]
             ),
-            {
-                "scale": "log1p",
-                "target_sum": store.manifest["target_sum"],
-                "control": store.manifest["control"],
-                "run": str(config["name"]),
-                "model": name,
-            },
-            baselines.notes(model, targets),
+            {**describe(store, config["name"]), "model": name},
+            clip=settings["prediction.clip"],
+            notes=baselines.notes(model, targets),
         )
         print(f"{name}: {len(targets.observed)} cells", flush=True)
 

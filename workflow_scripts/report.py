@@ -1,20 +1,19 @@
 """Write a run's report: one HTML file that needs no network and nothing beside it.
 
-Example: ``python -m workflow_scripts.report --config config.yaml --cells-audit cells_audit.json
+Example: python -m workflow_scripts.report --config config.yaml --cells-audit cells_audit.json
 --splits-audit splits_audit.json --features-audit features_audit.json --training-metrics
 training.csv --metrics metrics.tsv --scores scores.json --effects effects.parquet --provenance
-config.provenance.json --settings stages/report.json --out report.html``
+provenance.json --settings stages/report.json --out report.html
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.finished import write_atomically
 
 _INPUTS: Mapping[str, str] = {
     "config": "the frozen config",
@@ -26,37 +25,25 @@ _INPUTS: Mapping[str, str] = {
     "scores": "aggregated metrics (JSON)",
     "effects": "observed and predicted effects by gene (Parquet)",
     "provenance": "where the frozen config came from (JSON)",
-    "settings": "the report's settings (JSON)",
+    "settings": "stage file of report (JSON)",
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def main(arguments: Sequence[str]) -> None:
+    """Read the files of the run, and write its page."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.report", description=__doc__)
     for name, meaning in _INPUTS.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=Path, required=True, metavar="FILE", help=meaning)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report to write")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
+    given = parser.parse_args(arguments)
     # Imported late: --help and a wrong option answer at once.
     from workflow_scripts.reporting.inputs import InputPaths, read_run
     from workflow_scripts.reporting.page import render_report
-    from workflow_scripts.settings.finished import write_atomically
 
-    try:
-        run = read_run(
-            InputPaths(**{field.name: getattr(options, field.name) for field in fields(InputPaths)})
-        )
-        write_atomically(options.out, render_report(run))
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    run = read_run(InputPaths(**{name: getattr(given, name) for name in _INPUTS}))
+    write_atomically(given.out, render_report(run))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -99,6 +99,16 @@ class CellStore:
         """Number of genes; all of them are kept."""
         return len(self.genes)
 
+    @property
+    def largest_value(self) -> float | None:
+        """Largest log1p value that a cell can have: all of its counts in one gene.
+
+        None where a source came as log1p values: what it was normalised to isn't known.
+        """
+        if any(source["values"] != "counts" for source in self.manifest["sources"]):
+            return None
+        return float(np.log1p(self.manifest["target_sum"]))
+
     def dense(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows genes"]:
         """Return rows of the store as a dense matrix of log1p values."""
         out = np.empty((len(rows), self.n_genes), dtype=np.float32)

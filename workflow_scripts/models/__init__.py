@@ -1,1 +1,41 @@
 """The state-transition model, the baselines and the set losses: tensors in, tensors out."""
+
+from workflow_scripts.models.backbones import BackboneSettings
+from workflow_scripts.models.baselines import (
+    ControlBaseline,
+    MeanResponse,
+    PerturbationMeanEffect,
+    TrainingMeans,
+)
+from workflow_scripts.models.files import (
+    ModelDescription,
+    load_model,
+    read_description,
+    save_model,
+)
+from workflow_scripts.models.from_config import set_loss, state_transition_settings
+from workflow_scripts.models.gene_decoder import GeneDecoderSettings
+from workflow_scripts.models.losses import SetLoss, energy_distance, mean_over_sets, mse, sinkhorn
+from workflow_scripts.models.state_transition import StateTransition, StateTransitionSettings
+
+__all__ = [
+    "BackboneSettings",
+    "ControlBaseline",
+    "GeneDecoderSettings",
+    "MeanResponse",
+    "ModelDescription",
+    "PerturbationMeanEffect",
+    "SetLoss",
+    "StateTransition",
+    "StateTransitionSettings",
+    "TrainingMeans",
+    "energy_distance",
+    "load_model",
+    "mean_over_sets",
+    "mse",
+    "read_description",
+    "save_model",
+    "set_loss",
+    "sinkhorn",
+    "state_transition_settings",
+]

@@ -39,8 +39,10 @@ def write_predicted(
     targets: Targets,
     blocks: Blocks,
     description: Mapping[str, Any],
+    *,
+    clip: bool,
     notes: np.ndarray | None = None,
-) -> None:
+) -> int:
     """Write predicted cells and, below them, the observed controls.
 
     Parameters
@@ -55,9 +57,18 @@ def write_predicted(
         Predicted cells in the order of ``targets.observed``, in blocks.
     description
         What the file says of itself, under ``uns["stateline"]``.
+    clip
+        Cut values at the largest that a cell can have, where that is known; ``uns`` then says
+        at what (``clipped_at``) and how many (``clipped_values``).
     notes
         A remark for each predicted cell (obs ``prediction_note``).
+
+    Returns
+    -------
+    Number of values that were cut.
     """
+    bound = store.largest_value if clip else None
+    cut = 0
     n_predicted, n_controls = len(targets.observed), len(targets.controls)
     obs = _labels(
         store,
@@ -70,11 +81,15 @@ def write_predicted(
         obs["prediction_note"] = np.concatenate([notes, np.full(n_controls, "", dtype=object)])
 
     def write(beside: Path) -> None:
+        nonlocal cut
         with h5py.File(beside, "w") as file:
             file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
             matrix = _new_matrix(file, n_predicted + n_controls, store.n_genes)
             filled = 0
             for block in blocks:
+                if bound is not None:
+                    cut += int((block > bound).sum())
+                    np.minimum(block, bound, out=block)
                 matrix[filled : filled + len(block)] = block
                 filled += len(block)
             if filled != n_predicted:
@@ -84,9 +99,22 @@ def write_predicted(
                 matrix[filled + start : filled + start + len(part)] = part
             anndata.io.write_elem(file, "obs", obs)
             anndata.io.write_elem(file, "var", _var(store))
-            anndata.io.write_elem(file, "uns", {"stateline": dict(description)})
+            clipped = {} if bound is None else {"clipped_at": bound, "clipped_values": cut}
+            anndata.io.write_elem(file, "uns", {"stateline": {**description, **clipped}})
 
     _replacing(path, write)
+    return cut
+
+
+def describe(store: CellStore, run: str) -> dict[str, Any]:
+    """Return what every file of predicted or observed cells says of itself."""
+    known = store.largest_value is not None
+    return {
+        "scale": "log1p",
+        "target_sum": store.manifest["target_sum"] if known else "unknown",
+        "control": store.manifest["control"],
+        "run": run,
+    }
 
 
 def _new_matrix(file: h5py.File, n_cells: int, n_genes: int) -> h5py.Dataset:

@@ -278,6 +278,12 @@ KEYS: tuple[Key, ...] = (
         choices=("final", "best"),
     ),
     _identity("prediction.seed", int, "predict predict_baselines", "Draw of the controls"),
+    _identity(
+        "prediction.clip",
+        bool,
+        "predict predict_baselines",
+        "Cut predictions at the largest log1p value there can be",
+    ),
     _operational("prediction.sets_per_pass", int, "Sets in a forward pass", minimum=1),
     _identity("prediction.baselines", list, "predict_baselines", "Baselines to predict"),
     _identity("evaluation.preset", str, "evaluate", "cell-eval2's preset"),

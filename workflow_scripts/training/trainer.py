@@ -156,6 +156,7 @@ def _module(
         "settings": settings.to_dict(),
         "gene_names": [str(gene) for gene in store.genes],
         "perturbations": list(features.names),
+        "contexts": [str(name) for name in store.cells["context"].cat.categories],
         "batches": batches,
         "provenance": json.loads(json.dumps(provenance)),
     }

@@ -1,0 +1,202 @@
+"""A run's files, in the formats that the stages write."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from tests.reporting.screen import Screen, effects_of, metrics_of, training_of
+from workflow_scripts.reporting.inputs import InputPaths
+
+BETTER = {
+    "pds_cosine": "higher",
+    "pds_l1": "higher",
+    "expr_mae": "lower",
+    "expr_mse": "lower",
+    "delta_pearson": "higher",
+    "de_wilcoxon_overlap": "higher",
+    "de_wilcoxon_nsig_counts_pred": "neither",
+    "de_wilcoxon_nsig_counts_real": "neither",
+}
+
+
+def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
+    """Average metrics as the evaluation does."""
+    overall = metrics.groupby(["model", "metric"])["value"].mean()
+    by_context = metrics.groupby(["model", "context", "metric"])["value"].mean()
+    return {
+        "engine": {
+            "name": "cell-eval2",
+            "version": "0.20.0",
+            "de_backend": {"name": "pdex", "version": "0.3.1"},
+        },
+        "settings": {"input_type": "lognorm", "de": {"method": "wilcoxon", "replicate_col": None}},
+        "contexts": {
+            context: {
+                "n_perturbations": len(screen.perturbations),
+                "n_cells_observed": 40 * len(screen.perturbations),
+                "n_control_cells": 100,
+            }
+            for context in screen.contexts
+        }
+        if screen.scored
+        else {},
+        "overall": {
+            model: _jsonable(overall[model]) for model in overall.index.get_level_values(0).unique()
+        },
+        "by_context": {
+            model: {context: _jsonable(by_context[model][context]) for context in screen.contexts}
+            for model in by_context.index.get_level_values(0).unique()
+        },
+        "refused": list(screen.refused),
+        "targets_outside_panel": list(screen.targets_outside_panel),
+        "better": BETTER,
+    }
+
+
+def _jsonable(values: pd.Series) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
+
+
+def config_of(screen: Screen) -> dict[str, Any]:
+    """Give a frozen config with the sections that a report reads."""
+    return {
+        "name": "short",
+        "output_dir": "results",
+        "data": {
+            "name": "PerturbationDataModule",
+            "kwargs": {
+                "toml_config_path": "data/starter.toml",
+                "embed_key": None,
+                "output_space": "all",
+                "batch_col": "batch_var",
+                "pert_col": "target_gene",
+                "cell_type_key": "cell_type",
+                "control_pert": "non-targeting",
+                "perturbation_features_file": None,
+            },
+        },
+        "model": {
+            "name": "PertSets",
+            "kwargs": {
+                "cell_set_len": 32,
+                "hidden_dim": 128,
+                "loss": "energy",
+                "distributional_loss": "energy",
+                "transformer_backbone_key": "llama",
+                "predict_residual": True,
+            },
+        },
+        "training": {"max_steps": screen.n_steps, "batch_size": 8, "lr": 1e-4, "train_seed": 42},
+        **screen.config,
+    }
+
+
+def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
+    """Give the three audits."""
+    n = len(screen.perturbations)
+    size = {"n_groups": 3 * n, "n_perturbations": n, "contexts": list(screen.contexts)}
+    cells = {
+        "datasets": {
+            "screen": [
+                {
+                    "file": "data/screen.h5ad",
+                    "n_cells": 6000,
+                    "n_genes": screen.n_genes,
+                    "values": "counts",
+                    "sha256": "ab" * 32,
+                },
+                {
+                    "file": "data/more.h5ad",
+                    "n_cells": 10,
+                    "n_genes": screen.n_genes,
+                    "values": "log1p",
+                },
+            ]
+        },
+        "n_cells": 6000,
+        "n_genes": screen.n_genes,
+        "n_perturbations": 5 * n,
+        "contexts": {
+            context: {"n_cells": 2000, "n_control_cells": 300, "n_perturbations": 5 * n}
+            for context in screen.contexts
+        },
+        "simulated": screen.simulated,
+        "findings": list(screen.findings),
+    }
+    splits = {
+        "splits": {
+            "train": {"n_cells": 4500, **size},
+            "val": {"n_cells": 500 if screen.validates else 0, **size},
+            "test": {"n_cells": 1000, **size},
+        },
+        "contexts": {context: {"train": 3 * n, "val": n, "test": n} for context in screen.contexts},
+        "held_out": {
+            "test": {context: list(screen.perturbations) for context in screen.contexts},
+            "val": {},
+        },
+        "claims": {
+            "unseen_perturbation": False,
+            "unseen_context": False,
+            "sentence": "Perturbations seen in other contexts, in contexts that were seen.",
+        },
+        "controls": "shared",
+        "validation": "from_train",
+        "findings": [],
+    }
+    norms = 1.0 if screen.stand_in else None
+    features = {
+        "source": "data/features.pt" if screen.stand_in else None,
+        "sha256": "cd" * 32 if screen.stand_in else None,
+        "n_vectors": 5 * n,
+        "dimension": 5 * n,
+        "control": {"policy": "one_hot", "label": "non-targeting"},
+        "missing": [],
+        "unused": 0,
+        "norm_min": norms,
+        "norm_median": norms,
+        "norm_max": norms,
+        "stand_in": screen.stand_in,
+        "findings": [],
+    }
+    return {"cells_audit": cells, "splits_audit": splits, "features_audit": features}
+
+
+def write_run(folder: Path, screen: Screen) -> InputPaths:
+    """Write every file of a run into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics, effects = metrics_of(screen), effects_of(screen)
+    if not screen.scored:
+        metrics = metrics.head(0)
+    if not screen.has_effects:
+        effects = effects.head(0)
+    paths = InputPaths(
+        **{entry.name: folder / entry.name for entry in fields(InputPaths)},
+    )
+    paths.config.write_text(yaml.safe_dump(config_of(screen), sort_keys=False))
+    for name, audit in audits_of(screen).items():
+        (folder / name).write_text(json.dumps(audit))
+    training_of(screen).to_csv(paths.training_metrics, index=False)
+    metrics.to_csv(paths.metrics, sep="\t", index=False)
+    paths.scores.write_text(json.dumps(scores_of(screen, metrics)))
+    effects.to_parquet(paths.effects)
+    provenance = {
+        "stateline": "0.1.0",
+        "python": "3.11.2",
+        "git_commit": "0123456789abcdef",
+        "git_dirty": False,
+        "run_file": "config/runs/demo.yaml",
+        "overrides": ["name=short"],
+        "digest": "ef" * 32,
+    }
+    paths.provenance.write_text(json.dumps(provenance | screen.provenance))
+    # One plot says as much as twelve, in a fraction of the time.
+    settings = {"report.title": None, "report.top_perturbations": 1}
+    paths.settings.write_text(json.dumps({"identity": settings | screen.settings, "extent": {}}))
+    return paths

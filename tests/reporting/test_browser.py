@@ -1,0 +1,141 @@
+"""The page in a real browser: nothing complains, tables sort and search."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = next(
+    filter(
+        None,
+        map(
+            shutil.which, ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+        ),
+    ),
+    None,
+)
+SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or chrome on the PATH")
+
+# Played inside the page, as a person would: the answers end up in the title.
+ACT = """
+<script>
+addEventListener("error", (event) => console.error(event.message));
+const table = document.getElementById("per-perturbation");
+const column = (n) => Array.from(table.tBodies[0].rows, (row) => row.cells[n].textContent.trim());
+const click = (n) => table.tHead.rows[0].cells[n].querySelector("button").click();
+const seen = { searchable: document.querySelector(".search").checkVisibility() };
+click(2); seen.ascending = column(2);
+click(2); seen.descending = column(2);
+seen.sort = table.tHead.rows[0].cells[2].getAttribute("aria-sort");
+click(0); seen.names = column(0);
+const field = document.querySelector("input[data-filters]");
+field.value = "gene1"; field.dispatchEvent(new Event("input"));
+seen.found = Array.from(table.tBodies[0].rows).filter((row) => row.checkVisibility())
+  .map((row) => row.cells[0].textContent.trim());
+seen.count = document.querySelector(".found").textContent;
+seen.loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
+seen.wide = document.documentElement.scrollWidth > innerWidth;
+const rows = document.querySelector("table.scores").tBodies[0].rows;
+const score = document.querySelector("table.scores").tHead.rows[0].cells[4];
+score.querySelector("button").click();
+seen.last = rows[rows.length - 1].cells[4].textContent.trim();
+document.title = JSON.stringify(seen);
+</script>
+"""
+
+
+def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Open a page without a window, in a profile of its own."""
+    assert CHROMIUM is not None
+    command = [
+        CHROMIUM,
+        "--headless",
+        # A container's root has no sandbox; the page is our own.
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        "--hide-scrollbars",
+        "--enable-logging=stderr",
+        f"--user-data-dir={page.parent / 'profile'}",
+        *options,
+        page.as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
+
+
+def complaints(log: str) -> list[str]:
+    """Return what the page wrote to the console."""
+    return [line for line in log.splitlines() if "CONSOLE" in line]
+
+
+def test_page_sorts_searches_and_complains_of_nothing(
+    render: Callable[..., str], tmp_path: Path
+) -> None:
+    page = tmp_path / "acted.html"
+    page.write_text(render(contexts=("a", "b")).replace("</body>", f"{ACT}</body>"))
+    browsed = browse(page, "--dump-dom", "--window-size=700,900")
+    assert complaints(browsed.stderr) == []
+    title = re.search(r"<title>(.*?)</title>", browsed.stdout)
+    assert title is not None
+    seen = json.loads(title.group(1))
+    numbers = [float(text) for text in seen["ascending"]]
+    assert len(numbers) == 16
+    assert numbers == sorted(numbers)
+    assert [float(text) for text in seen["descending"]] == sorted(numbers, reverse=True)
+    assert seen["sort"] == "descending"
+    assert seen["names"] == sorted(seen["names"])
+    assert seen["searchable"]
+    assert seen["found"] == ["GENE1", "GENE1"]
+    assert seen["count"] == "2 of 16"
+    assert seen["loaded"] == []
+    assert not seen["wide"], "at 700 px the page should not scroll sideways"
+    assert seen["last"] == "–", "a missing number sorts last"
+
+
+def test_an_outside_resource_would_be_noticed(render: Callable[..., str], tmp_path: Path) -> None:
+    page = tmp_path / "leaky.html"
+    leak = '<img src="http://localhost:9/x.png"></body>'
+    page.write_text(render().replace("</body>", leak))
+    assert any(
+        "Content Security Policy" in line for line in complaints(browse(page, "--dump-dom").stderr)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("light", ["--window-size=1200,5200"]),
+        ("dark", ["--window-size=700,7000", "--blink-settings=preferredColorScheme=0"]),
+    ],
+)
+def test_screenshots_are_kept_to_be_looked_at(
+    render: Callable[..., str], tmp_path: Path, name: str, options: list[str]
+) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(
+        render(
+            contexts=("a", "b"),
+            n_genes=1200,
+            n_steps=1500,
+            simulated=True,
+            settings={"report.top_perturbations": 12},
+        )
+    )
+    SCREENSHOTS.mkdir(exist_ok=True)
+    picture = SCREENSHOTS / f"report_{name}.png"
+    picture.unlink(missing_ok=True)
+    browsed = browse(page, f"--screenshot={picture}", *options)
+    assert complaints(browsed.stderr) == []
+    assert picture.stat().st_size > 50_000

@@ -1,0 +1,240 @@
+"""The page as a file: complete without a script, without a network, whatever the run was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from workflow_scripts.reporting.page import SCORE_SECTIONS, SECTIONS
+
+Render = Callable[..., str]
+VOID = {"meta", "link", "input", "br", "img", "hr"}
+LOADS = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "background"}
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: ids, references, tags, and the text of each section."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[tuple[str, str, str]] = []
+        self.values: list[str] = []
+        self.tags: list[str] = []
+        self.text: dict[str, str] = {}
+        self.classes: dict[str, set[str]] = {}
+        self.cells: list[list[str]] = []
+        self.open: list[str] = []
+        self._section = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        named = {name: value or "" for name, value in attrs}
+        if tag == "section":
+            self._section = named["id"]
+            self.text[self._section] = ""
+            self.classes[self._section] = set()
+        if self._section:
+            self.classes[self._section] |= set(named.get("class", "").split())
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th") and self.cells:
+            self.cells[-1].append("")
+        if "id" in named:
+            self.ids.append(named["id"])
+        self.references += [(tag, name, value) for name, value in named.items() if name in LOADS]
+        self.values += named.values()
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag == "section":
+            self._section = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._section:
+            self.text[self._section] += data
+        if self.open and {"td", "th"} & set(self.open):
+            self.cells[-1][-1] += data
+
+
+def rows(page: Page, heading: str) -> list[list[str]]:
+    """Return the rows of the tables that begin with a heading, as words."""
+    cleaned = [[" ".join(cell.split()) for cell in row] for row in page.cells]
+    return [row for row in cleaned if row and row[0].startswith(heading)]
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_page_loads_nothing_from_outside(render: Render, simulated: bool) -> None:
+    html = render(simulated=simulated, contexts=("a", "b"))
+    page = Page(html)
+    assert not page.open
+    assert all(value.startswith("#") or value == "data:," for _, _, value in page.references), (
+        page.references
+    )
+    assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", html))
+    assert "@import" not in html
+    assert not {"img", "iframe", "object", "embed"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg\")", html)
+
+
+def test_ids_are_unique_and_every_local_reference_leads_somewhere(render: Render) -> None:
+    html = render(contexts=("a", "b"))
+    page = Page(html)
+    assert len(page.ids) == len(set(page.ids))
+    wanted = {value[1:] for _, _, value in page.references if value.startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]*)\)", html))
+    assert wanted <= set(page.ids)
+
+
+def test_every_section_is_there_in_order(render: Render) -> None:
+    page = Page(render())
+    assert list(page.text) == list(SECTIONS)
+    assert all(len(text.split()) > 3 for text in page.text.values())
+
+
+def test_baselines_stand_beside_the_model(render: Render) -> None:
+    page = Page(render())
+    heading = rows(page, "Metric")[0]
+    assert heading == ["Metric", "Model", "Mean response", "Perturbation mean effect", "Control"]
+    discrimination = rows(page, "Discrimination, cosine")[0]
+    assert discrimination[2] == "0.500"
+    assert "★" in discrimination[1]
+    assert "for the mean response (won)" in " ".join(page.text["verdict"].split())
+
+
+def test_an_unknown_baseline_and_metric_are_shown_under_their_own_names(render: Render) -> None:
+    page = Page(render(models=("model", "nearest_neighbour")))
+    assert rows(page, "Metric")[0] == ["Metric", "Model", "Nearest neighbour"]
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+@pytest.mark.parametrize("stand_in", [False, True])
+def test_every_scored_section_carries_the_badges_that_apply(
+    render: Render, simulated: bool, stand_in: bool
+) -> None:
+    page = Page(render(simulated=simulated, stand_in=stand_in))
+    for section in SCORE_SECTIONS:
+        assert ("SIMULATED DATA" in page.text[section]) is simulated
+        assert ("STAND-IN FEATURES" in page.text[section]) is stand_in
+    assert "badge" not in page.classes["run"]
+
+
+def test_names_and_messages_are_escaped(render: Render) -> None:
+    bad = "<script>alert('x')</script>"
+    html = render(
+        perturbations=(bad, "A&B", "$\\alpha$", "F", "G", "H"),
+        contexts=(f"ctx{bad}",),
+        config={"name": bad},
+        settings={"report.title": bad, "report.top_perturbations": 3},
+        provenance={"overrides": [bad], "run_file": bad},
+        targets_outside_panel=(bad,),
+        findings=({"severity": "warning", "code": bad, "message": bad},),
+        refused=({"model": None, "context": None, "metric": "lfc_nmae", "reason": bad},),
+    )
+    page = Page(html)
+    assert page.tags.count("script") == 1
+    assert bad not in html
+    for section in ("run", "scores", "effects", "perturbations", "findings", "record"):
+        assert bad in page.text[section], section
+    assert "$\\alpha$" in page.text["effects"]
+
+
+def test_contexts_get_tables_of_their_own_only_when_there_are_several(render: Render) -> None:
+    assert len(rows(Page(render()), "Metric")) == 1
+    page = Page(render(contexts=("a", "b", "c")))
+    assert len(rows(page, "Metric")) == 4
+    assert "3 contexts, 24 scored perturbations" in page.text["scores"]
+
+
+def test_a_refused_metric_is_shown_as_refused_with_its_reason(render: Render) -> None:
+    refusal = {"context": "rep_3", "reason": "no predicted effect varies"}
+    page = Page(
+        render(
+            refused=(
+                {"model": "control", "metric": "delta_pearson", **refusal},
+                {"model": None, "metric": "de_wilcoxon_sig_recall", **refusal, "reason": "too few"},
+            )
+        )
+    )
+    assert rows(page, "Effect correlation")[0][-1] == "refused1"
+    assert rows(page, "DE gene recall")[0][1:] == ["refused2"] * 4
+    assert "rep_3: no predicted effect varies" in page.text["scores"]
+
+
+def test_per_perturbation_table_is_complete_without_the_script(render: Render) -> None:
+    page = Page(render(contexts=("a", "b")))
+    shown = [row for row in rows(page, "GENE") if len(row) > 5]
+    assert [(row[1], row[0]) for row in shown] == [
+        (context, f"GENE{i}") for context in ("a", "b") for i in range(8)
+    ]
+    assert rows(page, "Perturbation")[-1][-1] == "Observed effect size"
+
+
+def test_findings_come_errors_first(render: Render) -> None:
+    entries = tuple(
+        {"severity": severity, "code": severity, "message": f"about a {severity}"}
+        for severity in ("note", "warning", "error")
+    )
+    text = Page(render(findings=entries)).text["findings"]
+    places = [text.index(f"about a {severity}") for severity in ("error", "warning", "note")]
+    assert places == sorted(places)
+    assert text.count("Nothing to report.") == 2
+
+
+def test_only_the_strongest_effects_get_a_plot(render: Render) -> None:
+    html = render(settings={"report.top_perturbations": 2})
+    assert "2 strongest of 8 observed effects" in html
+    assert [i for i in range(8) if f'"effect-{i}-' in html] == [0, 1]
+
+
+def test_the_same_run_gives_the_same_bytes(render: Render) -> None:
+    assert render() == render()
+
+
+@pytest.mark.parametrize(
+    ("changes", "section", "words"),
+    [
+        ({"perturbations": ("STAT1",)}, "verdict", "Too few perturbations to judge"),
+        ({"perturbations": ("STAT1",)}, "effects", "The only perturbation"),
+        ({"validates": False}, "training", "No validation was logged."),
+        ({"n_steps": 1}, "training", "Last logged step"),
+        ({"n_steps": 0}, "training", "there is no curve"),
+        ({"scored": False}, "verdict", "The evaluation was refused or scored nothing."),
+        ({"scored": False}, "scores", "Nothing was scored."),
+        ({"scored": False}, "perturbations", "No perturbation was scored."),
+        ({"has_effects": False}, "effects", "There are no effects of the model to show."),
+        ({"models": ("model",)}, "verdict", "No baseline was scored"),
+        ({"models": ("control",)}, "verdict", "No verdict"),
+        ({"n_genes": 1}, "effects", "slope –"),
+        ({"n_genes": 1200}, "effects", "200 of 1,200 genes lie inside the shaded square."),
+        ({"config": {"data": None, "model": {}}}, "run", "Steps"),
+        ({"provenance": {"git_commit": None, "git_dirty": None}}, "record", "No git commit"),
+        ({"provenance": {"run_file": None}}, "record", "runs=results/short/config.yaml"),
+    ],
+)
+def test_empty_and_tiny_runs_are_said_in_words(
+    render: Render, changes: dict[str, object], section: str, words: str
+) -> None:
+    page = Page(render(**changes))
+    assert list(page.text) == list(SECTIONS)
+    assert words in " ".join(page.text[section].split())
+
+
+def test_an_evaluation_that_refused_everything_says_why(render: Render) -> None:
+    refusal = {"model": None, "context": None, "metric": None, "reason": "no measured target"}
+    page = Page(render(scored=False, has_effects=False, refused=(refusal,)))
+    assert "Why: no measured target." in " ".join(page.text["verdict"].split())
+    assert "no measured target" in page.text["scores"]

@@ -1,0 +1,98 @@
+"""The command: a file when all is well, a message and no file when not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.report import main
+from workflow_scripts.reporting.inputs import InputPaths, read_run
+from workflow_scripts.reporting.run_facts import commands
+from workflow_scripts.settings.errors import ConfigError, DataError
+
+Write = Callable[..., InputPaths]
+
+
+def arguments(paths: InputPaths, out: Path) -> list[str]:
+    """Return the command line for a run's files."""
+    options = [
+        word
+        for entry in fields(InputPaths)
+        for word in (f"--{entry.name.replace('_', '-')}", str(getattr(paths, entry.name)))
+    ]
+    return [*options, "--out", str(out)]
+
+
+def test_command_writes_one_file(write_files: Write, tmp_path: Path) -> None:
+    out = tmp_path / "made" / "report.html"
+    main(arguments(write_files(), out))
+    assert out.read_text().lstrip().startswith("<!doctype html>")
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("scores", "{", "not JSON"),
+        ("scores", "{}", "lacks better, by_context"),
+        ("cells_audit", "[]", "expected a mapping, found list"),
+        ("config", "a: [", "not YAML"),
+        ("training_metrics", "", "not a table"),
+        ("training_metrics", "step,loss\n1,2\n", "lacks the columns epoch"),
+        ("metrics", "model\tcontext\tperturbation\tmetric\tvalue\nm\tc\tp\tq\tx\n", "column value"),
+        ("effects", "", "not a Parquet file"),
+        ("provenance", None, "no such file"),
+        ("settings", '{"report.title": null}', "not a stage file"),
+    ],
+)
+def test_a_bad_file_is_named_and_no_report_is_left(
+    write_files: Write,
+    tmp_path: Path,
+    name: str,
+    content: str | None,
+    words: str,
+) -> None:
+    paths = write_files()
+    path: Path = getattr(paths, name)
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    out = tmp_path / "report.html"
+    with pytest.raises((DataError, ConfigError), match=f"^{re.escape(str(path))}: .*{words}"):
+        main(arguments(paths, out))
+    assert not out.exists()
+
+
+def test_a_perturbation_called_na_keeps_its_name(write_files: Write, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    main(arguments(write_files(perturbations=("NA", "nan", "001")), out))
+    html = out.read_text()
+    assert all(f'<th scope="row">{name}</th>' in html for name in ("NA", "nan", "001"))
+
+
+def test_a_step_logged_again_after_a_resume_counts_once(write_files: Write, tmp_path: Path) -> None:
+    paths = write_files(n_steps=10)
+    again = "9,0,5.5,,1e-4,1,1\n10,0,4.5,,1e-4,1,1\n10,0,,3.25,1e-4,1,1\n"
+    with paths.training_metrics.open("a") as file:
+        file.write(again)
+    out = tmp_path / "report.html"
+    main(arguments(paths, out))
+    html = " ".join(out.read_text().split())
+    assert "4.500 at the end (mean of the last 1 logged)" in html
+    assert "<td>3.250</td>" in html
+
+
+def test_commands_quote_what_a_shell_would_change(write_files: Write, tmp_path: Path) -> None:
+    overrides = ["training.max_steps=5", "data.kwargs.control_pert='a b'"]
+    paths = write_files(provenance={"overrides": overrides, "run_file": "my runs/a.yaml"})
+    run = read_run(paths)
+    line = commands(run.config, run.provenance).lines[-1]
+    words = shlex.split(line)
+    assert words[6] == "runs=my runs/a.yaml"
+    assert json.loads(words[7].removeprefix("overrides=")) == overrides

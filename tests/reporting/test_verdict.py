@@ -1,0 +1,75 @@
+"""The verdict's words follow the numbers."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pandas as pd
+import pytest
+
+from workflow_scripts.reporting.formats import Scores
+from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
+
+STRONG = "perturbation_mean_effect"
+
+
+def judged(**values: list[float]) -> Verdict:
+    """Judge a metric that has these values per perturbation, by model."""
+    metrics = pd.DataFrame(
+        [
+            (model, "a", f"G{i}", "pds_cosine", value)
+            for model, series in values.items()
+            for i, value in enumerate(series)
+        ],
+        columns=["model", "context", "perturbation", "metric", "value"],
+    )
+    overall = {model: {"pds_cosine": sum(v) / len(v)} for model, v in values.items()}
+    scores: dict[str, Any] = {"overall": overall, "refused": []}
+    return judge(cast(Scores, scores), metrics)
+
+
+HIGH = [0.9, 0.8, 0.95, 0.85, 0.9, 0.8]
+NEAR = [0.8, 0.9, 0.85, 0.95, 0.8, 0.85]
+HALF = [0.5] * 6
+LOW = [0.1, 0.2, 0.15, 0.1, 0.2, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("model", "mean", "strong", "headline"),
+    [
+        (HIGH, HALF, LOW, "better than every baseline"),
+        (HIGH, HALF, NEAR, "about as well as the perturbation mean effect"),
+        ([0.6, 0.7, 0.65, 0.6, 0.7, 0.65], HALF, HIGH, "does better"),
+        ([0.45, 0.55, 0.5, 0.52, 0.48, 0.53], HALF, HIGH, "can't be told from one profile"),
+        (LOW, HALF, HIGH, "worse than one profile"),
+        (HIGH[:4], HALF[:4], LOW[:4], "Too few perturbations"),
+    ],
+)
+def test_headline_says_who_won(
+    model: list[float], mean: list[float], strong: list[float], headline: str
+) -> None:
+    verdict = judged(model=model, mean_response=mean, **{STRONG: strong})
+    assert headline in verdict.headline
+
+
+def test_an_equal_score_is_no_win() -> None:
+    (comparison,) = judged(model=HALF, mean_response=HALF).comparisons
+    assert comparison.outcome is Outcome.CLOSE
+    assert (comparison.difference, comparison.n_better) == (0, 0)
+
+
+def test_difference_is_paired_by_perturbation() -> None:
+    better_everywhere = [value + 0.01 for value in HIGH]
+    (comparison,) = judged(model=better_everywhere, mean_response=HIGH).comparisons
+    assert comparison.outcome is Outcome.WON
+    assert (comparison.n_better, comparison.n_pairs) == (6, 6)
+
+
+def test_a_score_without_values_per_perturbation_is_not_called() -> None:
+    scores: dict[str, Any] = {
+        "overall": {"model": {"pds_l1": 0.9}, "mean_response": {"pds_l1": 0.5}},
+        "refused": [],
+    }
+    columns = ["model", "context", "perturbation", "metric", "value"]
+    verdict = judge(cast(Scores, scores), pd.DataFrame(columns=columns))
+    assert [item.outcome for item in verdict.comparisons] == [Outcome.FEW]

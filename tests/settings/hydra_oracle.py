@@ -1,0 +1,27 @@
+"""Hydra itself, as the oracle: what it composes and when it refuses."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import OmegaConf
+
+
+def hydra_yaml(config_dir: Path, overrides: Sequence[str] = (), name: str = "config") -> str:
+    """Return the YAML that Hydra composes; raise whatever Hydra raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with hydra.initialize_config_dir(config_dir=str(config_dir.resolve()), version_base=None):
+            return OmegaConf.to_yaml(hydra.compose(name, list(overrides)), resolve=True)
+
+
+def hydra_refuses(config_dir: Path, overrides: Sequence[str] = (), name: str = "config") -> bool:
+    """Tell whether Hydra raises an error; its errors share no class."""
+    try:
+        hydra_yaml(config_dir, overrides, name)
+    except Exception:
+        return True
+    return False

@@ -1,0 +1,106 @@
+"""Whatever text a person gives: a config or a ConfigError, and Hydra's answer where it has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra_oracle import hydra_refuses, hydra_yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.dump import to_yaml
+from workflow_scripts.settings.errors import ConfigError
+
+TREE = "a: {b: 1, l: [1, 2], n: null, s: x}\nk: top\nr: ${a.b}\n"
+ALPHABET = "ab01._-+~=@/,:()[]{}'\"\\$ \t#é\n*?"
+PIECES = ["a.b", "a.l", "k", "=", "+", "++", "~", "${k}", "${", "}", "[", "]", "{", "}", ",", ":"]
+PIECES += ["'", '"', "\\", "1e3", "null", "true", "x", " ", "int(", ")", ".0", "a=1", "oc.env:"]
+OVERRIDE = st.one_of(
+    st.text(ALPHABET, max_size=12),
+    st.lists(st.sampled_from(PIECES), max_size=7).map("".join),
+    st.tuples(
+        st.sampled_from(["", "+", "++"]),
+        st.sampled_from(["a.b", "a.l", "a.n", "k", "q", "a.l.0", "a.q.r"]),
+        st.text(ALPHABET, max_size=8),
+    ).map(lambda parts: f"{parts[0]}{parts[1]}={parts[2]}"),
+)
+SCALAR = st.sampled_from(
+    ["1", "2.5", "x", "null", "true", "'q r'", "${b.c}", "[1, 2]", "yes", "???"]
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fuzz")
+    (path / "config.yaml").write_text(TREE, encoding="utf-8")
+    return path
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(override=OVERRIDE)
+def test_any_override_gives_a_config_or_a_config_error(folder: Path, override: str) -> None:
+    try:
+        ours = to_yaml(compose(folder, "config", [], [override]))
+    except ConfigError:
+        return
+    assert ours == hydra_yaml(folder, [override])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(text=st.text(ALPHABET + "&!|>%-", max_size=30))
+def test_any_file_gives_a_config_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    file = tmp_path_factory.mktemp("file") / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    try:
+        ours = to_yaml(compose(file.parent, "config"))
+    except ConfigError:
+        return
+    assert ours == OmegaConf.to_yaml(OmegaConf.load(file), resolve=True)
+
+
+SECTION = st.dictionaries(st.sampled_from(["c", "d", "e"]), SCALAR, max_size=3)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    files=st.lists(
+        st.dictionaries(st.sampled_from("ab"), SECTION, max_size=2), min_size=1, max_size=3
+    ),
+    overrides=st.lists(
+        st.tuples(
+            st.sampled_from(["", "+", "++", "~"]),
+            st.sampled_from(["a.c", "a.d", "b.c", "b.e"]),
+            SCALAR,
+        ),
+        max_size=3,
+    ),
+)
+def test_random_trees_compose_as_in_hydra(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[dict[str, dict[str, str]]],
+    overrides: list[tuple[str, str, str]],
+) -> None:
+    path = tmp_path_factory.mktemp("tree")
+    names = [f"part{number}" for number in range(len(files))]
+    (path / "config.yaml").write_text(f"defaults: [{', '.join(names)}]\n", encoding="utf-8")
+    for name, sections in zip(names, files, strict=True):
+        lines: list[str] = []
+        for section, values in sections.items():
+            lines.append(f"{section}:" if values else f"{section}: {{}}")
+            lines += [f"  {key}: {value}" for key, value in values.items()]
+        (path / f"{name}.yaml").write_text("\n".join(lines), encoding="utf-8")
+    given_overrides = [
+        f"{action}{key}" if action == "~" else f"{action}{key}={value}"
+        for action, key, value in overrides
+    ]
+    try:
+        ours = to_yaml(compose(path, "config", [], given_overrides))
+    except ConfigError:
+        assert hydra_refuses(path, given_overrides)
+    else:
+        assert ours == hydra_yaml(path, given_overrides)

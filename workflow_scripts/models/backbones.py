@@ -1,0 +1,211 @@
+"""The transformers that let the cells of a set attend to one another.
+
+The layers are those of ``transformers``. Its whole models are not used: they carry a vocabulary and
+position embeddings that cells don't have, and they mask the future, of which a set has none.
+Attention is therefore full and without positions, so that the order of the cells doesn't matter;
+``BackboneSettings.causal`` keeps the other behaviour for imported checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformers.models.gpt2.configuration_gpt2 import GPT2Config
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
+from transformers.pytorch_utils import Conv1D
+
+BACKBONES = ("llama", "GPT2")
+
+INITIAL_STD = 0.02
+"""Standard deviation of initial weights: ``initializer_range`` of both models in transformers."""
+
+ROTARY_BASE = 10_000.0
+"""Base of the rotary frequencies of causal llama checkpoints (Su et al. 2021, RoFormer, §3.2.2)."""
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Describe a backbone, of either kind, in one vocabulary.
+
+    Parameters
+    ----------
+    key
+        ``"llama"`` (RMSNorm, SwiGLU, no biases) or ``"GPT2"`` (LayerNorm, GELU, biases).
+    hidden_dim
+        Width of a cell's state.
+    n_layers, n_heads
+        Number of layers, and of attention heads in each.
+    n_key_value_heads
+        Heads of keys and values; fewer than ``n_heads`` share them. GPT2 has ``n_heads``.
+    head_dim
+        Width of a head. GPT2 has ``hidden_dim / n_heads``.
+    intermediate_dim
+        Width inside the feed-forward part of a layer.
+    norm_eps
+        Added to the variance in each normalisation.
+    attention_dropout
+        Share of attention weights dropped in training.
+    residual_dropout, embedding_dropout
+        Shares dropped of what a layer adds, and of the input. GPT2 only.
+    causal
+        Whether a cell sees only itself and the cells before it, llama with rotary positions. For
+        imported checkpoints: the order of the cells then changes the prediction.
+
+    Raises
+    ------
+    ValueError
+        For an unknown key, sizes below one, heads that don't divide, or what GPT2 alone has.
+    """
+
+    key: str
+    hidden_dim: int
+    n_layers: int
+    n_heads: int
+    n_key_value_heads: int
+    head_dim: int
+    intermediate_dim: int
+    norm_eps: float
+    attention_dropout: float = 0.0
+    residual_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.key not in BACKBONES:
+            raise ValueError(f"backbone key is {self.key!r}; known are {BACKBONES}")
+        for name in ("hidden_dim", "n_layers", "n_heads", "n_key_value_heads", "head_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"backbone {name} is {getattr(self, name)}, must be at least 1")
+        if self.n_heads % self.n_key_value_heads:
+            raise ValueError(
+                f"backbone n_key_value_heads={self.n_key_value_heads} does not divide "
+                f"n_heads={self.n_heads}"
+            )
+        if self.key == "llama" and (self.residual_dropout or self.embedding_dropout):
+            raise ValueError("a llama backbone has no residual_dropout and no embedding_dropout")
+        if self.key == "GPT2" and (
+            self.n_key_value_heads != self.n_heads
+            or self.head_dim * self.n_heads != self.hidden_dim
+        ):
+            raise ValueError(
+                "a GPT2 backbone has as many key-value heads as heads, and hidden_dim = n_heads × "
+                f"head_dim; found n_heads={self.n_heads}, head_dim={self.head_dim}, "
+                f"n_key_value_heads={self.n_key_value_heads}, hidden_dim={self.hidden_dim}"
+            )
+
+
+class LlamaBackbone(nn.Module):
+    """Let cells attend to one another through llama layers."""
+
+    def __init__(self, settings: BackboneSettings) -> None:
+        super().__init__()
+        config = LlamaConfig(
+            hidden_size=settings.hidden_dim,
+            intermediate_size=settings.intermediate_dim,
+            num_hidden_layers=settings.n_layers,
+            num_attention_heads=settings.n_heads,
+            num_key_value_heads=settings.n_key_value_heads,
+            head_dim=settings.head_dim,
+            attention_dropout=settings.attention_dropout,
+            rms_norm_eps=settings.norm_eps,
+            attn_implementation="sdpa",  # type: ignore[call-arg]  # read by the base class
+        )
+        self.settings = settings
+        layers = [LlamaDecoderLayer(config, layer_idx=i) for i in range(settings.n_layers)]
+        for layer in layers:
+            # transformers' attention masks the future when it is given no mask, unless told here.
+            layer.self_attn.is_causal = settings.causal
+        self.layers = nn.ModuleList(layers)
+        self.norm = LlamaRMSNorm(settings.hidden_dim, eps=settings.norm_eps)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=INITIAL_STD)
+
+    def forward(
+        self,
+        states: Float[Tensor, "sets cells hidden"],
+        attention_mask: Bool[Tensor, "#sets #heads cells cells"] | None = None,
+    ) -> Float[Tensor, "sets cells hidden"]:
+        """Return each cell's state after all layers; the mask is true where a cell may look."""
+        if self.settings.causal:
+            positions = rotary_positions(states, self.settings.head_dim)
+        else:
+            # No rotation: cos 1 and sin 0 at every position, broadcast over cells and head.
+            positions = (states.new_ones(1, 1, 1), states.new_zeros(1, 1, 1))
+        for layer in self.layers:
+            states = layer(states, attention_mask=attention_mask, position_embeddings=positions)
+        normed: Tensor = self.norm(states)
+        return normed
+
+
+class GPT2Backbone(nn.Module):
+    """Let cells attend to one another through GPT2 layers."""
+
+    def __init__(self, settings: BackboneSettings) -> None:
+        super().__init__()
+        config = GPT2Config(
+            n_embd=settings.hidden_dim,
+            n_layer=settings.n_layers,
+            n_head=settings.n_heads,
+            n_inner=settings.intermediate_dim,
+            attn_pdrop=settings.attention_dropout,
+            resid_pdrop=settings.residual_dropout,
+            layer_norm_epsilon=settings.norm_eps,
+            attn_implementation="sdpa",  # type: ignore[call-arg]  # read by the base class
+        )
+        self.settings = settings
+        self.drop = nn.Dropout(settings.embedding_dropout)
+        blocks = [
+            GPT2Block(config, layer_idx=i)  # type: ignore[no-untyped-call]
+            for i in range(settings.n_layers)
+        ]
+        self.h = nn.ModuleList(blocks)
+        self.ln_f = nn.LayerNorm(settings.hidden_dim, eps=settings.norm_eps)
+        # Radford et al. 2019, §2.3: what is added to the residual stream starts smaller the deeper.
+        residual_std = INITIAL_STD / (2 * settings.n_layers) ** 0.5
+        for block in blocks:
+            block.attn.is_causal = settings.causal
+            for name, module in block.named_modules():
+                if isinstance(module, Conv1D):
+                    std = residual_std if name.endswith("c_proj") else INITIAL_STD
+                    nn.init.normal_(module.weight, std=std)
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        states: Float[Tensor, "sets cells hidden"],
+        attention_mask: Bool[Tensor, "#sets #heads cells cells"] | None = None,
+    ) -> Float[Tensor, "sets cells hidden"]:
+        """Return each cell's state after all layers; the mask is true where a cell may look."""
+        states = self.drop(states)
+        for block in self.h:
+            after = block(states, attention_mask=attention_mask)
+            # transformers 5.0 returns a tuple, later ones the states themselves.
+            states = after[0] if isinstance(after, tuple) else after
+        normed: Tensor = self.ln_f(states)
+        return normed
+
+
+def build_backbone(settings: BackboneSettings) -> LlamaBackbone | GPT2Backbone:
+    """Build the backbone that the settings describe, its weights from torch's global generator."""
+    return LlamaBackbone(settings) if settings.key == "llama" else GPT2Backbone(settings)
+
+
+def rotary_positions(
+    states: Float[Tensor, "sets cells hidden"], head_dim: int
+) -> tuple[Float[Tensor, "1 cells head"], Float[Tensor, "1 cells head"]]:
+    """Compute cosines and sines that rotate queries and keys by their position.
+
+    Feature j and feature j + head_dim/2 form the pair rotated by ``position × base^(-2j/head_dim)``
+    (Su et al. 2021, in the half-split order of transformers' llama).
+    """
+    n_cells = states.shape[1]
+    exponents = torch.arange(0, head_dim, 2, device=states.device, dtype=torch.float32) / head_dim
+    positions = torch.arange(n_cells, device=states.device, dtype=torch.float32)
+    angles = torch.outer(positions, ROTARY_BASE**-exponents).repeat(1, 2)[None]
+    return angles.cos().to(states.dtype), angles.sin().to(states.dtype)

@@ -1,0 +1,266 @@
+"""From ``model.kwargs`` of a config, in the names its field uses, to the models' settings.
+
+Every key is read, known to be read by nothing, or refused by its name: none is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflow_scripts.models.backbones import BACKBONES, BackboneSettings
+from workflow_scripts.models.config_values import check_keys, flag, integer, number, required
+from workflow_scripts.models.gene_decoder import GeneDecoderSettings
+from workflow_scripts.models.losses import SetLoss
+from workflow_scripts.models.state_transition import StateTransitionSettings
+from workflow_scripts.settings.errors import ConfigError
+
+LOSS_KEYS = frozenset({"loss", "distributional_loss", "blur", "mmd_num_chunks", "regularization"})
+
+MODEL_KEYS = frozenset(
+    {
+        "cell_set_len",
+        "hidden_dim",
+        "n_encoder_layers",
+        "n_decoder_layers",
+        "use_basal_projection",
+        "predict_residual",
+        "batch_encoder",
+        "mask_attn",
+        "dropout",
+        "gene_decoder_bool",
+        "decoder_hidden_dims",
+        "transformer_backbone_key",
+        "transformer_backbone_kwargs",
+    }
+)
+
+INERT_KEYS = frozenset(
+    {
+        "decoder_loss_weight",  # weighs two losses against each other, outside the model
+        "extra_tokens",  # lengthens position embeddings, which are zero and not stored
+        "softplus",  # read by nothing in the reference either
+    }
+)
+
+REFUSED_KEYS = frozenset(
+    {
+        "confidence_head",
+        "confidence_token",
+        "finetune_vci_decoder",
+        "freeze_pert",
+        "freeze_pert_backbone",
+        "init_from",
+        "nb_decoder",
+        "residual_decoder",
+        "transformer_decoder",
+        "use_batch_token",
+        "use_effect_gating_token",
+    }
+)
+"""Parts that are not built: their keys are accepted only when they ask for nothing."""
+
+LLAMA_KEYS = frozenset(
+    {
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "attention_dropout",
+        "bidirectional_attention",
+    }
+)
+
+GPT2_KEYS = frozenset(
+    {
+        "hidden_size",
+        "n_embd",
+        "n_layer",
+        "n_head",
+        "n_inner",
+        "attn_pdrop",
+        "resid_pdrop",
+        "embd_pdrop",
+        "bidirectional_attention",
+    }
+)
+
+INERT_BACKBONE_KEYS = frozenset(
+    {
+        # sizes of embeddings and ends of sentences, which cells don't have
+        "max_position_embeddings",
+        "n_positions",
+        "vocab_size",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "tie_word_embeddings",
+        # for generating text word by word
+        "use_cache",
+        # llama's norms have rms_norm_eps; no llama reads this name, so it stays 1e-6
+        "layer_norm_eps",
+    }
+)
+
+REFUSED_BACKBONE_KEYS = frozenset({"hidden_dropout", "rotary_dim", "use_rotary_embeddings"})
+
+LLAMA_NORM_EPS = 1e-6
+GPT2_NORM_EPS = 1e-5
+GPT2_DROPOUT = 0.1
+"""Both eps and the dropout, where a config is silent: the defaults of transformers."""
+
+
+def state_transition_settings(
+    kwargs: Mapping[str, Any],
+    *,
+    input_dim: int,
+    output_dim: int,
+    pert_dim: int,
+    output_space: str,
+    expression_output: bool,
+    n_batches: int | None = None,
+    n_genes: int | None = None,
+    causal: bool | None = None,
+) -> StateTransitionSettings:
+    """Turn ``model.kwargs`` and the widths of the data into settings of an ST model.
+
+    Parameters
+    ----------
+    kwargs
+        ``model.kwargs``, resolved.
+    input_dim, output_dim, pert_dim
+        Widths of control cells, predicted cells and perturbation features.
+    output_space
+        ``data.kwargs.output_space``.
+    expression_output
+        Whether the output is expression, not an embedding.
+    n_batches
+        Number of technical batches; needed with ``batch_encoder``, unread without.
+    n_genes
+        Number of genes that predicted embeddings are decoded to (unless ``gene_decoder_bool`` is
+        false); None where the output is expression.
+    causal
+        Whether attention is causal, for imported checkpoints. None: as
+        ``bidirectional_attention`` says, and full where that is absent.
+
+    Raises
+    ------
+    ConfigError
+        For a key that is unknown, missing, of another type, or asks for what is not built.
+    """
+    section = "model.kwargs"
+    check_keys(kwargs, MODEL_KEYS | LOSS_KEYS | INERT_KEYS, REFUSED_KEYS, section)
+    hidden_dim = integer(kwargs, "hidden_dim", section)
+    with_batches = flag(kwargs, "batch_encoder", False, section)
+    if with_batches and n_batches is None:
+        raise ConfigError(f"{section}.batch_encoder is true, but the data has no technical batches")
+    decoder = None
+    if n_genes is not None and flag(kwargs, "gene_decoder_bool", True, section):
+        widths = tuple(kwargs.get("decoder_hidden_dims", GeneDecoderSettings(1).hidden_dims))
+        decoder = GeneDecoderSettings(n_genes=n_genes, hidden_dims=widths)
+    try:
+        return StateTransitionSettings(
+            input_dim=input_dim,
+            output_dim=output_dim,
+            pert_dim=pert_dim,
+            hidden_dim=hidden_dim,
+            cell_set_len=integer(kwargs, "cell_set_len", section),
+            n_encoder_layers=integer(kwargs, "n_encoder_layers", section),
+            n_decoder_layers=integer(kwargs, "n_decoder_layers", section),
+            use_basal_projection=flag(kwargs, "use_basal_projection", True, section),
+            output_space=output_space,
+            expression_output=expression_output,
+            backbone=backbone_settings(
+                str(required(kwargs, "transformer_backbone_key", section)),
+                required(kwargs, "transformer_backbone_kwargs", section),
+                hidden_dim=hidden_dim,
+                causal=causal,
+            ),
+            predict_residual=flag(kwargs, "predict_residual", True, section),
+            n_batches=n_batches if with_batches else None,
+            mask_attn=flag(kwargs, "mask_attn", False, section),
+            dropout=number(kwargs, "dropout", 0.1, section),
+            gene_decoder=decoder,
+        )
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{section}: {error}") from error
+
+
+def backbone_settings(
+    key: str, kwargs: Mapping[str, Any], *, hidden_dim: int, causal: bool | None = None
+) -> BackboneSettings:
+    """Turn ``transformer_backbone_key`` and ``transformer_backbone_kwargs`` into settings.
+
+    Read for llama: hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
+    num_key_value_heads, head_dim, attention_dropout. For GPT2: n_embd (or hidden_size), n_layer,
+    n_head, n_inner, attn_pdrop, resid_pdrop, embd_pdrop. For both: bidirectional_attention.
+    ``INERT_BACKBONE_KEYS`` may stand there and are read by nothing.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown backbone, and for a key that is unknown, missing, of another type, or asks
+        for what is not built.
+    """
+    section = "model.kwargs.transformer_backbone_kwargs"
+    if key not in BACKBONES:
+        raise ConfigError(
+            f"model.kwargs.transformer_backbone_key is {key!r}; known are {BACKBONES}"
+        )
+    known = LLAMA_KEYS if key == "llama" else GPT2_KEYS
+    check_keys(kwargs, known | INERT_BACKBONE_KEYS, REFUSED_BACKBONE_KEYS, section)
+    for name in sorted({"hidden_size", "n_embd"} & known & kwargs.keys()):
+        if kwargs[name] != hidden_dim:
+            raise ConfigError(
+                f"{section}.{name} is {kwargs[name]!r}, but model.kwargs.hidden_dim is {hidden_dim}"
+            )
+    if causal is None:
+        causal = not flag(kwargs, "bidirectional_attention", True, section)
+    if key == "GPT2":
+        n_heads = integer(kwargs, "n_head", section)
+        return BackboneSettings(
+            key="GPT2",
+            hidden_dim=hidden_dim,
+            n_layers=integer(kwargs, "n_layer", section),
+            n_heads=n_heads,
+            n_key_value_heads=n_heads,
+            head_dim=hidden_dim // n_heads,
+            intermediate_dim=integer(kwargs, "n_inner", section, 4 * hidden_dim),
+            norm_eps=GPT2_NORM_EPS,
+            attention_dropout=number(kwargs, "attn_pdrop", GPT2_DROPOUT, section),
+            residual_dropout=number(kwargs, "resid_pdrop", GPT2_DROPOUT, section),
+            embedding_dropout=number(kwargs, "embd_pdrop", GPT2_DROPOUT, section),
+            causal=causal,
+        )
+    n_heads = integer(kwargs, "num_attention_heads", section)
+    return BackboneSettings(
+        key="llama",
+        hidden_dim=hidden_dim,
+        n_layers=integer(kwargs, "num_hidden_layers", section),
+        n_heads=n_heads,
+        n_key_value_heads=integer(kwargs, "num_key_value_heads", section, n_heads),
+        head_dim=integer(kwargs, "head_dim", section, hidden_dim // n_heads),
+        intermediate_dim=integer(kwargs, "intermediate_size", section),
+        norm_eps=LLAMA_NORM_EPS,
+        attention_dropout=number(kwargs, "attention_dropout", 0.0, section),
+        causal=causal,
+    )
+
+
+def set_loss(kwargs: Mapping[str, Any]) -> SetLoss:
+    """Choose the loss that ``model.kwargs`` names; keys of the model are passed over here.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown loss or a value out of range.
+    """
+    given = {name: kwargs[name] for name in sorted(LOSS_KEYS & kwargs.keys())}
+    try:
+        return SetLoss(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model.kwargs: {error}") from error

@@ -1,0 +1,155 @@
+"""The files a report is made from, as types."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+Better = Literal["higher", "lower", "neither"]
+
+
+class FindingEntry(TypedDict):
+    """One finding of an audit."""
+
+    severity: Literal["error", "warning", "note"]
+    code: str
+    message: str
+
+
+class CellsFile(TypedDict):
+    """One file of cells, as ``cells_audit.json`` describes it; the digest where it was taken."""
+
+    file: str
+    n_cells: int
+    n_genes: int
+    values: str
+    sha256: NotRequired[str]
+
+
+class CellsContext(TypedDict):
+    """Counts of one context."""
+
+    n_cells: int
+    n_control_cells: int
+    n_perturbations: int
+
+
+class CellsAudit(TypedDict):
+    """``cells_audit.json``: what the h5ad files hold."""
+
+    datasets: dict[str, list[CellsFile]]
+    n_cells: int
+    n_genes: int
+    n_perturbations: int
+    contexts: dict[str, CellsContext]
+    simulated: bool
+    findings: list[FindingEntry]
+
+
+class SplitSize(TypedDict):
+    """Size of one split."""
+
+    n_cells: int
+    n_groups: int
+    n_perturbations: int
+    contexts: list[str]
+
+
+class Claims(TypedDict):
+    """What a split allows to be claimed."""
+
+    unseen_perturbation: bool
+    unseen_context: bool
+    sentence: str
+
+
+class SplitsAudit(TypedDict):
+    """``splits_audit.json``: who trains, who validates, who is held out."""
+
+    splits: dict[str, SplitSize]
+    contexts: dict[str, dict[str, int]]
+    held_out: dict[str, dict[str, list[str]]]
+    claims: Claims
+    controls: str
+    validation: str
+    findings: list[FindingEntry]
+
+
+class ControlPolicy(TypedDict):
+    """How the control gets its feature vector."""
+
+    policy: str
+    label: str
+
+
+class FeaturesAudit(TypedDict):
+    """``features_audit.json``: the perturbations' feature vectors (no source: one-hot)."""
+
+    source: str | None
+    sha256: str | None
+    n_vectors: int
+    dimension: int
+    control: ControlPolicy
+    missing: list[str]
+    unused: int
+    norm_min: float | None
+    norm_median: float | None
+    norm_max: float | None
+    stand_in: bool
+    findings: list[FindingEntry]
+
+
+class EngineBackend(TypedDict):
+    """What computes the scorer's differential expression."""
+
+    name: str
+    version: NotRequired[str]
+
+
+class Engine(TypedDict):
+    """The scorer."""
+
+    name: str
+    version: str
+    de_backend: NotRequired[EngineBackend]
+
+
+class ScoredContext(TypedDict):
+    """How much was scored in one context."""
+
+    n_perturbations: int
+    n_cells_observed: int
+    n_control_cells: int
+
+
+class Refusal(TypedDict):
+    """A metric that the scorer refused to compute; a null stands for all of its kind."""
+
+    model: str | None
+    context: str | None
+    metric: str | None
+    reason: str
+
+
+class Scores(TypedDict):
+    """``scores.json``: aggregated metrics of the model and the baselines."""
+
+    engine: Engine
+    settings: dict[str, object]
+    contexts: dict[str, ScoredContext]
+    overall: dict[str, dict[str, float | None]]
+    by_context: dict[str, dict[str, dict[str, float | None]]]
+    refused: list[Refusal]
+    targets_outside_panel: list[str]
+    better: dict[str, Better]
+
+
+class Provenance(TypedDict):
+    """``provenance.json``: where the frozen config came from."""
+
+    stateline: str
+    python: str
+    git_commit: str | None
+    git_dirty: bool | None
+    run_file: str | None
+    overrides: list[str]
+    digest: NotRequired[str]

@@ -1,0 +1,184 @@
+"""Reading the files of a run that its report is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import yaml
+
+from workflow_scripts.reporting.formats import (
+    CellsAudit,
+    FeaturesAudit,
+    Provenance,
+    Scores,
+    SplitsAudit,
+)
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.slices import read_slice
+
+TRAINING_COLUMNS = ("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm", "seconds")
+METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "value")
+
+
+@dataclass(frozen=True)
+class InputPaths:
+    """Where the files of one run lie; each field is named like its command line option."""
+
+    config: Path
+    cells_audit: Path
+    splits_audit: Path
+    features_audit: Path
+    training_metrics: Path
+    metrics: Path
+    scores: Path
+    effects: Path
+    provenance: Path
+    settings: Path
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The report's own settings.
+
+    Attributes
+    ----------
+    title
+        Heading of the page; the run's name where there is none.
+    top_perturbations
+        How many perturbations get a plot of their own, strongest observed effect first.
+    """
+
+    title: str | None
+    top_perturbations: int
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a report tells about a run, in memory.
+
+    Attributes
+    ----------
+    config_text
+        The frozen config as it lies on disk, and ``config`` as it was parsed.
+    training
+        One row a logged step, with `TRAINING_COLUMNS`.
+    metrics
+        One row a model, context, perturbation and metric, with `METRIC_COLUMNS`.
+    effects
+        Path of the effects: a large file, read in passes by `effects`.
+    """
+
+    config: Mapping[str, Any]
+    config_text: str
+    cells: CellsAudit
+    splits: SplitsAudit
+    features: FeaturesAudit
+    training: pd.DataFrame
+    metrics: pd.DataFrame
+    scores: Scores
+    effects: Path
+    provenance: Provenance
+    settings: ReportSettings
+
+
+def read_run(paths: InputPaths) -> RunRecord:
+    """Read what a report needs.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, isn't what its name says, or lacks a column or key.
+    ConfigError
+        If the settings aren't a stage file.
+    """
+    config_text = _text(paths.config)
+    config = _parsed_yaml(config_text, paths.config)
+    settings = read_slice(paths.settings)
+    return RunRecord(
+        config=config,
+        config_text=config_text,
+        cells=cast(CellsAudit, _json(paths.cells_audit, CellsAudit.__required_keys__)),
+        splits=cast(SplitsAudit, _json(paths.splits_audit, SplitsAudit.__required_keys__)),
+        features=cast(FeaturesAudit, _json(paths.features_audit, FeaturesAudit.__required_keys__)),
+        training=_training(paths.training_metrics),
+        metrics=_metrics(paths.metrics),
+        scores=cast(Scores, _json(paths.scores, Scores.__required_keys__)),
+        effects=paths.effects,
+        provenance=cast(Provenance, _json(paths.provenance, Provenance.__required_keys__)),
+        settings=ReportSettings(
+            title=settings["report.title"],
+            top_perturbations=settings["report.top_perturbations"],
+        ),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
+
+
+def _parsed_yaml(text: str, path: Path) -> Mapping[str, Any]:
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: not YAML: {error}") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: expected a mapping of settings, found {type(config).__name__}")
+    return config
+
+
+def _json(path: Path, keys: frozenset[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a mapping, found {type(content).__name__}")
+    missing = sorted(set(keys) - content.keys())
+    if missing:
+        raise DataError(f"{path}: lacks {', '.join(missing)}. Make the file anew")
+    return content
+
+
+def _table(path: Path, columns: tuple[str, ...], separator: str = ",") -> pd.DataFrame:
+    try:
+        # As text: "NA" is a name among perturbations and a missing number among values.
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: not a table: {error}") from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{path}: lacks the columns {', '.join(missing)}; found {', '.join(frame.columns)}"
+        )
+    return frame[list(columns)]
+
+
+def _training(path: Path) -> pd.DataFrame:
+    frame = _table(path, TRAINING_COLUMNS)
+    frame = frame.assign(**{column: _numbers(frame[column], path) for column in TRAINING_COLUMNS})
+    # A resumed run logs steps again, and what was logged last is what the weights went through. A
+    # validation may stand in a row of its own: last() takes the last value of each column.
+    return frame.groupby("step", sort=True).last().reset_index()[list(TRAINING_COLUMNS)]
+
+
+def _metrics(path: Path) -> pd.DataFrame:
+    frame = _table(path, METRIC_COLUMNS, separator="\t")
+    return frame.assign(value=_numbers(frame["value"], path))
+
+
+def _numbers(texts: pd.Series[str], path: Path) -> pd.Series[float]:
+    missing = texts.str.strip().str.lower().isin(["", "na", "nan", "none", "null"])
+    try:
+        return texts.mask(missing, "nan").astype(float)
+    except ValueError as error:
+        raise DataError(f"{path}: column {texts.name}: {error}") from None

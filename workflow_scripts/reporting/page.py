@@ -1,0 +1,200 @@
+"""The page: every section's content, put into the templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
+from workflow_scripts.reporting.figures import Drawing, effect_panel, loss_curves, strips
+from workflow_scripts.reporting.formats import FindingEntry
+from workflow_scripts.reporting.inputs import RunRecord
+from workflow_scripts.reporting.run_facts import commands, essentials, run_name
+from workflow_scripts.reporting.tables import perturbation_table, score_tables
+from workflow_scripts.reporting.verdict import Verdict, judge
+from workflow_scripts.reporting.words import (
+    MODEL,
+    MODEL_MEANINGS,
+    STRONG_BASELINE,
+    counted,
+    model_label,
+    models_in_order,
+    number,
+)
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+SECTIONS = {
+    "verdict": "Verdict",
+    "run": "What was run",
+    "training": "Training",
+    "scores": "Scores",
+    "effects": "Effects",
+    "perturbations": "Perturbations",
+    "findings": "Findings",
+    "record": "Record",
+}
+"""Sections in their order: id on the page, which names its template too, and heading."""
+
+SCORE_SECTIONS = frozenset({"verdict", "scores", "effects", "perturbations"})
+"""Sections with scores of predictions: each carries the badges that qualify a score."""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A mark that qualifies every score of the page."""
+
+    code: str
+    text: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One perturbation's figure."""
+
+    effects: PanelEffects
+    drawing: Drawing
+
+
+def render_report(run: RunRecord) -> str:
+    """Return a run's report: one HTML page that needs nothing beside it."""
+    summary = summarise_effects(run.effects)
+    verdict = judge(run.scores, run.metrics)
+    panels = [
+        Panel(effects, effect_panel(effects, f"effect-{place}"))
+        for place, effects in enumerate(
+            read_panels(run.effects, summary, MODEL, run.settings.top_perturbations)
+        )
+    ]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=run.settings.title or run_name(run.config),
+            name=run_name(run.config),
+            sections=SECTIONS,
+            score_sections=SCORE_SECTIONS,
+            badges=badges(run),
+            run=run,
+            verdict=verdict,
+            strong_baseline=STRONG_BASELINE,
+            discrimination=_discrimination(run.metrics, verdict),
+            essentials=essentials(run.config),
+            commands=commands(run.config, run.provenance),
+            loss=loss_curves(run.training),
+            training=_training_facts(run.training),
+            score_tables=score_tables(run.scores),
+            model_meanings=[
+                (model_label(model), MODEL_MEANINGS[model])
+                for model in models_in_order(run.scores["overall"])
+                if model in MODEL_MEANINGS
+            ],
+            panels=panels,
+            agreement=_agreement(run.metrics, summary),
+            n_effects=int((summary["model"] == MODEL).sum()),
+            perturbations=perturbation_table(run.metrics, summary, run.scores["better"]),
+            findings=_findings(run),
+        )
+    )
+
+
+def badges(run: RunRecord) -> list[Badge]:
+    """Return what a reader must know beside every score."""
+    found = []
+    if run.cells["simulated"]:
+        meaning = "The cells are simulated: no number here says anything about real cells."
+        found.append(Badge("simulated", "SIMULATED DATA", meaning))
+    if run.features["stand_in"]:
+        meaning = "The perturbation features stand in for real ones: scores only show that it runs."
+        found.append(Badge("stand-in", "STAND-IN FEATURES", meaning))
+    return found
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["counted"] = counted
+    environment.filters["count"] = lambda value: f"{value:,}"
+    # Our own files, the only text of the page that isn't escaped.
+    environment.globals["stylesheet"] = Markup((_TEMPLATES / "style.css").read_text("utf-8"))
+    environment.globals["script"] = Markup((_TEMPLATES / "page.js").read_text("utf-8"))
+    return environment
+
+
+def _discrimination(metrics: pd.DataFrame, verdict: Verdict) -> Drawing | None:
+    values = metrics[(metrics["metric"] == verdict.metric) & metrics["value"].notna()]
+    if values.empty:
+        return None
+    return strips(
+        values,
+        models_in_order(values["model"]),
+        name="discrimination",
+        label=f"{verdict.metric_label}: 0 worst, 1 best",
+        reference=(0.5, "no information"),
+    )
+
+
+def _agreement(metrics: pd.DataFrame, summary: pd.DataFrame) -> Drawing | None:
+    # The scorer knows every baseline; the effects, gene by gene, may be kept for the model alone.
+    values = metrics[metrics["metric"] == "delta_pearson"]
+    if not values["value"].notna().any():
+        values = summary.rename(columns={"correlation": "value"})
+    if not values["value"].notna().any():
+        return None
+    return strips(
+        values,
+        models_in_order(values["model"]),
+        name="agreement",
+        label="correlation of predicted and observed effect over genes",
+        reference=(0.0, "unrelated"),
+    )
+
+
+def _training_facts(training: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return what the loss curves don't say exactly."""
+    if training.empty:
+        return []
+    facts = [("Last logged step", f"{int(training['step'].iloc[-1]):,}")]
+    seconds = training["seconds"].sum()
+    facts.append(("Time in these steps", f"{seconds:,.0f} s, validations not counted"))
+    losses = training.loc[np.isfinite(training["train_loss"]), "train_loss"]
+    if len(losses):
+        tail = losses.tail(max(1, len(losses) // 20))
+        words = f"{number(losses.iloc[0])} at first, {number(tail.mean())} at the end"
+        facts.append(("Training loss", f"{words} (mean of the last {len(tail):,} logged)"))
+    broken = ~np.isfinite(training["train_loss"]) & training["val_loss"].isna()
+    if broken.any():
+        facts.append(("Logged steps without a finite loss", f"{int(broken.sum()):,}"))
+    validated = training.dropna(subset="val_loss")
+    if len(validated):
+        best = validated.sort_values("val_loss", kind="stable").iloc[0]
+        words = f"{number(best['val_loss'])} at step {int(best['step']):,}"
+        facts.append(("Lowest validation loss", words))
+        facts.append(("Last validation loss", number(validated["val_loss"].iloc[-1])))
+    return facts
+
+
+def _findings(run: RunRecord) -> list[tuple[str, list[FindingEntry]]]:
+    """Return each audit's findings, errors first."""
+    order = ("error", "warning", "note")
+    audits = {
+        "Cells": run.cells["findings"],
+        "Splits": run.splits["findings"],
+        "Features": run.features["findings"],
+    }
+    return [
+        (title, sorted(found, key=lambda entry: order.index(entry["severity"])))
+        for title, found in audits.items()
+    ]

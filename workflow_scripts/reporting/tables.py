@@ -1,0 +1,227 @@
+"""Scores as tables: models side by side, and one row a perturbation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from workflow_scripts.reporting.formats import Better, Refusal, Scores
+from workflow_scripts.reporting.words import (
+    MODEL,
+    MetricWords,
+    counted,
+    metric_words,
+    metrics_in_order,
+    model_label,
+    models_in_order,
+    number,
+)
+
+BETTER_WORDS: Mapping[Better, str] = {
+    "higher": "↑ higher is better",
+    "lower": "↓ lower is better",
+    "neither": "neither way is better",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes
+    ----------
+    text
+        As shown.
+    value
+        To sort by; None for a missing one, which stays at the end.
+    is_best
+        Whether no other of its row is better.
+    refusal
+        Number of the reason below the table, where the scorer refused.
+    """
+
+    text: str
+    value: float | None = None
+    is_best: bool = False
+    refusal: int | None = None
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One metric over all models."""
+
+    metric: str
+    words: MetricWords
+    better: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Metrics as rows, models as columns.
+
+    Attributes
+    ----------
+    context
+        None for the table over all contexts.
+    size
+        How much was scored, for the caption.
+    reasons
+        Why metrics were refused, in the order of the numbers in the cells.
+    """
+
+    context: str | None
+    size: str
+    models: tuple[str, ...]
+    labels: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a column, and the longer text behind it."""
+
+    name: str
+    how_to_read: str
+
+
+@dataclass(frozen=True)
+class PerturbationTable:
+    """The model's metrics, one row a perturbation and context."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
+
+
+def score_tables(scores: Scores) -> list[ScoreTable]:
+    """Return the table over all contexts, then one a context where there are several."""
+    sizes = scores["contexts"]
+    n_perturbations = sum(size["n_perturbations"] for size in sizes.values())
+    size = f"{counted(len(sizes), 'context')}, {counted(n_perturbations, 'scored perturbation')}"
+    tables = [_score_table(scores, None, scores["overall"], size)]
+    if len(sizes) > 1:
+        for context, part in sizes.items():
+            values = {
+                model: contexts[context]
+                for model, contexts in scores["by_context"].items()
+                if context in contexts
+            }
+            size = (
+                f"{counted(part['n_perturbations'], 'perturbation')}, "
+                f"{counted(part['n_cells_observed'], 'observed cell')}, "
+                f"{counted(part['n_control_cells'], 'control cell')}"
+            )
+            tables.append(_score_table(scores, context, values, size))
+    return tables
+
+
+def _score_table(
+    scores: Scores,
+    context: str | None,
+    values: Mapping[str, Mapping[str, float | None]],
+    size: str,
+) -> ScoreTable:
+    refusals = [
+        refusal
+        for refusal in scores["refused"]
+        if context is None or refusal["context"] in (None, context)
+    ]
+    reasons = list(dict.fromkeys(_reason(refusal, context) for refusal in refusals))
+    models = models_in_order([*values, *(r["model"] for r in refusals if r["model"])])
+    metrics = metrics_in_order(
+        [
+            *(metric for of_model in values.values() for metric in of_model),
+            *(refusal["metric"] for refusal in refusals if refusal["metric"]),
+        ]
+    )
+    rows = []
+    for metric in metrics:
+        better: Better = scores["better"].get(metric, "neither")
+        numbers = [_finite(values.get(model, {}).get(metric)) for model in models]
+        best = _best(numbers, better)
+        words = metric_words(metric)
+        cells = []
+        for model, value in zip(models, numbers, strict=True):
+            refusal = _refusal_of(refusals, model, metric) if value is None else None
+            cells.append(
+                Cell("refused", refusal=1 + reasons.index(_reason(refusal, context)))
+                if refusal
+                else Cell(words.shown(value), value, is_best=value is not None and value == best)
+            )
+        rows.append(ScoreRow(metric, words, BETTER_WORDS[better], tuple(cells)))
+    labels = tuple(model_label(model) for model in models)
+    return ScoreTable(context, size, tuple(models), labels, tuple(rows), tuple(reasons))
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _best(numbers: Sequence[float | None], better: Better) -> float | None:
+    """Return the best of a row; none where only one model has a number or none is better."""
+    known = [value for value in numbers if value is not None]
+    if better == "neither" or len(known) < 2:
+        return None
+    return max(known) if better == "higher" else min(known)
+
+
+def _refusal_of(refusals: Sequence[Refusal], model: str, metric: str) -> Refusal | None:
+    for refusal in refusals:
+        if refusal["model"] in (None, model) and refusal["metric"] in (None, metric):
+            return refusal
+    return None
+
+
+def _reason(refusal: Refusal, context: str | None) -> str:
+    """Return the reason, with its context where the table doesn't say it."""
+    if context is None and refusal["context"]:
+        return f"{refusal['context']}: {refusal['reason']}"
+    return refusal["reason"]
+
+
+def perturbation_table(
+    metrics: pd.DataFrame, effects: pd.DataFrame, better: Mapping[str, Better]
+) -> PerturbationTable:
+    """Return the model's metrics and the strength of the observed effect, a perturbation a row.
+
+    Parameters
+    ----------
+    metrics
+        One row a model, context, perturbation and metric.
+    effects
+        What `effects.summarise_effects` returned.
+    better
+        Which way each metric is better.
+    """
+    keys = ["context", "perturbation"]
+    own = metrics[metrics["model"] == MODEL]
+    wide = own.pivot_table(index=keys, columns="metric", values="value", dropna=False)
+    words = {name: metric_words(name) for name in metrics_in_order(own["metric"])}
+    columns = [
+        Column(entry.name, f"{entry.how_to_read} {BETTER_WORDS[better.get(name, 'neither')]}.")
+        for name, entry in words.items()
+    ]
+    strengths = effects[effects["model"] == MODEL].set_index(keys)["strength"]
+    if len(strengths):
+        columns.append(
+            Column(
+                "Observed effect size",
+                "Euclidean norm over genes of the observed effect (log1p units), noise included.",
+            )
+        )
+    rows = []
+    for pair in own[keys].drop_duplicates().itertuples(index=False, name=None):
+        context, perturbation = pair
+        cells = []
+        for name, entry in words.items():
+            value = _finite(wide[name].get(pair))
+            cells.append(Cell(entry.shown(value), value))
+        if len(strengths):
+            value = _finite(strengths.get(pair))
+            cells.append(Cell(number(value), value))
+        rows.append((context, perturbation, tuple(cells)))
+    return PerturbationTable(tuple(columns), tuple(rows))

@@ -1,0 +1,1 @@
+"""The page's HTML (one file a section), its style and its script."""

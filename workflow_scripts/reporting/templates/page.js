@@ -1,0 +1,56 @@
+// Sorting and searching of tables. Everything on the page can be read without it.
+"use strict";
+
+// A number to sort by, or the text; null is a missing number, which stays at the end.
+function sortValue(row, column) {
+  const cell = row.cells[column];
+  if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
+  return cell.classList.contains("number") ? null : cell.textContent.trim();
+}
+
+function compare(a, b) {
+  if (typeof a === "number" && typeof b === "number") return a - b;
+  return String(a).localeCompare(String(b), undefined, { numeric: true });
+}
+
+function sortBy(table, heading) {
+  const descending = heading.getAttribute("aria-sort") === "ascending";
+  const column = heading.cellIndex;
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows, (row) => ({ row, value: sortValue(row, column) }));
+  rows.sort((a, b) => {
+    if (a.value === null || b.value === null) return (a.value === null) - (b.value === null);
+    return descending ? compare(b.value, a.value) : compare(a.value, b.value);
+  });
+  body.append(...rows.map((entry) => entry.row));
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  for (const heading of table.tHead.rows[0].cells) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => sortBy(table, heading));
+  }
+}
+
+for (const field of document.querySelectorAll("input[data-filters]")) {
+  const rows = Array.from(document.getElementById(field.dataset.filters).tBodies[0].rows);
+  const found = field.closest(".search").querySelector(".found");
+  const show = () => {
+    const wanted = field.value.trim().toLowerCase();
+    let shown = 0;
+    for (const row of rows) {
+      const names = `${row.cells[0].textContent} ${row.cells[1].textContent}`.toLowerCase();
+      row.hidden = !names.includes(wanted);
+      shown += row.hidden ? 0 : 1;
+    }
+    found.textContent = `${shown} of ${rows.length}`;
+  };
+  field.addEventListener("input", show);
+  field.closest(".search").hidden = false;
+  show();
+}

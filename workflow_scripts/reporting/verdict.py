@@ -1,0 +1,196 @@
+"""The first lines of a report: did the model beat the baselines, and may one say so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import pandas as pd
+
+from workflow_scripts.reporting.formats import Scores
+from workflow_scripts.reporting.words import (
+    MAIN_METRICS,
+    MEAN_RESPONSE,
+    MODEL,
+    STRONG_BASELINE,
+    metric_words,
+    model_label,
+    models_in_order,
+)
+
+MIN_PAIRS = 5
+"""Fewest perturbations on which a difference is called won or lost: with four, even four wins in
+four happen by chance one time in eight (two-sided sign test)."""
+
+
+class Outcome(Enum):
+    """How the model did against one baseline; the value is the word on the page."""
+
+    WON = "won"
+    LOST = "lost"
+    CLOSE = "too close to call"
+    FEW = "too few perturbations to call"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The model against one baseline, on the main metric.
+
+    Attributes
+    ----------
+    baseline, label
+        The baseline's name in the files, and on the page.
+    score
+        Its score.
+    difference
+        Score of the model minus that of the baseline.
+    standard_error
+        Standard error of the mean difference over perturbations; None with fewer than two.
+    n_better, n_pairs
+        On how many of how many perturbations the model scored higher.
+    """
+
+    baseline: str
+    label: str
+    score: float
+    difference: float
+    standard_error: float | None
+    n_better: int
+    n_pairs: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader should take home.
+
+    Attributes
+    ----------
+    metric
+        Metric it rests on; None where no discrimination score could be computed.
+    metric_label
+        What the metric is called on the page.
+    score
+        The model's score.
+    headline
+        One sentence.
+    comparisons
+        The model against every baseline that was scored.
+    reasons
+        Why there is no score, where there is none.
+    """
+
+    metric: str | None
+    metric_label: str
+    score: float | None
+    headline: str
+    comparisons: tuple[Comparison, ...]
+    reasons: tuple[str, ...]
+
+
+def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
+    """Compare the model with every baseline on the main discrimination score.
+
+    A difference counts as won or lost when it is larger than twice its standard error over
+    perturbations (near the 95 % range of a normal mean, perturbations taken as independent).
+
+    Parameters
+    ----------
+    scores
+        Aggregated scores.
+    metrics
+        One row a model, context, perturbation and metric.
+    """
+    overall = scores["overall"]
+    own = overall.get(MODEL, {})
+    metric = next((name for name in MAIN_METRICS if _is_number(own.get(name))), None)
+    if metric is None:
+        reasons = dict.fromkeys(
+            refusal["reason"] for refusal in scores["refused"] if _blocks_the_verdict(refusal)
+        )
+        headline = "No verdict: the model has no discrimination score."
+        return Verdict(None, "Discrimination", None, headline, (), tuple(reasons))
+    score = float(own[metric] or 0.0)
+    pairs = _per_perturbation(metrics, metric)
+    comparisons = tuple(
+        _compare(baseline, score, float(values[metric] or 0.0), pairs)
+        for baseline in models_in_order(overall)
+        if baseline != MODEL and _is_number((values := overall[baseline]).get(metric))
+    )
+    return Verdict(
+        metric=metric,
+        metric_label=metric_words(metric).name,
+        score=score,
+        headline=_headline(comparisons),
+        comparisons=comparisons,
+        reasons=(),
+    )
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _blocks_the_verdict(refusal: object) -> bool:
+    assert isinstance(refusal, dict)
+    return refusal["model"] in (None, MODEL) and refusal["metric"] in (None, *MAIN_METRICS)
+
+
+def _per_perturbation(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return one row a (context, perturbation) and one column a model."""
+    rows = metrics[metrics["metric"] == metric]
+    return rows.pivot_table(index=["context", "perturbation"], columns="model", values="value")
+
+
+def _compare(baseline: str, score: float, baseline_score: float, pairs: pd.DataFrame) -> Comparison:
+    if MODEL in pairs and baseline in pairs:
+        differences = (pairs[MODEL] - pairs[baseline]).dropna()
+    else:
+        differences = pd.Series(dtype=float)
+    n_pairs = len(differences)
+    error = float(differences.std() / math.sqrt(n_pairs)) if n_pairs > 1 else None
+    difference = score - baseline_score
+    return Comparison(
+        baseline=baseline,
+        label=model_label(baseline),
+        score=baseline_score,
+        difference=difference,
+        standard_error=error,
+        n_better=int((differences > 0).sum()),
+        n_pairs=n_pairs,
+        outcome=_outcome(difference, error, n_pairs),
+    )
+
+
+def _outcome(difference: float, error: float | None, n_pairs: int) -> Outcome:
+    if error is None or n_pairs < MIN_PAIRS:
+        return Outcome.FEW
+    if difference == 0 or abs(difference) <= 2 * error:
+        return Outcome.CLOSE
+    return Outcome.WON if difference > 0 else Outcome.LOST
+
+
+def _headline(comparisons: tuple[Comparison, ...]) -> str:
+    outcomes = {comparison.baseline: comparison.outcome for comparison in comparisons}
+    if not outcomes:
+        return "No baseline was scored: the number below stands alone and can't be judged."
+    if Outcome.FEW in outcomes.values():
+        return (
+            f"Too few perturbations to judge (fewer than {MIN_PAIRS} were scored by the model and "
+            "a baseline): read the numbers as an example."
+        )
+    mean, strong = outcomes.get(MEAN_RESPONSE), outcomes.get(STRONG_BASELINE)
+    if mean is Outcome.LOST:
+        return "The model tells perturbations apart worse than one profile for all of them would."
+    if mean is Outcome.CLOSE:
+        return "The model can't be told from one profile for all perturbations."
+    if set(outcomes.values()) == {Outcome.WON}:
+        return "The model tells perturbations apart better than every baseline."
+    told = "The model tells perturbations apart"
+    if strong is Outcome.LOST:
+        return f"{told}, but the perturbation mean effect, which needs no training, does better."
+    if strong is Outcome.CLOSE:
+        return f"{told}, about as well as the perturbation mean effect, which needs no training."
+    lost = [item.label for item in comparisons if item.outcome is not Outcome.WON]
+    return f"{told}, but isn't clearly better than: {', '.join(lost)}."

@@ -1,0 +1,199 @@
+"""What models and metrics are called in front of a person, and how to read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+MODEL = "model"
+MEAN_RESPONSE = "mean_response"
+STRONG_BASELINE = "perturbation_mean_effect"
+
+MODEL_LABELS: Mapping[str, str] = {
+    MODEL: "Model",
+    MEAN_RESPONSE: "Mean response",
+    STRONG_BASELINE: "Perturbation mean effect",
+    "control": "Control",
+}
+"""Names of the scored models, in the order in which they are shown."""
+
+MODEL_MEANINGS: Mapping[str, str] = {
+    MODEL: "what this run trained",
+    MEAN_RESPONSE: "one profile for all perturbations: carries no information about which is which",
+    STRONG_BASELINE: (
+        "controls plus this perturbation's mean effect in other contexts: the strong baseline"
+    ),
+    "control": "cells as if nothing had been done to them",
+}
+
+MAIN_METRICS = ("pds_cosine", "pds_l1", "pds_l2")
+"""Discrimination scores, the preferred first: the only metrics here that the mean response can't
+win by being close to every perturbation at once."""
+
+
+@dataclass(frozen=True)
+class MetricWords:
+    """A metric for a person.
+
+    Attributes
+    ----------
+    name
+        Short name, for a table.
+    how_to_read
+        One line: what is measured, in which unit, and what a good value is.
+    is_count
+        Whether it counts something, for one perturbation.
+    """
+
+    name: str
+    how_to_read: str
+    is_count: bool = False
+
+    def shown(self, value: float | None) -> str:
+        """Return a value as a table shows it."""
+        if self.is_count and value is not None and value == value:
+            return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.1f}"
+        return number(value)
+
+
+_RANK = (
+    "How close the predicted effect is to its own perturbation's observed effect, ranked among all "
+    "({} distance): 1 is closest to its own, 0.5 carries no information."
+)
+
+_WORDS: Mapping[str, MetricWords] = {
+    "pds_cosine": MetricWords("Discrimination, cosine", _RANK.format("cosine")),
+    "pds_l1": MetricWords("Discrimination, L1", _RANK.format("L1")),
+    "pds_l2": MetricWords("Discrimination, L2", _RANK.format("Euclidean")),
+    "expr_mae": MetricWords(
+        "Expression error, absolute",
+        "Mean absolute error of mean expression over genes (log1p units): 0 is exact. Rewards "
+        "staying near the mean.",
+    ),
+    "expr_mse": MetricWords(
+        "Expression error, squared",
+        "Mean squared error of mean expression over genes (log1p units squared): 0 is exact. "
+        "Rewards staying near the mean.",
+    ),
+    "delta_pearson": MetricWords(
+        "Effect correlation",
+        "Pearson correlation of predicted and observed effect over genes: 1 is the same pattern. "
+        "High for any shared response.",
+    ),
+    "delta_mae": MetricWords(
+        "Effect error, absolute",
+        "Mean absolute error of the effect over genes (log1p units): 0 is exact.",
+    ),
+    "delta_mse": MetricWords(
+        "Effect error, squared",
+        "Mean squared error of the effect over genes (log1p units squared): 0 is exact.",
+    ),
+    "overlap": MetricWords(
+        "DE gene overlap",
+        "Share of the observed differentially expressed genes among as many top predicted ones.",
+    ),
+    "precision": MetricWords(
+        "DE gene precision",
+        "Share of the predicted differentially expressed genes among as many top observed ones.",
+    ),
+    "nsig_counts_pred": MetricWords(
+        "DE genes, predicted",
+        "Number of genes called significant in the prediction. Compare it with the observed "
+        "number: neither more nor less is better.",
+        is_count=True,
+    ),
+    "nsig_counts_real": MetricWords(
+        "DE genes, observed",
+        "Number of genes called significant in the observed cells: what there is to find.",
+        is_count=True,
+    ),
+    "nsig_spearman": MetricWords(
+        "DE gene count correlation",
+        "Rank correlation, over perturbations, of observed and predicted numbers of DE genes.",
+    ),
+    "sig_recall": MetricWords(
+        "DE gene recall", "Share of the observed DE genes that the prediction calls significant."
+    ),
+    "sig_jaccard": MetricWords(
+        "DE gene Jaccard",
+        "Observed and predicted DE genes in common, over those in either: 1 is the same set.",
+    ),
+    "lfc_spearman": MetricWords(
+        "Fold change correlation",
+        "Rank correlation of observed and predicted log2 fold changes over observed DE genes.",
+    ),
+    "lfc_nmae": MetricWords(
+        "Fold change error, normalised",
+        "Error of log2 fold changes of observed DE genes, over their mean size: 1 is predicting "
+        "no change.",
+    ),
+    "direction_match": MetricWords(
+        "Direction agreement", "Share of the observed DE genes that are predicted to go that way."
+    ),
+}
+
+# The scorer puts the test it uses in front: one description serves all tests.
+_TEST = re.compile(r"^de_(wilcoxon|deseq2)_(.+)$")
+
+
+def metric_words(metric: str) -> MetricWords:
+    """Return how to show a metric; a metric that is unknown here keeps its own name."""
+    match = _TEST.match(metric)
+    stem = match.group(2) if match else metric
+    return _WORDS.get(stem) or MetricWords(
+        stem.replace("_", " "), "As the scorer's documentation defines it."
+    )
+
+
+def model_label(model: str) -> str:
+    """Return what a scored model is called on the page."""
+    return MODEL_LABELS.get(model) or model.replace("_", " ").capitalize()
+
+
+def models_in_order(models: Iterable[str]) -> list[str]:
+    """Sort scored models: the run's own first, then known baselines, then others by name."""
+    known = list(MODEL_LABELS)
+    return sorted(
+        set(models),
+        key=lambda model: (known.index(model) if model in known else len(known), model),
+    )
+
+
+def metrics_in_order(metrics: Iterable[str]) -> list[str]:
+    """Sort metrics: discrimination first, then as described here, then others by name."""
+    known = list(_WORDS)
+
+    def place(metric: str) -> tuple[int, str]:
+        match = _TEST.match(metric)
+        stem = match.group(2) if match else metric
+        return (known.index(stem) if stem in known else len(known), metric)
+
+    return sorted(set(metrics), key=place)
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number of things, in words."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Return a number with three digits after the point, a small one with its exponent.
+
+    Parameters
+    ----------
+    value
+        The number, or nothing for a missing one.
+    signed
+        Show a plus sign, for differences.
+    """
+    if value is None or value != value:
+        return "–"
+    sign = "+" if signed else ""
+    if value == 0 or 0.001 <= abs(value) < 100:
+        text = f"{value:{sign}.3f}"
+    elif abs(value) >= 100:
+        text = f"{value:{sign},.0f}"
+    else:
+        text = f"{value:{sign}.1e}"
+    return text.replace("-", "−")
