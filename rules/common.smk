@@ -19,7 +19,11 @@ from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.slices import read_config, text_digest
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
-shell.prefix(f"export PYTHONPATH={quote(str(ROOT))}; ")
+# Without conda or a container, jobs have the Python that runs Snakemake, activated or not.
+prefix = f"export PYTHONPATH={quote(str(ROOT))}; "
+if not workflow.deployment_settings.deployment_method:
+    prefix += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
+shell.prefix(prefix)
 
 config = {**read_config(ROOT / "config" / "workflow.yaml"), **config}
 CACHE = str(config["cache_dir"])

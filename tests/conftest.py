@@ -1,4 +1,4 @@
-"""Fixtures that several parts share."""
+"""Fixtures that several parts share; shapes in the models' signatures are checked all along."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 from tests.screens import write_screen
+
+# Before anything imports the models: their signatures say shapes, and tests hold them to it.
+install_import_hook("workflow_scripts.models", "beartype.beartype")
 
 MakeScreen = Callable[..., Path]
 

@@ -59,14 +59,14 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     from workflow_scripts.features.validation import load_features
     from workflow_scripts.models import load_model, read_description
     from workflow_scripts.prediction.model import predict_with_model
-    from workflow_scripts.prediction.targets import test_targets
+    from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
 
     if given.threads:
         torch.set_num_threads(given.threads)
     config = read_config(given.config)
     store = CellStore.open(given.cells)
-    targets = test_targets(
+    targets = targets_of_test(
         store,
         pd.read_parquet(given.splits),
         set_size=settings["model.kwargs.cell_set_len"],

@@ -58,13 +58,13 @@ def _predict(
 
     from workflow_scripts.cells.store import CellStore
     from workflow_scripts.prediction.baselines import Baselines
-    from workflow_scripts.prediction.targets import test_targets
+    from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_predicted
 
     config = read_config(given.config)
     store = CellStore.open(given.cells)
     splits = pd.read_parquet(given.splits)
-    targets = test_targets(
+    targets = targets_of_test(
         store,
         splits,
         set_size=settings["model.kwargs.cell_set_len"],

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jaxtyping import install_import_hook
 
-with install_import_hook("workflow_scripts.models", "beartype.beartype"):
-    from workflow_scripts.models import (
-        BackboneSettings,
-        StateTransitionSettings,
-        state_transition_settings,
-    )
+from workflow_scripts.models import (
+    BackboneSettings,
+    StateTransitionSettings,
+    state_transition_settings,
+)
 
 # `model.kwargs` of the seed's two presets, interpolations resolved, nothing left out.
 PERTSETS: dict[str, Any] = {

@@ -41,7 +41,7 @@ class Targets:
         return np.arange(sets.observed.shape[1]) < sets.counts[:, None]
 
 
-def test_targets(
+def targets_of_test(
     store: CellStore, splits: pd.DataFrame, *, set_size: int, by_batch: bool, seed: int
 ) -> Targets:
     """Return what the test split asks to predict.

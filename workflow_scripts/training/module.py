@@ -62,8 +62,9 @@ class TrainingModule(lightning.LightningModule):
         self._validation_sum, self._validation_sets = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the losses of some validation sets."""
+        """Add the losses of some validation sets; sets that hold a NaN are left out."""
         losses = self._per_set(batch)
+        losses = losses[~losses.isnan()]
         self._validation_sum += float(losses.sum(dtype=torch.float64))
         self._validation_sets += losses.numel()
 

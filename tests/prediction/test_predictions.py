@@ -1,0 +1,191 @@
+"""Predicted cells: the right ones, in order, whatever the size of a forward pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from workflow_scripts.cells.annotations import Columns
+from workflow_scripts.cells.audit import CellSettings, audit_cells
+from workflow_scripts.cells.packing import pack_cells, write_manifest
+from workflow_scripts.cells.splits import SplitSettings, split_groups
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.features.validation import Features
+from workflow_scripts.models import BackboneSettings, StateTransition, StateTransitionSettings
+from workflow_scripts.prediction.baselines import FALLBACK_NOTE, Baselines
+from workflow_scripts.prediction.model import predict_with_model
+from workflow_scripts.prediction.targets import Targets, targets_of_test
+from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
+from workflow_scripts.settings.split_file import SplitFile
+
+PERTURBATIONS = ("control", "A", "B", "C")
+
+
+@pytest.fixture
+def store(tmp_path: Path, make_screen) -> CellStore:
+    settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
+    path = make_screen(cells_per_group=11)
+    manifest = pack_cells({"d": [str(path)]}, settings, tmp_path / "store")
+    write_manifest({**manifest, "folder": "store"}, tmp_path / "manifest.json")
+    return CellStore.open(tmp_path / "manifest.json")
+
+
+@pytest.fixture
+def splits(store: CellStore) -> pd.DataFrame:
+    files = {"d": [source["file"] for source in store.manifest["sources"]]}
+    settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
+    held_out = {"d.rpe1": {"val": ("A",), "test": ("B", "C")}}
+    plan = SplitFile("split.toml", {}, ("d",), {"d.k562": "train"}, held_out)
+    groups = audit_cells(files, settings).groups
+    # C is seen nowhere in training: its baseline has to fall back.
+    table = split_groups(groups, plan, SplitSettings("from_toml", 0.1, "error", 0)).table
+    unseen = (table["context"] == "k562") & (table["perturbation"] == "C")
+    return table.assign(split=table["split"].mask(unseen, "dropped"))
+
+
+@pytest.fixture
+def targets(store: CellStore, splits: pd.DataFrame) -> Targets:
+    return targets_of_test(store, splits, set_size=4, by_batch=False, seed=7)
+
+
+def small_model(n_genes: int) -> StateTransition:
+    torch.manual_seed(0)
+    backbone = BackboneSettings(
+        key="llama",
+        hidden_dim=8,
+        n_layers=1,
+        n_heads=2,
+        n_key_value_heads=2,
+        head_dim=4,
+        intermediate_dim=8,
+        norm_eps=1e-6,
+    )
+    settings = StateTransitionSettings(
+        input_dim=n_genes,
+        output_dim=n_genes,
+        pert_dim=4,
+        hidden_dim=8,
+        cell_set_len=4,
+        n_encoder_layers=1,
+        n_decoder_layers=1,
+        use_basal_projection=False,
+        output_space="all",
+        expression_output=True,
+        backbone=backbone,
+    )
+    return StateTransition(settings).eval()
+
+
+def predicted(store: CellStore, targets: Targets, sets_per_pass: int) -> np.ndarray:
+    blocks = predict_with_model(
+        small_model(store.n_genes),
+        store,
+        targets,
+        Features(tuple(sorted(PERTURBATIONS)), np.eye(4, dtype=np.float32)),
+        ("b1", "b2"),
+        sets_per_pass=sets_per_pass,
+    )
+    return np.concatenate(list(blocks))
+
+
+def test_every_test_cell_is_predicted_once_from_a_control_of_its_context(store, splits, targets):
+    labels = store.cells[["context", "perturbation"]].astype(str).agg(".".join, axis=1)
+    wanted = np.flatnonzero(labels.isin(["rpe1.B", "rpe1.C"]))
+    np.testing.assert_array_equal(np.sort(targets.observed), wanted)
+    assert set(labels.iloc[targets.paired]) == {"rpe1.control"}
+    assert set(labels.iloc[targets.controls]) == {"rpe1.control"}
+    assert len(targets.controls) == 11
+
+
+def test_predictions_do_not_depend_on_the_sets_of_a_pass(store, targets):
+    one, many = (predicted(store, targets, size) for size in (1, 64))
+    assert one.shape == (22, store.n_genes)
+    np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-6)
+
+
+def test_files_hold_names_labels_and_observed_controls(tmp_path, store, targets):
+    cells = predicted(store, targets, 2)
+    described = describe(store, "run")
+    cut = write_predicted(
+        tmp_path / "predictions.h5ad", store, targets, iter([cells]), described, clip=True
+    )
+    write_observed(tmp_path / "observed.h5ad", store, targets, described)
+    predictions = anndata.read_h5ad(tmp_path / "predictions.h5ad")
+    observed = anndata.read_h5ad(tmp_path / "observed.h5ad")
+    assert cut == 0
+    assert list(predictions.var_names) == list(observed.var_names) == list(store.genes)
+    np.testing.assert_array_equal(predictions.X[:22], cells)
+    np.testing.assert_array_equal(predictions.X[22:], store.dense(targets.controls))
+    np.testing.assert_array_equal(observed.X.toarray()[22:], predictions.X[22:])
+    for column in ("perturbation", "context"):
+        assert list(predictions.obs[column]) == list(observed.obs[column])
+    paired = store.cells["barcode"].iloc[targets.paired]
+    assert list(predictions.obs["control_barcode"])[:22] == list(paired)
+    assert predictions.uns["stateline"]["control"] == "control"
+    assert predictions.uns["stateline"]["scale"] == "log1p"
+
+
+def test_impossible_values_are_cut_and_counted(tmp_path, store, targets):
+    cells = np.zeros((22, store.n_genes), dtype=np.float32)
+    cells[3, 5] = cells[4, 6] = 12.0
+    path = tmp_path / "predictions.h5ad"
+    cut = write_predicted(
+        path, store, targets, iter([cells.copy()]), describe(store, "run"), clip=True
+    )
+    written = anndata.read_h5ad(path)
+    assert cut == written.uns["stateline"]["clipped_values"] == 2
+    assert written.X[:22].max() == np.float32(np.log1p(10_000.0))
+    write_predicted(path, store, targets, iter([cells]), describe(store, "run"), clip=False)
+    kept = anndata.read_h5ad(path)
+    assert kept.X[:22].max() == 12.0
+    assert "clipped_values" not in kept.uns["stateline"]
+
+
+def test_interrupted_writing_leaves_nothing(tmp_path, store, targets):
+    def blocks():
+        yield np.zeros((4, store.n_genes), dtype=np.float32)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_predicted(
+            tmp_path / "out" / "p.h5ad", store, targets, blocks(), describe(store, "r"), clip=True
+        )
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_control_baseline_gives_back_the_paired_controls(store, splits, targets):
+    baselines = Baselines.fit(store, splits, targets)
+    blocks = baselines.predict(baselines.build("control"), store, targets, sets_per_pass=3)
+    np.testing.assert_array_equal(np.concatenate(list(blocks)), store.dense(targets.paired))
+
+
+def test_mean_response_is_one_profile_of_the_training_perturbations(store, splits, targets):
+    baselines = Baselines.fit(store, splits, targets)
+    blocks = baselines.predict(baselines.build("mean_response"), store, targets, sets_per_pass=3)
+    cells = np.concatenate(list(blocks))
+    assert (cells == cells[0]).all()
+    rows = {
+        (context, perturbation): store.dense(part.index.to_numpy()).astype(np.float64)
+        for (context, perturbation), part in store.cells.groupby(
+            ["context", "perturbation"], observed=True
+        )
+    }
+    # rpe1 trains on nothing: its controls, plus the mean effect in k562 of A and B.
+    effect = np.mean([rows["k562", p].mean(axis=0) for p in "AB"], axis=0) - rows[
+        "k562", "control"
+    ].mean(axis=0)
+    expected = np.maximum(rows["rpe1", "control"].mean(axis=0) + effect, 0)
+    np.testing.assert_allclose(cells[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fallback_of_a_perturbation_never_trained_on_is_noted(store, splits, targets):
+    baselines = Baselines.fit(store, splits, targets)
+    notes = baselines.notes(baselines.build("perturbation_mean_effect"), targets)
+    labels = store.cells["perturbation"].astype(str).iloc[targets.observed].to_numpy()
+    assert set(notes[labels == "C"]) == {FALLBACK_NOTE}
+    assert set(notes[labels == "B"]) == {""}

@@ -1,0 +1,96 @@
+"""Only what a change touches runs again. One finished run, then one change after another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anndata
+import pytest
+
+from tests.snakemake_runs import Outcome, snakemake
+from tests.tiny_run import write_tiny_run
+
+FROM_TRAINING = ["evaluate", "freeze_config", "freeze_stage", "predict", "report", "train"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a finished run."""
+    folder = tmp_path_factory.mktemp("rerun")
+    write_tiny_run(folder)
+    first = again(folder)
+    assert first.jobs == sorted(
+        {
+            *("freeze_config", "freeze_stage", "audit_cells", "audit_splits", "pack_cells"),
+            *("validate_features", "preflight", "train", "predict", "predict_baselines"),
+            *("evaluate", "report"),
+        }
+    )
+    return folder
+
+
+def again(folder: Path, overrides: str = "", runs: str = "") -> Outcome:
+    config = [f"runs={runs or folder / 'run.yaml'}"]
+    if overrides:
+        config.append(f"overrides={overrides}")
+    return snakemake(folder, "--resources", "gpu=1", "--config", *config)
+
+
+def log(folder: Path, rule: str) -> str:
+    return (folder / "out" / "tiny" / "logs" / f"{rule}.log").read_text()
+
+
+def test_nothing_changed_nothing_runs(folder):
+    outcome = again(folder)
+    assert "Nothing to be done" in outcome.text
+    assert outcome.jobs == []
+
+
+def test_operational_keys_rewrite_the_record_alone(folder):
+    change = "wandb.tags=[x] data.kwargs.num_workers=1 training.devices=1 engine.keep_checkpoints=3"
+    assert again(folder, change).jobs == ["freeze_config"]
+    assert "tags:\n  - x" in (folder / "out/tiny/config.yaml").read_text()
+    assert again(folder).jobs == ["freeze_config"]
+
+
+def test_report_settings_rewrite_the_report_alone(folder):
+    outcome = again(folder, "report.title=Screen")
+    assert outcome.jobs == ["freeze_config", "freeze_stage", "report"]
+    assert "Screen" in (folder / "out/tiny/report.html").read_text()
+
+
+def test_learning_rate_trains_afresh_and_touches_no_data(folder):
+    outcome = again(folder, "training.lr=2e-3")
+    assert outcome.jobs == FROM_TRAINING
+    assert "from step 0" in log(folder, "train")
+
+
+def test_going_back_finds_the_finished_work(folder):
+    outcome = again(folder)
+    assert outcome.jobs == FROM_TRAINING
+    for rule, words in (("train", "trained"), ("predict", "predicted"), ("evaluate", "scored")):
+        assert f"{words} before" in log(folder, rule)
+    assert "Nothing to be done" in again(folder).text
+
+
+def test_touched_data_runs_nothing(folder):
+    os.utime(folder / "screen.h5ad")
+    assert again(folder).jobs == []
+
+
+def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
+    adata = anndata.read_h5ad(folder / "screen.h5ad")
+    adata.uns["note"] = "the same cells, other bytes"
+    adata.write_h5ad(folder / "screen.h5ad")
+    outcome = again(folder)
+    assert {"audit_cells", "pack_cells", "train"} <= set(outcome.jobs)
+    for rule, words in (("train", "trained"), ("predict", "predicted"), ("evaluate", "scored")):
+        assert f"{words} before" in log(folder, rule)
+    assert "Nothing to be done" in again(folder).text
+
+
+def test_second_run_on_the_same_cells_packs_nothing(folder):
+    outcome = again(folder, "name=second training.train_seed=1")
+    assert "train" in outcome.jobs
+    assert not {"audit_cells", "pack_cells"} & set(outcome.jobs)
