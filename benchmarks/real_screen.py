@@ -1,0 +1,43 @@
+"""Score a small ST model on the real screen of tests/real over several seeds, beside baselines.
+
+Example: python benchmarks/real_screen.py --seeds 42 1 2 3 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.real.test_papalexi import write_run  # noqa: E402
+from tests.snakemake_runs import snakemake  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4])
+    parser.add_argument("--metrics", nargs="+", default=["pds_l1", "pds_cosine", "delta_pearson"])
+    given = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        run_file = write_run(Path(folder))
+        for seed in given.seeds:
+            overrides = f"overrides=name=seed{seed} training.train_seed={seed}"
+            snakemake(Path(folder), "--config", f"runs={run_file}", overrides)
+            scores = Path(folder) / "results" / f"seed{seed}" / "scores.json"
+            for model, values in json.loads(scores.read_text())["overall"].items():
+                rows.append({"model": model, "seed": seed, **{m: values[m] for m in given.metrics}})
+            print(f"seed {seed} done", file=sys.stderr, flush=True)
+    table = pd.DataFrame(rows).groupby("model")[given.metrics].agg(["mean", "std"])
+    print(table.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
