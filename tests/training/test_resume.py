@@ -161,3 +161,26 @@ def test_torn_checkpoint_is_passed_over_for_an_earlier_one(training):
     out = training.run("torn")
     assert "from step 12 to 24" in out
     assert same(training.weights("unbroken"), training.weights("torn"))
+
+
+def test_wandb_without_a_key_is_kept_offline_and_never_a_reason_to_fail(training):
+    folder = training.folder / "wandb_logs"
+    overrides = [
+        *("use_wandb=true", f"wandb.local_wandb_dir={folder}", "wandb.tags=[screen]"),
+        "training.max_steps=4",
+    ]
+    training.run("plain", overrides[-1])
+    out = training.run("wandb", *overrides)
+    assert "offline" in out
+    assert list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert same(training.weights("wandb"), training.weights("plain"))
+
+
+def test_wandb_that_can_not_start_is_said_in_one_line(training):
+    blocked = training.folder / "blocked"
+    blocked.write_text("a file where the folder should be")
+    out = training.run(
+        *("blocked-run", "use_wandb=true", f"wandb.local_wandb_dir={blocked}"),
+        *("training.max_steps=4", "training.train_seed=7"),
+    )
+    assert "wandb: not logging" in out

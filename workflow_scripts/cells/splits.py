@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.cells.split_audit import audit_plan, audit_result
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.settings.split_file import SplitFile
@@ -73,7 +72,7 @@ def split_groups(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings)
     one under [fewshot] trains but for its val and test lists; the others train if their dataset
     is named under [training], and are dropped if it is not.
     """
-    findings = _audit_plan(groups, plan, settings)
+    findings = audit_plan(groups, plan, settings.overlap)
     table = groups.copy()
     table["split"] = "dropped"
     table.loc[table["dataset"].isin(plan.training), "split"] = "train"
@@ -89,7 +88,7 @@ def split_groups(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings)
     table.loc[table["is_control"].astype(bool), "split"] = "control"
     if settings.validation == "from_train" and not (table["split"] == "val").any():
         _draw_validation(table, settings, findings)
-    _audit_result(table, plan, settings, findings)
+    audit_result(table, plan.path, findings)
     return Splits(table[list(SPLIT_COLUMNS)], findings)
 
 
@@ -191,120 +190,5 @@ def _draw_validation(table: pd.DataFrame, settings: SplitSettings, findings: lis
                 "validation-drawn",
                 "splits.validation=from_train drew the validation split from the training "
                 f"perturbations (seed {settings.seed}): {'; '.join(drawn)}",
-            )
-        )
-
-
-def _audit_plan(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings) -> list[Finding]:
-    """Find every selector that matches nothing, and every contradiction."""
-    datasets = sorted(set(groups["dataset"]) | set(plan.datasets))
-    contexts = sorted(
-        {f"{d}.{c}" for d, c in zip(groups["dataset"], groups["context"], strict=True)}
-    )
-    findings = [
-        _unmatched(plan.path, f"[training] {name}", "dataset", name, datasets)
-        for name in plan.training
-        if name not in datasets
-    ]
-    for section, names in (("zeroshot", plan.zeroshot), ("fewshot", plan.fewshot)):
-        findings += [
-            _unmatched(plan.path, f'[{section}] "{name}"', "context", name, contexts)
-            for name in names
-            if name not in contexts
-        ]
-    findings += [
-        Finding(
-            "warning",
-            "zeroshot-beats-fewshot",
-            f'{plan.path}: "{name}" stands in [zeroshot] and in [fewshot]; [zeroshot] wins',
-        )
-        for name in plan.fewshot
-        if name in plan.zeroshot
-    ]
-    for name, lists in plan.fewshot.items():
-        if name in contexts:
-            findings += _audit_lists(groups, plan.path, name, lists, settings)
-    return findings
-
-
-def _audit_lists(
-    groups: pd.DataFrame,
-    path: str,
-    name: str,
-    lists: Mapping[str, Sequence[str]],
-    settings: SplitSettings,
-) -> list[Finding]:
-    full = groups["dataset"].astype(str) + "." + groups["context"].astype(str)
-    here = groups[full == name]
-    labels = sorted(here.loc[~here["is_control"].astype(bool), "perturbation"].unique())
-    controls = set(here.loc[here["is_control"].astype(bool), "perturbation"])
-    findings = []
-    for split, given in lists.items():
-        where = f'[fewshot."{name}"] {split}'
-        findings += [
-            _unmatched(path, where, "perturbation", label, labels)
-            for label in given
-            if label not in labels and label not in controls
-        ]
-        if named := sorted(controls & set(given)):
-            findings.append(
-                Finding(
-                    "error",
-                    "control-held-out",
-                    f"{path}: {where} names the control {named[0]!r}; controls are shared by all "
-                    "splits, take it out of the list",
-                )
-            )
-    both = sorted(set(lists.get("val", ())) & set(lists.get("test", ())))
-    if both and settings.overlap == "error":
-        findings.append(
-            Finding(
-                "error",
-                "val-and-test",
-                f'{path}: [fewshot."{name}"] names {listing(both)} both in val and in test; '
-                "remove them from one, or set splits.overlap=test_wins",
-            )
-        )
-    elif both:
-        findings.append(
-            Finding("note", "val-and-test", f"{path}: in val and test, tested: {listing(both)}")
-        )
-    return findings
-
-
-def _unmatched(path: str, where: str, what: str, name: str, there: Iterable[str]) -> Finding:
-    options = list(there)
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return Finding(
-        "error",
-        f"unknown-{what}",
-        f"{path}: {where}: the data has no {what} {name!r}; {hint}there are {listing(options)}",
-    )
-
-
-def _audit_result(
-    table: pd.DataFrame, plan: SplitFile, settings: SplitSettings, findings: list[Finding]
-) -> None:
-    counts = table.groupby("split")["n_cells"].sum()
-    ways = {
-        "train": "name a dataset under [training]",
-        "val": "name one in the split file, or set splits.validation=from_train",
-        "test": "hold something out under [zeroshot] or [fewshot]",
-    }
-    if not any(finding.severity == "error" for finding in findings):
-        findings += [
-            Finding("error", f"empty-{split}", f"{plan.path}: the {split} split is empty; {way}")
-            for split, way in ways.items()
-            if not counts.get(split)
-        ]
-    dropped = table[table["split"] == "dropped"]
-    if len(dropped):
-        names = sorted(set(dropped["dataset"] + "." + dropped["context"]))
-        findings.append(
-            Finding(
-                "note",
-                "dropped",
-                f"{plan.path}: not named anywhere, so not used: {listing(names)}",
             )
         )

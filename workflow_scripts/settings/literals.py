@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def bare_value(text: str) -> Any:
     return text
 
 
-class LiteralParser:
+class LiteralParser(ABC):
     """Reads one value from a position in a text.
 
     What ``${`` and a quote begin differs between overrides and resolver arguments: subclasses say
@@ -52,17 +53,17 @@ class LiteralParser:
         self.position = position
         self._depth = 0
 
+    @abstractmethod
     def interpolation(self) -> Any:
         """Read what begins with ``${`` here, as one piece of a value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def quoted(self) -> Any:
         """Read the quoted string that begins here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def join(self, pieces: Sequence[Any]) -> Any:
         """Make one value of the pieces of an unquoted text."""
-        raise NotImplementedError
 
     def fail(self, message: str) -> GrammarError:
         """Make the error that names the column."""

@@ -1,0 +1,125 @@
+"""Find what a split file says that can't be meant: selectors without a match, contradictions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.split_file import SplitFile
+
+
+def audit_plan(groups: pd.DataFrame, plan: SplitFile, overlap: str) -> list[Finding]:
+    """Find every selector that matches nothing, and every contradiction."""
+    datasets = sorted(set(groups["dataset"]) | set(plan.datasets))
+    contexts = sorted(
+        {f"{d}.{c}" for d, c in zip(groups["dataset"], groups["context"], strict=True)}
+    )
+    findings = [
+        _unmatched(plan.path, f"[training] {name}", "dataset", name, datasets)
+        for name in plan.training
+        if name not in datasets
+    ]
+    for section, names in (("zeroshot", plan.zeroshot), ("fewshot", plan.fewshot)):
+        findings += [
+            _unmatched(plan.path, f'[{section}] "{name}"', "context", name, contexts)
+            for name in names
+            if name not in contexts
+        ]
+    findings += [
+        Finding(
+            "warning",
+            "zeroshot-beats-fewshot",
+            f'{plan.path}: "{name}" stands in [zeroshot] and in [fewshot]; [zeroshot] wins',
+        )
+        for name in plan.fewshot
+        if name in plan.zeroshot
+    ]
+    for name, lists in plan.fewshot.items():
+        if name in contexts:
+            findings += _audit_lists(groups, plan.path, name, lists, overlap)
+    return findings
+
+
+def _audit_lists(
+    groups: pd.DataFrame,
+    path: str,
+    name: str,
+    lists: Mapping[str, Sequence[str]],
+    overlap: str,
+) -> list[Finding]:
+    full = groups["dataset"].astype(str) + "." + groups["context"].astype(str)
+    here = groups[full == name]
+    labels = sorted(here.loc[~here["is_control"].astype(bool), "perturbation"].unique())
+    controls = set(here.loc[here["is_control"].astype(bool), "perturbation"])
+    findings = []
+    for split, given in lists.items():
+        where = f'[fewshot."{name}"] {split}'
+        findings += [
+            _unmatched(path, where, "perturbation", label, labels)
+            for label in given
+            if label not in labels and label not in controls
+        ]
+        if named := sorted(controls & set(given)):
+            findings.append(
+                Finding(
+                    "error",
+                    "control-held-out",
+                    f"{path}: {where} names the control {named[0]!r}; controls are shared by all "
+                    "splits, take it out of the list",
+                )
+            )
+    both = sorted(set(lists.get("val", ())) & set(lists.get("test", ())))
+    if both and overlap == "error":
+        findings.append(
+            Finding(
+                "error",
+                "val-and-test",
+                f'{path}: [fewshot."{name}"] names {listing(both)} both in val and in test; '
+                "remove them from one, or set splits.overlap=test_wins",
+            )
+        )
+    elif both:
+        findings.append(
+            Finding("note", "val-and-test", f"{path}: in val and test, tested: {listing(both)}")
+        )
+    return findings
+
+
+def _unmatched(path: str, where: str, what: str, name: str, there: Iterable[str]) -> Finding:
+    options = list(there)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return Finding(
+        "error",
+        f"unknown-{what}",
+        f"{path}: {where}: the data has no {what} {name!r}; {hint}there are {listing(options)}",
+    )
+
+
+def audit_result(table: pd.DataFrame, path: str, findings: list[Finding]) -> None:
+    """Add to the findings what is wrong with the splits as they came out."""
+    counts = table.groupby("split")["n_cells"].sum()
+    ways = {
+        "train": "name a dataset under [training]",
+        "val": "name one in the split file, or set splits.validation=from_train",
+        "test": "hold something out under [zeroshot] or [fewshot]",
+    }
+    if not any(finding.severity == "error" for finding in findings):
+        findings += [
+            Finding("error", f"empty-{split}", f"{path}: the {split} split is empty; {way}")
+            for split, way in ways.items()
+            if not counts.get(split)
+        ]
+    dropped = table[table["split"] == "dropped"]
+    if len(dropped):
+        names = sorted(set(dropped["dataset"] + "." + dropped["context"]))
+        findings.append(
+            Finding(
+                "note",
+                "dropped",
+                f"{path}: not named anywhere, so not used: {listing(names)}",
+            )
+        )
