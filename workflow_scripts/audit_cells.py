@@ -16,7 +16,7 @@ from pathlib import Path
 from workflow_scripts.cells.audit import CellSettings, audit_cells
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.findings import from_dicts, render
-from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.slices import Slice
 
 
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     content = json.loads(given.settings)
     settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
     audit = audit_cells(content["datasets"], settings, content.get("unreadable"))
-    audit.groups.to_parquet(given.groups, index=False)
+    with replacing(given.groups) as beside:
+        audit.groups.to_parquet(beside, index=False)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(
         f"cells: {audit.report['n_cells']} in {len(audit.report['contexts'])} contexts",

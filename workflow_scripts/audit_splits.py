@@ -19,7 +19,7 @@ from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, s
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import Finding, from_dicts, render
-from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.slices import read_slice
 from workflow_scripts.settings.split_file import read_split_file
 
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> None:
     except ConfigError as error:
         finding = Finding("error", "split-file", str(error))
         splits = Splits(groups.assign(split="dropped"), [finding])
-    splits.table.to_parquet(given.splits, index=False)
+    with replacing(given.splits) as beside:
+        splits.table.to_parquet(beside, index=False)
     report = splits_report(splits, settings)
     write_atomically(given.audit, json.dumps(report, indent=1) + "\n")
     sizes = {split: part["n_cells"] for split, part in report["splits"].items()}

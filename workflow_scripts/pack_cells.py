@@ -10,8 +10,9 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
@@ -35,23 +36,39 @@ def main(arguments: Sequence[str]) -> None:
         raise DataError(f"{given.audit}: the cells can't be packed\n{render(findings)}")
     content = json.loads(given.settings)
     datasets = content["datasets"]
-    digests = {path: file_digest(Path(path)) for files in datasets.values() for path in files}
+    digests = {
+        f"{dataset}/{label}": file_digest(Path(path))
+        for dataset, files in datasets.items()
+        for label, path in files.items()
+    }
     settings = content["identity"]
     work = IdentityFolder(given.manifest.parent, identity_of("cells", settings, digests))
-    if work.has_finished("manifest.json"):
+    # Several invocations may share the cache: one packs, the others wait and find it done.
+    with work.lock(wait=True):
+        if work.has_finished("manifest.json"):
+            print(f"packed before: {work.path}")
+        else:
+            _pack(datasets, settings, digests, work)
         work.publish({"manifest.json": given.manifest})
-        print(f"packed before: {work.path}")
-        return
 
+
+def _pack(
+    datasets: Mapping[str, Mapping[str, str]],
+    settings: Mapping[str, Any],
+    digests: Mapping[str, str],
+    work: IdentityFolder,
+) -> None:
+    # Only now: cells that are already packed return without these seconds.
     from workflow_scripts.cells.audit import CellSettings
     from workflow_scripts.cells.packing import pack_cells, write_manifest
 
     # Written beside and moved into place, so that a store is whole or absent.
-    beside = work.path.with_name(f".{work.identity}.{os.getpid()}")
+    beside = work.path / "unfinished"
+    shutil.rmtree(beside, ignore_errors=True)
     try:
         manifest = pack_cells(datasets, CellSettings.from_slice(Slice(settings, {})), beside)
         for source in manifest["sources"]:
-            source["sha256"] = digests[source["file"]]
+            source["sha256"] = digests[f"{source['dataset']}/{source['label']}"]
         manifest["folder"] = work.identity
         write_manifest(manifest, beside / "manifest.json")
         names = [*manifest["files"], "manifest.json"]
@@ -60,7 +77,6 @@ def main(arguments: Sequence[str]) -> None:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     work.finish(names)
-    work.publish({"manifest.json": given.manifest})
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     print(f"packed {manifest['n_cells']} cells x {manifest['n_genes']} genes, {size / 1e6:.1f} MB")
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import run_command
+from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_config, read_slice
 
@@ -76,13 +77,19 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"predicting {len(targets.observed)} cells on {device}", flush=True)
     model = load_model(given.checkpoint).to(device)
+    description = read_description(given.checkpoint)
+    if list(description.gene_names) != list(store.genes):
+        raise DataError(
+            f"{given.checkpoint}: trained on other genes, or on the same in another order, than "
+            f"{given.cells} holds; predict with cells packed from the same files"
+        )
     described = describe(store, config["name"])
     blocks = predict_with_model(
         model,
         store,
         targets,
         load_features(given.features),
-        read_description(given.checkpoint).batches,
+        description.batches,
         sets_per_pass=config["prediction"]["sets_per_pass"],
     )
     cut = write_predicted(

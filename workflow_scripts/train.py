@@ -37,20 +37,23 @@ def main(arguments: Sequence[str]) -> None:
         "features": file_digest(given.features),
     }
     identity = identity_of("train", settings.identity, inputs)
-    work = IdentityFolder(given.out_dir, identity)
     max_steps = settings["training.max_steps"]
+    work = IdentityFolder(given.out_dir, identity, f"-{max_steps}")
     final = f"step={max_steps:09d}.ckpt"
-    outputs = {
-        final: given.out_dir / "final.ckpt",
-        "best.ckpt": given.out_dir / "best.ckpt",
-        "training.csv": given.log,
-    }
-    if not work.has_finished(final):
-        _train(given, settings, work, {"identity": identity, **inputs})
-        work.finish(list(outputs))
-    else:
-        print(f"trained before, to step {max_steps}: {work.path}")
-    work.publish(outputs)
+    with work.lock(wait=False):
+        if work.has_finished(final):
+            print(f"trained before, to step {max_steps}: {work.path}")
+        else:
+            best = _train(given, settings, work, {"identity": identity, **inputs})
+            work.finish([final, best, "training.csv"])
+        (best,) = {name for name in work.finished_files() if name.startswith("best")}
+        work.publish(
+            {
+                final: given.out_dir / "final.ckpt",
+                best: given.out_dir / "best.ckpt",
+                "training.csv": given.log,
+            }
+        )
 
 
 def _train(
@@ -58,13 +61,14 @@ def _train(
     settings: Slice,
     work: IdentityFolder,
     provenance: Mapping[str, str],
-) -> None:
+) -> str:
     # Only now: a run that is already trained returns without these seconds.
     import pandas as pd
     import torch
 
     from workflow_scripts.cells.store import CellStore
     from workflow_scripts.features.validation import load_features
+    from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
     from workflow_scripts.training.plan import TrainingPlan
     from workflow_scripts.training.trainer import Machine, train
     from workflow_scripts.training.wandb_log import wandb_logger
@@ -81,8 +85,9 @@ def _train(
         config["engine"]["keep_checkpoints"],
         wandb_logger(config, work.path),
     )
+    plan = TrainingPlan.from_slice(settings)
     train(
-        TrainingPlan.from_slice(settings),
+        plan,
         CellStore.open(given.cells),
         pd.read_parquet(given.splits),
         load_features(given.features),
@@ -90,6 +95,7 @@ def _train(
         machine,
         provenance,
     )
+    return best_name(best_step_of(work.path / step_name(plan.max_steps)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from workflow_scripts.features.validation import (
     write_features,
 )
 from workflow_scripts.settings.findings import from_dicts, render
-from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.slices import read_slice
 
 
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     control = json.loads(given.cells_audit.read_text())["control"]
     settings = FeatureSettings.from_slice(read_slice(given.settings))
     audit = validate_features(sorted(groups["perturbation"].unique()), control, settings)
-    write_features(audit.features, given.features)
+    with replacing(given.features) as beside:
+        write_features(audit.features, beside)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(
         f"features: {audit.report['n_vectors']} vectors of {audit.report['dimension']}",

@@ -8,12 +8,13 @@ import pytest
 
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.audit import CellAudit, CellSettings, audit_cells
+from workflow_scripts.settings.split_file import label_files
 
 GOOD = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 10_000.0)
 
 
 def audit(*paths: object, settings: CellSettings = GOOD) -> CellAudit:
-    return audit_cells({"screen": [str(path) for path in paths]}, settings)
+    return audit_cells({"screen": label_files([str(path) for path in paths])}, settings)
 
 
 def messages(result: CellAudit) -> str:
@@ -79,7 +80,7 @@ def test_mixed_counts_and_log1p_are_an_error(make_screen):
 
 
 def test_pattern_that_matches_nothing_is_an_error():
-    result = audit_cells({"screen": []}, GOOD)
+    result = audit_cells({"screen": {}}, GOOD)
     assert "dataset screen: its folder or pattern matches no file" in messages(result)
 
 

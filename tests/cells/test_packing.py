@@ -14,6 +14,7 @@ from workflow_scripts.cells.audit import CellSettings
 from workflow_scripts.cells.packing import pack_cells, write_manifest
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.split_file import label_files
 
 COLUMNS = Columns("gene", "cell_type", "gem_group")
 
@@ -23,7 +24,7 @@ def settings(values: str = "auto", target_sum: float = 10_000.0) -> CellSettings
 
 
 def pack(folder: Path, *paths: Path, given: CellSettings | None = None) -> CellStore:
-    manifest = pack_cells({"d": [str(p) for p in paths]}, given or settings(), folder)
+    manifest = pack_cells({"d": label_files([str(p) for p in paths])}, given or settings(), folder)
     manifest["folder"] = "."
     write_manifest(manifest, folder / "manifest.json")
     return CellStore.open(folder / "manifest.json")

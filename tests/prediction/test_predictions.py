@@ -30,14 +30,14 @@ PERTURBATIONS = ("control", "A", "B", "C")
 def store(tmp_path: Path, make_screen) -> CellStore:
     settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
     path = make_screen(cells_per_group=11)
-    manifest = pack_cells({"d": [str(path)]}, settings, tmp_path / "store")
+    manifest = pack_cells({"d": {"screen": str(path)}}, settings, tmp_path / "store")
     write_manifest({**manifest, "folder": "store"}, tmp_path / "manifest.json")
     return CellStore.open(tmp_path / "manifest.json")
 
 
 @pytest.fixture
 def splits(store: CellStore) -> pd.DataFrame:
-    files = {"d": [source["file"] for source in store.manifest["sources"]]}
+    files = {"d": {source["label"]: source["file"] for source in store.manifest["sources"]}}
     settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
     held_out = {"d.rpe1": {"val": ("A",), "test": ("B", "C")}}
     plan = SplitFile("split.toml", {}, ("d",), {"d.k562": "train"}, held_out)

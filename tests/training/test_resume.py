@@ -39,14 +39,14 @@ class Training:
     def __init__(self, folder: Path, screen: Path) -> None:
         self.folder = folder
         settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
-        manifest = pack_cells({"d": [str(screen)]}, settings, folder / "store")
+        manifest = pack_cells({"d": {"screen": str(screen)}}, settings, folder / "store")
         write_manifest({**manifest, "folder": "store"}, folder / "manifest.json")
         toml = folder / "starter.toml"
         toml.write_text(
             '[datasets]\nd = "x"\n[training]\nd = "train"\n'
             '[fewshot."d.rpe1"]\nval = ["A"]\ntest = ["B"]\n'
         )
-        groups = audit_cells({"d": [str(screen)]}, settings).groups
+        groups = audit_cells({"d": {"screen": str(screen)}}, settings).groups
         rule = SplitSettings("from_toml", 0.1, "error", 0)
         splits = split_groups(groups, read_split_file(toml), rule)
         splits.table.to_parquet(folder / "splits.parquet")
@@ -117,6 +117,7 @@ def test_killed_training_ends_as_if_it_had_not_been(training, step):
     killed = f"killed-{step}"
     kill_after(training.command(killed), training.folder / killed, f"*/step=*{step:03d}.ckpt")
     out = training.run(killed)
+    assert "from step" in out
     assert "from step 0" not in out
     assert same(training.weights("unbroken"), training.weights(killed))
     assert same(training.weights("unbroken", "best.ckpt"), training.weights(killed, "best.ckpt"))
@@ -132,12 +133,49 @@ def test_raised_max_steps_continues_to_what_the_longer_run_gives(training):
     assert training.log("unbroken") == training.log("extended")
 
 
+def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
+    training.run("short", "training.max_steps=14")
+    training.run("back")
+    training.run("back", "training.max_steps=14")
+    for name in ("final.ckpt", "best.ckpt"):
+        assert same(training.weights("short", name), training.weights("back", name))
+    assert training.log("short") == training.log("back")
+    training.run("back")
+    for name in ("final.ckpt", "best.ckpt"):
+        assert same(training.weights("unbroken", name), training.weights("back", name))
+    assert training.log("unbroken") == training.log("back")
+
+
+def test_diverged_training_stops_with_the_step_and_keeps_its_last_good_checkpoint(training):
+    command = training.command("diverged", "training.lr=1e30", "training.ckpt_every_n_steps=1")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "error: step 2: the loss is" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (training.folder / "diverged" / "final.ckpt").exists()
+
+
+def test_second_trainer_on_the_same_identity_is_refused(training):
+    command = training.command("twice", "training.max_steps=4000")
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        while not list((training.folder / "twice").glob("*/training.csv")):
+            assert first.poll() is None
+            time.sleep(0.01)
+        second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    finally:
+        first.kill()
+        first.wait()
+    assert second.returncode == 1
+    assert f"another process works on it (process {first.pid} on" in second.stderr
+
+
 def test_trained_before_returns_its_own_work(training):
     (training.folder / "unbroken" / "final.ckpt").unlink()
     assert "trained before" in training.run("unbroken")
     assert (training.folder / "unbroken" / "final.ckpt").exists()
     # Logging and workers change nothing that was computed; the learning rate does.
-    operational = ("data.kwargs.pin_memory=false", "wandb.tags=[x]", "training.devices=2")
+    operational = ("data.kwargs.pin_memory=false", "wandb.tags=[x]", "data.kwargs.num_workers=1")
     assert "trained before" in training.run("unbroken", *operational)
 
 

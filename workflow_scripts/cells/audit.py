@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,20 +98,23 @@ class _Seen:
 
 
 def audit_cells(
-    datasets: Mapping[str, Sequence[str]], settings: CellSettings, unreadable: str | None = None
+    datasets: Mapping[str, Mapping[str, str]],
+    settings: CellSettings,
+    unreadable: str | None = None,
 ) -> CellAudit:
     """Look at every file of every dataset; problems become findings, never exceptions.
 
     Parameters
     ----------
     datasets
-        Dataset name to its h5ad files.
+        Dataset name to its h5ad files, by label.
     settings
         How cells are read.
     unreadable
         Why the datasets are not known, where the file that names them can't be read.
     """
     seen = _Seen()
+    owners: dict[str, str] = {}
     entries: dict[str, list[dict[str, Any]]] = {}
     tables = []
     if unreadable is not None:
@@ -129,9 +133,17 @@ def audit_cells(
                 f"dataset {dataset}: its folder or pattern matches no file; "
                 "mend [datasets] of the split file (paths are relative to the working directory)",
             )
-        for path in files:
+        for label, path in files.items():
+            owner = owners.setdefault(os.path.realpath(path), dataset)
+            if owner != dataset:
+                seen.error(
+                    "file-in-two-datasets",
+                    f"{path}: belongs to dataset {owner} and to dataset {dataset}; name it in "
+                    "one, or what one holds out the other trains on",
+                )
+                continue
             try:
-                entry, table = _audit_file(dataset, path, settings, seen)
+                entry, table = _audit_file(dataset, label, path, settings, seen)
             except DataError as error:
                 seen.error("file", str(error))
                 continue
@@ -149,7 +161,7 @@ def audit_cells(
 
 
 def _audit_file(
-    dataset: str, path: str, settings: CellSettings, seen: _Seen
+    dataset: str, label: str, path: str, settings: CellSettings, seen: _Seen
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     with open_h5ad(path) as file:
         n_cells, n_genes = matrix_shape(file)
@@ -183,7 +195,7 @@ def _audit_file(
     if {"context", "perturbation"} - labels.keys():
         return entry, pd.DataFrame({column: [] for column in GROUP_COLUMNS})
     table = pd.DataFrame(labels).groupby(["context", "perturbation"]).size()
-    groups = table.reset_index(name="n_cells").assign(dataset=dataset, file=path)
+    groups = table.reset_index(name="n_cells").assign(dataset=dataset, file=label)
     groups["is_control"] = groups["perturbation"] == settings.control
     return entry, groups[list(GROUP_COLUMNS)]
 
@@ -250,10 +262,10 @@ def _audit_controls(groups: pd.DataFrame, control: str, seen: _Seen) -> None:
         )
         return
     by_context = groups.groupby(["dataset", "file", "context"])["is_control"].any()
-    for dataset, path, context in by_context[~by_context].index:
+    for dataset, label, context in by_context[~by_context].index:
         seen.error(
             "no-control-in-context",
-            f"{path}: context {context!r} (dataset {dataset}) has no cell labelled {control!r}; "
+            f"{label}: context {context!r} (dataset {dataset}) has no cell labelled {control!r}; "
             "every context needs controls in its own file",
         )
 

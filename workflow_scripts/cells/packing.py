@@ -27,6 +27,7 @@ from workflow_scripts.cells.audit import CellSettings
 from workflow_scripts.cells.store import ARRAYS, SCHEMA
 from workflow_scripts.cells.values import Values, ValueSummary, decide_values
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import file_digest
 from workflow_scripts.settings.slices import canonical_json, text_digest
 
@@ -37,6 +38,7 @@ BLOCK_VALUES = 8_000_000
 @dataclass(frozen=True)
 class _Source:
     dataset: str
+    label: str
     path: str
     n_cells: int
     order: np.ndarray  # columns of X, in the order of the store's genes
@@ -47,7 +49,7 @@ class _Source:
 
 
 def pack_cells(
-    datasets: Mapping[str, Sequence[str]], settings: CellSettings, folder: Path
+    datasets: Mapping[str, Mapping[str, str]], settings: CellSettings, folder: Path
 ) -> dict[str, Any]:
     """Write a store into ``folder`` and return its manifest (``folder`` is still to be named).
 
@@ -89,25 +91,35 @@ def pack_cells(
 
 
 def _survey(
-    datasets: Mapping[str, Sequence[str]], settings: CellSettings
+    datasets: Mapping[str, Mapping[str, str]], settings: CellSettings
 ) -> tuple[list[_Source], np.ndarray]:
     """Read everything once: labels, row lengths, and every value checked."""
     genes: np.ndarray | None = None
     sources: list[_Source] = []
     for dataset, files in datasets.items():
-        for path in files:
+        for label, path in files.items():
             with open_h5ad(path) as file:
                 own = read_genes(file)
                 genes = own if genes is None else genes
-                sources.append(_survey_file(dataset, file, own, genes, settings))
+                sources.append(_survey_file(dataset, label, file, own, genes, settings))
             print(f"{path}: {sources[-1].n_cells} cells of {sources[-1].values}", flush=True)
     if genes is None:
         raise DataError("no file to pack; see cells_audit.json of the run")
+    if len({source.values for source in sources}) > 1:
+        counts = listing(source.path for source in sources if source.values == "counts")
+        raise DataError(
+            f"raw counts in {counts}, and log1p values in the other files; make them the same"
+        )
     return sources, genes
 
 
 def _survey_file(
-    dataset: str, file: h5py.File, own: np.ndarray, genes: np.ndarray, settings: CellSettings
+    dataset: str,
+    label: str,
+    file: h5py.File,
+    own: np.ndarray,
+    genes: np.ndarray,
+    settings: CellSettings,
 ) -> _Source:
     path = str(file.filename)
     if len(own) != len(genes) or set(own) != set(genes):
@@ -124,7 +136,7 @@ def _survey_file(
         totals.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
     cells = labels.assign(
         dataset=dataset,
-        file=path,
+        file=label,
         is_control=labels["perturbation"] == settings.control,
         barcode=read_barcodes(file),
         source_row=np.arange(n_cells, dtype=np.int64),
@@ -132,6 +144,7 @@ def _survey_file(
     )
     return _Source(
         dataset,
+        label,
         path,
         n_cells,
         order,
@@ -247,6 +260,7 @@ def _manifest(
         "sources": [
             {
                 "dataset": source.dataset,
+                "label": source.label,
                 "file": source.path,
                 "bytes": Path(source.path).stat().st_size,
                 "n_cells": source.n_cells,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from jaxtyping import Int64
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
-_EPOCH, _CONTROLS = 1, 2
+_EPOCH, _CONTROLS, _FIXED, _FIXED_CONTROLS = 1, 2, 3, 4
 """Purposes of a draw: kept apart, so that no two share random numbers."""
 
 
@@ -101,8 +100,10 @@ def make_groups(
     """
     keys = ["dataset", "file", "context", "perturbation"]
     table = cells[[*keys, "batch", "is_control"]].astype(dict.fromkeys(keys, str))
-    joined = table.merge(splits[[*keys, "split"]].astype(str), on=keys, how="left")
-    joined["row"] = np.arange(len(joined), dtype=np.int64)
+    table["row"] = np.arange(len(table), dtype=np.int64)
+    joined = table.merge(
+        splits[[*keys, "split"]].astype(str), on=keys, how="left", validate="many_to_one"
+    )
     places = ["dataset", "file", "context"]
     wanted = joined[joined["split"] == split]
     if controls:
@@ -181,8 +182,7 @@ class SetSampler:
         self._map_controls = map_controls
         per_group = [-(-len(group.rows) // set_size) for group in groups]
         self.sets_per_epoch = int(sum(per_group))
-        # Two epochs at most are needed at once: a step may lie across their border.
-        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def epoch_of(self, step: int) -> int:
         """Return the epoch in which ``step`` begins."""
@@ -201,6 +201,13 @@ class SetSampler:
             control.append(self._controls(int(group), rows, position))
         counts = np.full(len(groups), self._set_size, dtype=np.int64)
         return SetRows(np.array(groups), counts, np.stack(observed), np.stack(control))
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        if epoch not in self._epochs:
+            # Two at most are needed at once: a step may lie across the border of two epochs.
+            self._epochs = {n: sets for n, sets in self._epochs.items() if abs(n - epoch) == 1}
+            self._epochs[epoch] = self._make_epoch(epoch)
+        return self._epochs[epoch]
 
     def _make_epoch(
         self, epoch: int
@@ -233,14 +240,14 @@ def fixed_sets(
     """
     chosen, counts, observed, control = [], [], [], []
     for number, group in enumerate(groups):
-        generator = _generator(seed, _EPOCH, number)
+        generator = _generator(seed, _FIXED, number)
         rows = fill(group.rows, set_size, generator).reshape(-1, set_size)
         for at, members in enumerate(rows):
             chosen.append(number)
             counts.append(min(set_size, len(group.rows) - at * set_size))
             observed.append(members)
             # Keyed by group and set, so that the draw does not depend on the other groups.
-            own = _generator(seed, _CONTROLS, number, at)
+            own = _generator(seed, _FIXED_CONTROLS, number, at)
             control.append(draw(group.controls, set_size, own))
     if not chosen:
         raise DataError("no cells in this split; see splits_audit.json of the run")
@@ -275,7 +282,7 @@ def _generator(seed: int, *purpose: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *purpose])))
 
 
-def check_set_size(groups: Sequence[Group], set_size: int) -> list[str]:
+def describe_small_groups(groups: Sequence[Group], set_size: int) -> list[str]:
     """Return a sentence for each kind of group too small for its sets, for the log."""
     small = [
         f"{g.context}/{g.perturbation} ({len(g.rows)})" for g in groups if len(g.rows) < set_size

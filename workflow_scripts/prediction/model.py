@@ -10,6 +10,8 @@ from workflow_scripts.features.validation import Features
 from workflow_scripts.models import StateTransition
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
 
 
 def predict_with_model(
@@ -37,6 +39,9 @@ def predict_with_model(
     device = next(model.parameters()).device
     vectors = dict(zip(features.names, features.matrix, strict=True))
     number = {name: at for at, name in enumerate(batches)}
+    drawn = store.cells["batch"].iloc[targets.paired].astype(str)
+    if unknown := sorted(set(drawn) - number.keys()):
+        raise DataError(f"technical batches that the model was not trained on: {listing(unknown)}")
     codes = store.cells["batch"].astype(str).map(number).to_numpy(np.float64)
     for start in range(0, len(targets.sets.groups), sets_per_pass):
         sets = targets.sets.take(slice(start, start + sets_per_pass))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from jaxtyping import Float32, Int64
 
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.targets import Targets
+from workflow_scripts.settings.finished import replacing
 
 Blocks = Iterator[Float32[np.ndarray, "cells genes"]]
 
@@ -30,7 +30,8 @@ def write_observed(
     adata = anndata.AnnData(
         store.sparse(rows), obs=obs, var=_var(store), uns={"stateline": dict(description)}
     )
-    _replacing(path, lambda beside: adata.write_h5ad(beside, compression="gzip"))
+    with replacing(path) as beside:
+        adata.write_h5ad(beside, compression="gzip")
 
 
 def write_predicted(
@@ -80,29 +81,25 @@ def write_predicted(
     if notes is not None:
         obs["prediction_note"] = np.concatenate([notes, np.full(n_controls, "", dtype=object)])
 
-    def write(beside: Path) -> None:
-        nonlocal cut
-        with h5py.File(beside, "w") as file:
-            file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-            matrix = _new_matrix(file, n_predicted + n_controls, store.n_genes)
-            filled = 0
-            for block in blocks:
-                if bound is not None:
-                    cut += int((block > bound).sum())
-                    np.minimum(block, bound, out=block)
-                matrix[filled : filled + len(block)] = block
-                filled += len(block)
-            if filled != n_predicted:
-                raise AssertionError(f"{filled} cells were predicted, {n_predicted} were asked for")
-            for start in range(0, n_controls, 1024):
-                part = store.dense(targets.controls[start : start + 1024])
-                matrix[filled + start : filled + start + len(part)] = part
-            anndata.io.write_elem(file, "obs", obs)
-            anndata.io.write_elem(file, "var", _var(store))
-            clipped = {} if bound is None else {"clipped_at": bound, "clipped_values": cut}
-            anndata.io.write_elem(file, "uns", {"stateline": {**description, **clipped}})
-
-    _replacing(path, write)
+    with replacing(path) as beside, h5py.File(beside, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        matrix = _new_matrix(file, n_predicted + n_controls, store.n_genes)
+        filled = 0
+        for block in blocks:
+            if bound is not None:
+                cut += int((block > bound).sum())
+                np.minimum(block, bound, out=block)
+            matrix[filled : filled + len(block)] = block
+            filled += len(block)
+        if filled != n_predicted:
+            raise AssertionError(f"{filled} cells were predicted, {n_predicted} were asked for")
+        for start in range(0, n_controls, 1024):
+            part = store.dense(targets.controls[start : start + 1024])
+            matrix[filled + start : filled + start + len(part)] = part
+        anndata.io.write_elem(file, "obs", obs)
+        anndata.io.write_elem(file, "var", _var(store))
+        clipped = {} if bound is None else {"clipped_at": bound, "clipped_values": cut}
+        anndata.io.write_elem(file, "uns", {"stateline": {**description, **clipped}})
     return cut
 
 
@@ -149,13 +146,3 @@ def _labels(
 
 def _var(store: CellStore) -> pd.DataFrame:
     return pd.DataFrame(index=pd.Index(store.genes.astype(str)))
-
-
-def _replacing(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

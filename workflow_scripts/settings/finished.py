@@ -7,17 +7,19 @@ an unchanged identity, the stage links its own finished work to the declared out
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import canonical_json, text_digest
-
-_MARK = "finished.json"
 
 NUMERICS: Mapping[str, int] = {
     "cells": 1,
@@ -59,15 +61,58 @@ def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, st
 class IdentityFolder:
     """The folder of one identity: work in progress, then finished work."""
 
-    def __init__(self, parent: Path, identity: str) -> None:
+    def __init__(self, parent: Path, identity: str, part: str = "") -> None:
+        """Name the folder, and make it.
+
+        Parameters
+        ----------
+        parent, identity
+            Where it lies, and its name.
+        part
+            Which of several pieces of work with one identity this is (a number of steps, say);
+            each is marked as finished by itself.
+        """
         self.identity = identity
         self.path = parent / identity
+        self._mark = self.path / f"finished{part}.json"
         self.path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def lock(self, *, wait: bool) -> Iterator[None]:
+        """Hold the folder for this process alone; a dead owner's lock is gone with it.
+
+        Parameters
+        ----------
+        wait
+            Wait for another process to end its work, or else refuse.
+
+        Raises
+        ------
+        DataError
+            Where another process holds it and ``wait`` is false; names host and process.
+        """
+        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                if not wait:
+                    raise DataError(
+                        f"{self.path}: another process works on it ({owner}); wait for it, or "
+                        "stop it, and start again"
+                    ) from error
+                print(f"waiting for {owner} to finish {self.path}", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
 
     def has_finished(self, *names: str) -> bool:
         """Tell whether the work was completed with these files, and all of its files are whole."""
         try:
-            sizes: Mapping[str, int] = json.loads((self.path / _MARK).read_text())
+            sizes: Mapping[str, int] = json.loads(self._mark.read_text())
             whole = all((self.path / name).stat().st_size == size for name, size in sizes.items())
         except (OSError, ValueError):
             return False
@@ -76,7 +121,11 @@ class IdentityFolder:
     def finish(self, names: Sequence[str]) -> None:
         """Mark the work as complete; ``names`` are its files inside the folder."""
         sizes = {name: (self.path / name).stat().st_size for name in names}
-        write_atomically(self.path / _MARK, canonical_json(sizes))
+        write_atomically(self._mark, canonical_json(sizes))
+
+    def finished_files(self) -> list[str]:
+        """Return the names that `finish` was given."""
+        return list(json.loads(self._mark.read_text()))
 
     def publish(self, outputs: Mapping[str, Path]) -> None:
         """Link finished files (name inside the folder) to the outputs that a rule declares."""
@@ -84,28 +133,35 @@ class IdentityFolder:
             link(self.path / name, output)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to; what was written takes its place at the end.
+
+    So ``path`` is whole or as it was, whatever happens meanwhile.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def link(source: Path, target: Path) -> None:
     """Make ``target`` the same file as ``source``, atomically; a copy across file systems."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    try:
-        os.link(source, beside)
-    except OSError:
-        shutil.copy2(source, beside)
-    # The declared output must not be older than the inputs of its rule.
-    os.utime(beside)
-    os.replace(beside, target)
-    # rename(2) does nothing when both names are links to one file, and leaves both.
-    beside.unlink(missing_ok=True)
+    # rename(2) does nothing when both names are links to one file; `replacing` then removes one.
+    with replacing(target) as beside:
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copy2(source, beside)
+        # The declared output must not be older than the inputs of its rule.
+        os.utime(beside)
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file that is whole or absent, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

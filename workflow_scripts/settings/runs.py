@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.finished import NUMERICS
 from workflow_scripts.settings.overrides import split_overrides
 from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
-from workflow_scripts.settings.split_file import dataset_files, read_split_file
+from workflow_scripts.settings.split_file import dataset_files, label_files, read_split_file
 from workflow_scripts.settings.yaml_files import read_yaml
 
 
@@ -52,8 +54,15 @@ class Run:
         return shlex.join([*arguments, "--", *self.overrides])
 
     def stage_json(self, stage: str) -> str:
-        """Return the canonical JSON of what ``stage`` reads of the settings."""
-        return stage_slice(self.config, stage).to_json()
+        """Return the canonical JSON of what ``stage`` reads of the settings.
+
+        Versions stand beside it: another one gives other results, so it has to trigger as well.
+        """
+        content = stage_slice(self.config, stage).content()
+        content["numerics"] = NUMERICS.get(stage, 1)
+        if stage == "evaluate":
+            content["engines"] = {name: version(name) for name in ("cell-eval2", "pdex")}
+        return canonical_json(content)
 
     def datasets(self) -> dict[str, list[str]]:
         """Return the files of every dataset.
@@ -78,7 +87,7 @@ class Run:
         content = json.loads(self.stage_json("cells"))
         try:
             content["datasets"] = {
-                name: [os.path.abspath(path) for path in files]
+                name: label_files([os.path.abspath(path) for path in files])
                 for name, files in self.datasets().items()
             }
         except ConfigError as error:
@@ -122,15 +131,19 @@ def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str,
     """
     names = [str(runs)] if not isinstance(runs, list | tuple) else [str(run) for run in runs]
     asked = [name.strip() for text in names for name in text.split(",") if name.strip()]
+    asked = [name for name in asked if name != "None"]
     if not asked:
         raise ConfigError("runs: no run was asked for; name one, as in --config runs=demo")
     texts = split_overrides(overrides)
     resolved: dict[str, Run] = {}
     for name in asked:
         run = resolve_run(config_dir, name, texts)
-        if run.folder in resolved:
+        same = [
+            known for known in resolved if os.path.abspath(known) == os.path.abspath(run.folder)
+        ]
+        if same:
             raise ConfigError(
-                f"runs {resolved[run.folder].run_file} and {run.run_file} both write to "
+                f"runs {resolved[same[0]].run_file} and {run.run_file} both write to "
                 f"{run.folder}; give one of them another name or output_dir"
             )
         resolved[run.folder] = run

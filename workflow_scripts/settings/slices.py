@@ -31,19 +31,9 @@ class Slice:
             return self.identity[path]
         return self.extent[path]
 
-    def get(self, path: str, default: Any = None) -> Any:
-        """Return the value of a dotted key, or ``default`` where the config has no such key.
-
-        The options of a group differ in their keys; a key that no stage may read is still an
-        error (KeyError), so that a slice can't be read past.
-        """
-        if path not in BY_PATH:
-            raise KeyError(path)
-        return self.identity.get(path, self.extent.get(path, default))
-
-    def to_json(self) -> str:
-        """Return the canonical JSON: one text for one content."""
-        return canonical_json({"identity": dict(self.identity), "extent": dict(self.extent)})
+    def content(self) -> dict[str, Any]:
+        """Return the slice as JSON types."""
+        return {"identity": dict(self.identity), "extent": dict(self.extent)}
 
 
 def canonical_json(value: Any) -> str:

@@ -8,6 +8,7 @@ with lists ``val`` and ``test`` of perturbations.
 from __future__ import annotations
 
 import glob
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,9 +85,28 @@ def dataset_files(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, list
     files: dict[str, list[str]] = {}
     for name, given in datasets.items():
         entries = [given] if isinstance(given, str) else given
-        found = {path for entry in entries for path in _expand(str(entry))}
-        files[name] = sorted(found)
+        # One file may be spelled in several ways: "./data" and "data/*.h5ad".
+        found = {
+            os.path.realpath(path): os.path.normpath(path)
+            for entry in entries
+            for path in _expand(entry)
+        }
+        files[name] = sorted(found.values())
     return files
+
+
+def label_files(paths: Sequence[str]) -> dict[str, str]:
+    """Return a label for each file of a dataset: as much of its path's end as tells it apart.
+
+    Labels stand in what is computed, so that moving the data to another folder changes nothing.
+    """
+    parts = {path: Path(path).parts for path in paths}
+    labels = {}
+    for path, own in parts.items():
+        others = [other for name, other in parts.items() if name != path]
+        length = next(n for n in range(1, len(own) + 1) if all(o[-n:] != own[-n:] for o in others))
+        labels["/".join(own[-length:])] = path
+    return labels
 
 
 def _expand(entry: str) -> list[str]:

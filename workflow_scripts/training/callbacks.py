@@ -13,8 +13,15 @@ from torch import Tensor
 
 from workflow_scripts.settings.finished import link
 from workflow_scripts.training.batches import Batch
-from workflow_scripts.training.checkpoints import BEST, LAST, prune, replace_file, step_name
-from workflow_scripts.training.metrics_file import MetricsFile
+from workflow_scripts.training.checkpoints import (
+    LAST,
+    STATE,
+    best_name,
+    prune,
+    replace_file,
+    step_name,
+)
+from workflow_scripts.training.metrics_file import LOG, MetricsFile
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 
@@ -36,12 +43,17 @@ class StepKeeper(lightning.Callback):
         self._plan = plan
         self._keep = keep
         self._sets_per_epoch = sets_per_epoch
-        self._metrics = MetricsFile(folder / "training.csv", start)
+        self._metrics = MetricsFile(folder / LOG, start)
         self._row: dict[str, Any] = {}
         self._started = self._spoke = time.monotonic()
         self._start = start
         self.best_loss = math.inf
         self.best_step = 0
+
+    @property
+    def state_key(self) -> str:
+        """Name of this callback's state in a checkpoint."""
+        return STATE
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the validations so far."""
@@ -114,12 +126,12 @@ class StepKeeper(lightning.Callback):
         if time.monotonic() - self._spoke > SECONDS_BETWEEN_LINES:
             self._say(step)
         if is_best:
-            self._save(trainer, self._folder / BEST)
+            self._save(trainer, self._folder / best_name(step))
         if self._plan.saves_at(step):
             self._metrics.sync()
             path = self._folder / step_name(step)
             if is_best:
-                link(self._folder / BEST, path)
+                link(self._folder / best_name(step), path)
             else:
                 self._save(trainer, path)
             link(path, self._folder / LAST)

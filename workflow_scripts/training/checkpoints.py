@@ -9,12 +9,20 @@ from typing import Any
 
 import torch
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+LAST = "last.ckpt"
+
+STATE = "validations"
+"""Under which name a checkpoint keeps what is known of the validations so far."""
 
 
 def step_name(step: int) -> str:
     """Return the file name of the checkpoint after ``step``; names sort as the steps do."""
     return f"step={step:09d}.ckpt"
+
+
+def best_name(step: int) -> str:
+    """Return the file name of the state whose validation after ``step`` was the lowest so far."""
+    return f"best-step={step:09d}.ckpt"
 
 
 def kept_steps(folder: Path) -> dict[int, Path]:
@@ -27,10 +35,20 @@ def kept_steps(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def latest_usable(folder: Path, max_steps: int) -> tuple[int, Path] | None:
-    """Return (step, path) of the newest readable checkpoint at or before ``max_steps``."""
+def best_step_of(path: Path) -> int:
+    """Return the step of the best state of the training that left a checkpoint; 0 for none yet."""
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return int(content["callbacks"][STATE]["best_step"])
+
+
+def latest_usable(folder: Path, max_steps: int, logged: int) -> tuple[int, Path] | None:
+    """Return (step, path) of the newest checkpoint that a training can continue from.
+
+    It is readable, at or before ``max_steps``, and not ahead of the log, which has the rows of
+    the steps 1 to ``logged``; the best state of its time is there too.
+    """
     for step, path in reversed(kept_steps(folder).items()):
-        if step <= max_steps and _is_whole(path):
+        if step <= min(max_steps, logged) and _is_whole(path, folder):
             return step, path
     return None
 
@@ -45,17 +63,21 @@ def replace_file(path: Path, target: Path) -> None:
 def prune(folder: Path, step: int, keep: int) -> None:
     """Delete the step checkpoints before ``step`` but the newest ``keep``, its own among them.
 
-    Later ones stay: an earlier, longer training left them.
+    Later ones stay, which a longer training left; so does the best state of each one's time.
     """
     earlier = [path for at, path in kept_steps(folder).items() if at <= step]
     for path in earlier[: max(len(earlier) - keep, 0)]:
         path.unlink(missing_ok=True)
+    needed = {best_name(best_step_of(kept)) for kept in kept_steps(folder).values()}
+    for path in folder.glob("best-step=*.ckpt"):
+        if path.name not in needed:
+            path.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, folder: Path) -> bool:
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        best_step = best_step_of(path)
     except Exception as error:  # a torn file fails in whatever way its first wrong byte decides
         print(f"{path}: not readable, an earlier checkpoint serves ({error})", flush=True)
         return False
-    return "state_dict" in content and "stateline" in content
+    return best_step == 0 or (folder / best_name(best_step)).is_file()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from workflow_scripts.settings.finished import write_atomically
 
+LOG = "training.csv"
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm", "seconds")
 
 
@@ -44,6 +46,16 @@ class MetricsFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def logged_steps(path: Path) -> int:
+    """Return how many steps a log tells of without a gap, from the first on."""
+    if not path.exists():
+        return 0
+    with path.open(newline="", encoding="utf-8") as file:
+        steps = [int(row[0]) for row in csv.reader(file) if _is_kept(row, sys.maxsize)]
+    gaps = [at for at, step in enumerate(steps, start=1) if step != at]
+    return gaps[0] - 1 if gaps else len(steps)
 
 
 def _is_kept(row: list[str], start: int) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workflow_scripts.models import StateTransition
 from workflow_scripts.models.losses import SetLoss, mean_over_sets
+from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
 
@@ -54,17 +55,28 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(self._plan.seed * 1_000_003 + self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a step."""
-        return mean_over_sets(self._per_set(batch))
+        """Return the loss of a step.
+
+        Raises
+        ------
+        DataError
+            Where it is not finite: the weights of the step before are the last good ones.
+        """
+        loss = mean_over_sets(self._per_set(batch))
+        if not torch.isfinite(loss):
+            raise DataError(
+                f"step {self.global_step + 1}: the loss is {float(loss)}; the last checkpoint is "
+                "kept. Lower training.lr or training.gradient_clip_val, or check the values"
+            )
+        return loss
 
     def on_validation_start(self) -> None:
         """Forget the last validation."""
         self._validation_sum, self._validation_sets = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the losses of some validation sets; sets that hold a NaN are left out."""
+        """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
         losses = self._per_set(batch)
-        losses = losses[~losses.isnan()]
         self._validation_sum += float(losses.sum(dtype=torch.float64))
         self._validation_sets += losses.numel()
 

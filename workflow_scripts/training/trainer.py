@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from workflow_scripts.cells.sampling import (
     Group,
     SetSampler,
-    check_set_size,
+    describe_small_groups,
     fixed_sets,
     make_groups,
 )
@@ -31,6 +31,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.batches import Batch, BatchMaker, FixedBatches, TrainingBatches
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoints import latest_usable
+from workflow_scripts.training.metrics_file import LOG, logged_steps
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 
@@ -78,7 +79,7 @@ def train(
         Where there is nothing to train on or to validate with.
     """
     groups, validation = training_groups(plan, store, splits)
-    for line in check_set_size([*groups, *validation], plan.set_size):
+    for line in describe_small_groups([*groups, *validation], plan.set_size):
         print(f"note: {line}", flush=True)
     sampler = SetSampler(
         groups,
@@ -87,7 +88,7 @@ def train(
         seed=plan.seed,
         map_controls=plan.map_controls,
     )
-    found = latest_usable(folder, plan.max_steps)
+    found = latest_usable(folder, plan.max_steps, logged_steps(folder / LOG))
     start = 0 if found is None else found[0]
     module = _module(plan, store, features, provenance)
     keeper = StepKeeper(
@@ -120,6 +121,11 @@ def train(
         ckpt_path=None if found is None else str(found[1]),
         weights_only=True,
     )
+    if not keeper.best_step:
+        raise DataError(
+            "no validation gave a finite loss, so there is no best state; see training.csv, and "
+            "lower training.lr or check the values"
+        )
 
 
 def training_groups(
