@@ -25,6 +25,12 @@ if not workflow.deployment_settings.deployment_method:
     prefix += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(prefix)
 
+known = ("runs", "overrides", "cache_dir")
+if unknown := sorted(config.keys() - set(known)):
+    raise WorkflowError(
+        f"--config {unknown[0]}=…: no such key; there are {', '.join(known)}. Keys of a run go "
+        f"into overrides, as in --config overrides='{unknown[0]}=…'"
+    )
 config = {**read_config(ROOT / "config" / "workflow.yaml"), **config}
 CACHE = str(config["cache_dir"])
 

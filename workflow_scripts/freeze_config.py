@@ -12,10 +12,10 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts import __version__
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
@@ -54,14 +54,21 @@ def main(arguments: Sequence[str]) -> None:
     write_atomically(given.out, text)
     if given.provenance is not None:
         record = {
-            "stateline": version("stateline"),
+            "stateline": __version__,
             "python": platform.python_version(),
             **_git(Path(__file__).parent),
-            "run_file": str(given.run_file[-1]) if given.run_file else None,
+            "run_file": _from_here(given) if given.run_file else None,
             "overrides": given.overrides,
             "digest": digest,
         }
         write_atomically(given.provenance, json.dumps(record, indent=1) + "\n")
+
+
+def _from_here(given: argparse.Namespace) -> str:
+    """Return the run file as a person in the project's folder names it."""
+    path: Path = given.run_file[-1].resolve()
+    root = given.config_dir.resolve().parent
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _git(folder: Path) -> dict[str, Any]:

@@ -103,3 +103,9 @@ def test_values_are_recognised_whatever_the_encoding(make_screen, encoding):
     for values in ("counts", "log1p"):
         entry = audit(make_screen(encoding=encoding, values=values)).report["datasets"]["screen"][0]
         assert entry["values"] == values
+
+
+def test_file_in_two_datasets_is_an_error(make_screen):
+    path = str(make_screen())
+    result = audit_cells({"one": {"screen": path}, "two": {"screen": path}}, GOOD)
+    assert "belongs to dataset one and to dataset two" in messages(result)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from pathlib import Path
 
 import anndata
@@ -168,3 +170,33 @@ def test_store_of_another_layout_is_refused(tmp_path, make_screen):
     (folder / "manifest.json").write_text(json.dumps({**content, "schema": 99}))
     with pytest.raises(DataError, match="layout 99"):
         CellStore.open(folder / "manifest.json")
+
+
+def test_store_travels_to_another_process_by_its_path(tmp_path, make_screen):
+    store = pack(tmp_path / "store", make_screen())
+    copy = pickle.loads(pickle.dumps(store))  # noqa: S301  our own bytes
+    assert isinstance(copy.values, np.memmap)
+    rows = np.arange(store.n_cells)
+    np.testing.assert_array_equal(copy.dense(rows), store.dense(rows))
+
+
+def test_same_cells_in_another_folder_are_the_same_store(tmp_path, make_screen):
+    path = make_screen()
+    moved = tmp_path / "elsewhere" / path.name
+    moved.parent.mkdir()
+    shutil.copy(path, moved)
+    first, second = (pack(tmp_path / p.parent.name, p) for p in (path, moved))
+    assert first.manifest["digest"] == second.manifest["digest"]
+
+
+def test_files_of_one_name_keep_apart_by_their_folders():
+    assert label_files(["/a/x/s.h5ad", "/a/y/s.h5ad", "/a/t.h5ad"]) == {
+        "x/s.h5ad": "/a/x/s.h5ad",
+        "y/s.h5ad": "/a/y/s.h5ad",
+        "t.h5ad": "/a/t.h5ad",
+    }
+
+
+def test_counts_and_log1p_values_are_not_mixed(tmp_path, make_screen):
+    with pytest.raises(DataError, match=r"raw counts in .*a\.h5ad, and log1p values"):
+        pack(tmp_path / "store", make_screen("a.h5ad"), make_screen("b.h5ad", values="log1p"))

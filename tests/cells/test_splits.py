@@ -155,3 +155,42 @@ def test_dataset_patterns_know_folders_globs_and_braces(tmp_path):
     assert names("/{b,c}.h5*") == ["b.h5ad", "c.h5"]
     assert names("/{a,gone}.h5ad") == ["a.h5ad", "gone.h5ad"]
     assert names("/x*.h5ad") == []
+
+
+def test_file_spelled_in_two_ways_is_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.h5ad").touch()
+    given = ["./data", "data/*.h5ad", str(tmp_path / "data" / "a.h5ad")]
+    assert len(dataset_files({"d": given})["d"]) == 1
+
+
+def test_pair_that_trains_in_another_dataset_is_no_claim(tmp_path):
+    path = tmp_path / "starter.toml"
+    path.write_text(
+        '[datasets]\nd = "x"\ne = "y"\n[training]\nd = "train"\ne = "train"\n'
+        '[fewshot."d.k562"]\nval = ["A"]\ntest = ["B"]\n'
+    )
+    splits = split_groups(groups(("d", "e")), read_split_file(path), FROM_TOML)
+    assert claims(splits.table)["trained_pairs"] == ["k562/B"]
+    assert "and show nothing" in claims(splits.table)["sentence"]
+    (warning,) = [f for f in splits.findings if f.code == "tested-and-trained"]
+    assert "k562/B" in warning.message
+
+
+def test_claims_count_the_perturbations_that_were_never_trained_on(tmp_path):
+    table = split(tmp_path, GOOD.replace('[zeroshot]\n"d.rpe1" = "test"\n', "")).table
+    only_here = table["perturbation"] == "C"
+    table = table[~only_here | (table["context"] == "k562")]
+    claimed = claims(table)
+    assert claimed["unseen_perturbation"] is False
+    assert "1 whose perturbation was never trained on" in claimed["sentence"]
+    assert "1 whose perturbation was trained on in other contexts" in claimed["sentence"]
+
+
+def test_validation_that_can_not_be_drawn_says_why(tmp_path):
+    toml = '[training]\nd = "train"\n[fewshot."d.k562"]\ntest = ["A", "B", "C", "D"]\n'
+    toml += '[zeroshot]\n"d.rpe1" = "test"\n"d.hepg2.v2" = "test"\n'
+    assert "too few training perturbations to draw one from" in errors(
+        split(tmp_path, toml, FROM_TRAIN)
+    )

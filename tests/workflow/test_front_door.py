@@ -65,6 +65,20 @@ def test_workflow_yaml_says_what_a_bare_snakemake_makes():
         (["runs=demo", "overrides=training.lr=fast"], ["training.lr", "'fast'", "float"]),
         (["runs=demo,demo"], ["both write to results/demo"]),
         (["runs=demo", "overrides=+training.typo=1"], ["training.typo: no such key"]),
+        (["run=first_run"], ["--config run=…: no such key; there are runs, overrides"]),
+        (["runs=demo", "overrides=~data.kwargs.pert_col"], ["data.kwargs.pert_col: missing"]),
+        (["runs=demo", "overrides=training.train_seed=-1"], ["it must be at least 0"]),
+        (["runs=demo", "overrides=training.devices=2"], ["it can be 1"]),
+        (["runs=demo", """overrides=["name=''"]"""], ["it must be the name of a folder"]),
+        (["runs=demo", "overrides=cells.datasets.simulated=5"], ["cells.datasets.simulated: is 5"]),
+        (
+            [
+                "runs=demo",
+                # Snakemake takes a closing quote off a bare text: a JSON list keeps it.
+                """overrides=["model.kwargs.transformer_backbone_kwargs.num_hidden_layers='2'"]""",
+            ],
+            ["num_hidden_layers: is '2'; it must be a whole number"],
+        ),
         (
             ["runs=demo", "overrides=training.batch_size=0 training.val_freq=9999"],
             ["1 problem(s)", "training.batch_size: is 0; it must be at least 1"],

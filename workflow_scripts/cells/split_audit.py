@@ -12,8 +12,13 @@ from workflow_scripts.settings.split_file import SplitFile
 
 
 def audit_plan(groups: pd.DataFrame, plan: SplitFile, overlap: str) -> list[Finding]:
-    """Find every selector that matches nothing, and every contradiction."""
-    datasets = sorted(set(groups["dataset"]) | set(plan.datasets))
+    """Find every selector that matches nothing, and every contradiction.
+
+    Without any cells there is nothing to compare with; the audit of the cells says why.
+    """
+    if groups.empty:
+        return []
+    datasets = sorted(set(groups["dataset"]))
     contexts = sorted(
         {f"{d}.{c}" for d, c in zip(groups["dataset"], groups["context"], strict=True)}
     )
@@ -99,12 +104,16 @@ def _unmatched(path: str, where: str, what: str, name: str, there: Iterable[str]
     )
 
 
-def audit_result(table: pd.DataFrame, path: str, findings: list[Finding]) -> None:
+def audit_result(table: pd.DataFrame, path: str, validation: str, findings: list[Finding]) -> None:
     """Add to the findings what is wrong with the splits as they came out."""
     counts = table.groupby("split")["n_cells"].sum()
     ways = {
         "train": "name a dataset under [training]",
-        "val": "name one in the split file, or set splits.validation=from_train",
+        "val": (
+            "name one in the split file, or set splits.validation=from_train"
+            if validation == "from_toml"
+            else "there are too few training perturbations to draw one from; name it there"
+        ),
         "test": "hold something out under [zeroshot] or [fewshot]",
     }
     if not any(finding.severity == "error" for finding in findings):

@@ -88,7 +88,16 @@ def split_groups(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings)
     table.loc[table["is_control"].astype(bool), "split"] = "control"
     if settings.validation == "from_train" and not (table["split"] == "val").any():
         _draw_validation(table, settings, findings)
-    audit_result(table, plan.path, findings)
+    audit_result(table, plan.path, settings.validation, findings)
+    if leaked := claims(table)["trained_pairs"]:
+        findings.append(
+            Finding(
+                "warning",
+                "tested-and-trained",
+                f"{plan.path}: tested in one dataset and trained on in another: {listing(leaked)}; "
+                "hold them out in both, or scores on them show nothing",
+            )
+        )
     return Splits(table[list(SPLIT_COLUMNS)], findings)
 
 
@@ -134,31 +143,46 @@ def splits_report(splits: Splits, settings: SplitSettings) -> dict[str, Any]:
 def claims(table: pd.DataFrame) -> dict[str, Any]:
     """Return what a score on the test split can be evidence of.
 
-    A test perturbation is unseen when no context trains on it; a test context is unseen when
-    none of its perturbed cells trains.
+    A test pair is a perturbation in a context. Its perturbation is unseen when no context trains
+    on it, its context when none of the context's perturbed cells trains. A pair that trains too
+    (in another dataset, say) is evidence of nothing.
     """
-    train, test = (table[table["split"] == split] for split in ("train", "test"))
-    perturbations = set(test["perturbation"])
-    contexts = set(test["context"])
-    unseen_perturbation = bool(perturbations) and not perturbations & set(train["perturbation"])
-    unseen_context = bool(contexts) and not contexts & set(train["context"])
-    if not perturbations:
-        sentence = "Nothing is held out for test: no score can be claimed."
-    elif unseen_perturbation and unseen_context:
-        sentence = "Test perturbations and test contexts are both absent from training."
-    elif unseen_perturbation:
-        sentence = "Test perturbations are absent from training; their contexts are not."
-    elif unseen_context:
-        sentence = "Test contexts are absent from training but for their control cells."
-    else:
-        sentence = (
-            "Test perturbations were trained on in other contexts, and their context with other "
-            "perturbations: scores tell of transfer to new combinations, and of neither unseen "
-            "perturbations nor unseen contexts."
+    train, test = (
+        {
+            (str(context), str(perturbation))
+            for context, perturbation in zip(part["context"], part["perturbation"], strict=True)
+        }
+        for part in (table[table["split"] == "train"], table[table["split"] == "test"])
+    )
+    trained_contexts = {context for context, _ in train}
+    trained_perturbations = {perturbation for _, perturbation in train}
+    new_perturbation = {pair for pair in test if pair[1] not in trained_perturbations}
+    new_context = {pair for pair in test if pair[0] not in trained_contexts}
+    new_combination = test - train - new_perturbation - new_context
+    parts = [
+        f"{len(pairs)} {words}"
+        for pairs, words in (
+            (new_perturbation & new_context, "with neither perturbation nor context trained on"),
+            (new_perturbation - new_context, "whose perturbation was never trained on"),
+            (new_context - new_perturbation, "whose context trains with its controls alone"),
+            (
+                new_combination,
+                "whose perturbation was trained on in other contexts, and whose context with "
+                "other perturbations",
+            ),
+            (test & train, "that were trained on as well, and show nothing"),
         )
+        if pairs
+    ]
+    sentence = (
+        f"Of {len(test)} test pairs of a perturbation and a context: {'; '.join(parts)}."
+        if test
+        else "Nothing is held out for test: no score can be claimed."
+    )
     return {
-        "unseen_perturbation": unseen_perturbation,
-        "unseen_context": unseen_context,
+        "unseen_perturbation": bool(test) and new_perturbation == test,
+        "unseen_context": bool(test) and new_context == test,
+        "trained_pairs": sorted(f"{context}/{name}" for context, name in test & train),
         "sentence": sentence,
     }
 

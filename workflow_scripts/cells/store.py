@@ -43,6 +43,8 @@ class CellStore:
         CSR arrays, memory-mapped.
     manifest
         What the store says of itself.
+    path
+        Of the manifest: a copy in another process opens the store again, and copies no cells.
     """
 
     cells: pd.DataFrame
@@ -51,6 +53,10 @@ class CellStore:
     indices: np.ndarray
     values: np.ndarray
     manifest: dict[str, Any]
+    path: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CellStore.open, (self.path,)
 
     @classmethod
     def open(cls, manifest: Path) -> CellStore:
@@ -87,6 +93,7 @@ class CellStore:
             arrays[1],
             arrays[2],
             content,
+            manifest.resolve(),
         )
 
     @property

@@ -7,10 +7,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import BY_PATH, KEYS, Key, leaves
+from workflow_scripts.settings.schema import BY_PATH, KEYS, Key, Kind, leaves
+
+_KWARGS = "model.kwargs."
+_OF_EVERY_MODEL = frozenset(
+    {
+        *("cell_set_len", "hidden_dim", "loss", "n_encoder_layers", "n_decoder_layers"),
+        *("predict_residual", "use_basal_projection"),
+        *("transformer_backbone_key", "transformer_backbone_kwargs"),
+    }
+)
+"""Keys of model.kwargs that no model can do without."""
 
 BASELINES = ("control", "mean_response", "perturbation_mean_effect")
 """The baselines that prediction.baselines may name."""
+
+_COUNTS = frozenset(
+    {
+        *("hidden_size", "n_embd", "num_attention_heads", "n_head", "num_hidden_layers", "n_layer"),
+        *("num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings"),
+        "n_positions",
+    }
+)
+"""Keys of the backbone that are numbers of something."""
 
 
 def check_config(config: Mapping[str, Any], where: str) -> None:
@@ -41,13 +60,12 @@ def _unknown(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _missing(found: Mapping[str, Any]) -> Iterator[str]:
-    groups = {path.rpartition(".")[0] for path in found}
     for key in KEYS:
-        group = key.path.rpartition(".")[0]
-        # The options of a group differ in their keys (pertsets has no softplus): only a group
-        # that is absent as a whole, or one of ours, can lack a key.
-        ours = not group.startswith(("model", "data"))
-        if key.path not in found and (ours or group not in groups):
+        # The options of model differ in their keys: pertsets has no softplus.
+        optional = key.kind is Kind.INERT or (
+            key.path.startswith(_KWARGS) and key.path.removeprefix(_KWARGS) not in _OF_EVERY_MODEL
+        )
+        if key.path not in found and not optional:
             yield f"{key.path}: missing; add it ({key.meaning})"
 
 
@@ -86,16 +104,26 @@ def _combinations(found: Mapping[str, Any]) -> Iterator[str]:
     llama = found["model.kwargs.transformer_backbone_key"] == "llama"
     width, heads = ("hidden_size", "num_attention_heads") if llama else ("n_embd", "n_head")
     at = "model.kwargs.transformer_backbone_kwargs"
+    for name, value in kwargs.items():
+        if name in _COUNTS and not (_has_type(value, (int,)) and value >= 1):
+            yield f"{at}.{name}: is {value!r}; it must be a whole number, at least 1"
+            return
     if kwargs.get(width, hidden) != hidden:
         yield f"{at}.{width}: is {kwargs[width]}, but model.kwargs.hidden_dim is {hidden}"
     n_heads = kwargs.get(heads)
-    if not isinstance(n_heads, int) or n_heads < 1:
-        yield f"{at}.{heads}: is {n_heads!r}; it must be a number of heads"
+    if n_heads is None:
+        yield f"{at}.{heads}: missing; add the number of attention heads"
     elif not kwargs.get("head_dim") and hidden % n_heads:
         yield f"{at}.{heads}: {hidden} (hidden_dim) can't be shared by {n_heads} heads"
     positions = kwargs.get("max_position_embeddings" if llama else "n_positions")
     if positions is not None and positions < found["model.kwargs.cell_set_len"]:
         yield f"{at}: {positions} positions are fewer than model.kwargs.cell_set_len"
+    for name, files in (found["cells.datasets"] or {}).items():
+        entries = files if isinstance(files, list) else [files]
+        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+            yield f"cells.datasets.{name}: is {files!r}; it takes files, folders or patterns"
+    if not str(found["name"]).strip() or "/" in found["name"]:
+        yield f"name: is {found['name']!r}; it must be the name of a folder"
     share = found["splits.validation_fraction"]
     if not 0 < share < 1:
         yield f"splits.validation_fraction: is {share}; it must lie between 0 and 1"

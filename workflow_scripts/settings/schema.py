@@ -29,8 +29,8 @@ class Kind(enum.Enum):
 class Key:
     """One key of the config.
 
-    ``types`` are the Python types that a value may have (``float`` admits integers, ``NoneType``
-    is spelled ``None`` in ``nullable``); ``dict`` marks a mapping that is passed on as a whole.
+    ``types`` are the Python types that a value may have (``float`` admits integers), beside null
+    where it is ``nullable``; ``dict`` marks a mapping that is passed on as a whole.
     """
 
     path: str
@@ -144,11 +144,10 @@ KEYS: tuple[Key, ...] = (
     _inert(_DATA + "output_dir", "The run's folder is output_dir/name"),
     _inert(_DATA + "debug", "Logs are always complete"),
     # model
-    _identity(
+    _operational(
         "model.name",
         str,
-        _MODEL,
-        "State-transition model",
+        "State-transition model, whichever of its names is given",
         choices=("PertSets", "state"),
     ),
     _inert("model.checkpoint", "Training resumes by itself"),
@@ -156,7 +155,7 @@ KEYS: tuple[Key, ...] = (
     _identity(
         _KWARGS + "cell_set_len", int, "train predict predict_baselines", "Cells a set", minimum=1
     ),
-    _identity(_KWARGS + "extra_tokens", int, _MODEL, "Positions beside the cells", minimum=0),
+    _inert(_KWARGS + "extra_tokens", "Cells have no positions to embed"),
     _inert(_KWARGS + "decoder_hidden_dims", "For embeddings: not packed yet"),
     _identity(_KWARGS + "blur", float, _MODEL, "Blur of the Sinkhorn loss", minimum=0),
     _identity(_KWARGS + "hidden_dim", int, _MODEL, "Width of the model", minimum=1),
@@ -177,7 +176,7 @@ KEYS: tuple[Key, ...] = (
     _identity(_KWARGS + "freeze_pert", bool, _MODEL, "Not there yet", choices=(False,)),
     _inert(_KWARGS + "transformer_decoder", "Read by nothing, in the reference either"),
     _identity(_KWARGS + "finetune_vci_decoder", bool, _MODEL, "Not there yet", choices=(False,)),
-    _inert(_KWARGS + "residual_decoder", "For embeddings: not packed yet"),
+    _identity(_KWARGS + "residual_decoder", bool, _MODEL, "Not there yet", choices=(False,)),
     _identity(_KWARGS + "batch_encoder", bool, _MODEL, "Add an embedding of the technical batch"),
     _identity(_KWARGS + "nb_decoder", bool, _MODEL, "Not there yet", choices=(False,)),
     _inert(_KWARGS + "decoder_loss_weight", "For embeddings: not packed yet"),
@@ -215,13 +214,24 @@ KEYS: tuple[Key, ...] = (
     _identity("training.batch_size", int, _MODEL, "Cell sets a step", minimum=1),
     _identity("training.lr", float, _MODEL, "Learning rate of AdamW", minimum=0),
     _extent("training.max_steps", int, "Steps to train", minimum=1),
-    _identity("training.train_seed", int, _MODEL, "Seed of weights, sampling and dropout"),
-    _extent("training.val_freq", int, "Steps between validations", minimum=1),
+    _identity(
+        "training.train_seed",
+        int,
+        _MODEL,
+        "Seed of weights, sampling and dropout",
+        minimum=0,
+    ),
+    _extent(
+        "training.val_freq",
+        int,
+        "Steps between validations, from where training continues",
+        minimum=1,
+    ),
     _extent("training.ckpt_every_n_steps", int, "Steps between checkpoints", minimum=1),
     _identity("training.gradient_clip_val", float, _MODEL, "Largest gradient norm", minimum=0),
     _inert("training.loss_fn", "model.kwargs.loss is the objective"),
-    _operational("training.devices", (int, str), "Devices to train on"),
-    _operational("training.strategy", str, "Lightning's strategy"),
+    _operational("training.devices", int, "One device; several: not there yet", choices=(1,)),
+    _operational("training.strategy", str, "Lightning's strategy", choices=("auto",)),
     # wandb
     _operational("wandb.entity", str, "Account", nullable=True),
     _operational("wandb.project", str, "Project"),
@@ -260,7 +270,7 @@ KEYS: tuple[Key, ...] = (
         "A perturbation in val and in test",
         choices=("error", "test_wins"),
     ),
-    _identity("splits.seed", int, "splits", "Seed of the draw"),
+    _identity("splits.seed", int, "splits", "Seed of the draw", minimum=0),
     _identity(
         "engine.precision",
         str,
@@ -269,7 +279,7 @@ KEYS: tuple[Key, ...] = (
         choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
     ),
     _operational("engine.keep_checkpoints", int, "Step checkpoints that stay", minimum=1),
-    _extent("engine.validation_sets", int, "Sets a validation looks at", minimum=1),
+    _identity("engine.validation_sets", int, _MODEL, "Sets a validation looks at", minimum=1),
     _identity(
         "prediction.checkpoint",
         str,
@@ -277,7 +287,13 @@ KEYS: tuple[Key, ...] = (
         "Which weights predict",
         choices=("final", "best"),
     ),
-    _identity("prediction.seed", int, "predict predict_baselines", "Draw of the controls"),
+    _identity(
+        "prediction.seed",
+        int,
+        "predict predict_baselines",
+        "Seed of the draw of controls",
+        minimum=0,
+    ),
     _identity(
         "prediction.clip",
         bool,

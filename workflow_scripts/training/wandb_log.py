@@ -14,8 +14,8 @@ from lightning.pytorch.loggers import WandbLogger
 def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | None:
     """Return the logger that the config asks for, or None.
 
-    Without a key the run is kept offline (``wandb sync`` sends it later). What goes wrong is said
-    in one line, and the training goes on without.
+    Without a key or a network the run is kept offline (``wandb sync`` sends it later). What goes
+    wrong is said in one line, and the training goes on.
 
     Parameters
     ----------
@@ -28,29 +28,31 @@ def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | N
         return None
     settings = config["wandb"]
     folder = Path(settings["local_wandb_dir"])
-    offline = not _has_key()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        identifier = _run_id(run_folder / "wandb_id")
-        logger = WandbLogger(
-            name=config["name"],
-            save_dir=folder,
-            id=identifier,
-            project=settings["project"],
-            entity=settings["entity"],
-            tags=list(settings["tags"]),
-            offline=offline,
-            resume="allow",
-            config=dict(config),
-        )
-        # Reading the run starts it: a refused key or a network that hangs shows here.
-        _ = logger.experiment
-    except Exception as error:  # whatever wandb raises, the training matters more
-        print(f"wandb: not logging ({type(error).__name__}: {error})", flush=True)
-        return None
-    place = f"offline, in {folder}/wandb; `wandb sync` sends it" if offline else "online"
-    print(f"wandb: {settings['project']}/{identifier} ({place})", flush=True)
-    return logger
+    for offline in [False, True] if _has_key() else [True]:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            identifier = _run_id(run_folder / "wandb_id")
+            logger = WandbLogger(
+                name=config["name"],
+                save_dir=folder,
+                id=identifier,
+                project=settings["project"],
+                entity=settings["entity"],
+                tags=list(settings["tags"]),
+                offline=offline,
+                resume="allow",
+                config=dict(config),
+            )
+            # Reading the run starts it: a refused key or a network that hangs shows here.
+            _ = logger.experiment
+        except Exception as error:  # whatever wandb raises, the training matters more
+            how = "" if offline else " online"
+            print(f"wandb: not logging{how} ({type(error).__name__}: {error})", flush=True)
+            continue
+        place = f"offline, in {folder}/wandb; `wandb sync` sends it" if offline else "online"
+        print(f"wandb: {settings['project']}/{identifier} ({place})", flush=True)
+        return logger
+    return None
 
 
 def _has_key() -> bool:
