@@ -20,6 +20,9 @@ rule all:
     default_target: True
     input:
         expand("{run}/config.yaml", run=RUNS),
+        expand("{run}/checkpoints/{state}.ckpt", run=RUNS, state=["final", "best"]),
+        expand("{run}/{cells}.h5ad", run=RUNS, cells=["predictions", "observed"]),
+        expand("{run}/{scores}", run=RUNS, scores=["metrics.tsv", "scores.json"]),
         expand("{run}/report.html", run=RUNS),
 
 

@@ -61,7 +61,7 @@ rule audit_splits:
         "{wildcards.run}: applying the split file {params.toml}"
     shell:
         "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
-        " --toml {params.toml:q} --groups {input.groups:q} --splits {output.splits:q}"
+        " --toml={params.toml:q} --groups {input.groups:q} --splits {output.splits:q}"
         " --audit {output.audit:q} > {log:q} 2>&1"
 
 

@@ -32,7 +32,7 @@ if unknown := sorted(config.keys() - set(known)):
         f"into overrides, as in --config overrides='{unknown[0]}=…'"
     )
 config = {**read_config(ROOT / "config" / "workflow.yaml"), **config}
-CACHE = str(config["cache_dir"])
+CACHE = str(Path(str(config["cache_dir"] or "cache")).expanduser())
 
 try:
     RUNS = resolve_runs(ROOT / "config", config["runs"], config["overrides"])

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from workflow_scripts.command import run_command
+from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_slice
 
@@ -24,6 +25,13 @@ def main(arguments: Sequence[str]) -> None:
     """Score, or link what was scored before from the same files."""
     given = parse_arguments(arguments)
     settings = read_slice(given.settings)
+    if given.baselines is not None:
+        asked = settings.identity.get("prediction.baselines", ())
+        if missing := [name for name in asked if name not in given.predictions]:
+            raise DataError(
+                f"{given.baselines}: no predictions of the baselines {', '.join(missing)}; delete "
+                "the folder, and the workflow predicts them again"
+            )
     outputs = {
         "metrics.tsv": given.metrics,
         "scores.json": given.scores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 
@@ -109,3 +110,24 @@ def test_file_in_two_datasets_is_an_error(make_screen):
     path = str(make_screen())
     result = audit_cells({"one": {"screen": path}, "two": {"screen": path}}, GOOD)
     assert "belongs to dataset one and to dataset two" in messages(result)
+
+
+@pytest.mark.parametrize(
+    ("label", "severity", "words"),
+    [("A ", "error", "only by blanks"), ("a", "warning", "only by case"), (" ", "error", "empty")],
+)
+def test_labels_that_read_alike_are_found(make_screen, label, severity, words):
+    names = ("control", "A", label)
+    findings = audit(make_screen(perturbations=names)).report["findings"]
+    assert any(f["severity"] == severity and words in f["message"] for f in findings)
+
+
+def test_labels_stored_as_codes_of_an_old_anndata_are_refused(make_screen):
+    path = make_screen()
+    with h5py.File(path, "a") as file:
+        codes, names = file["obs/gene/codes"][:], file["obs/gene/categories"][:]
+        del file["obs/gene"]
+        file["obs/__categories/gene"] = names
+        column = file["obs"].create_dataset("gene", data=codes)
+        column.attrs["categories"] = file["obs/__categories/gene"].ref
+    assert "stored as anndata before 0.8 did it" in messages(audit(path))

@@ -134,6 +134,7 @@ def test_claims_tell_new_combinations_from_unseen_ones(tmp_path):
         ('[fewshot.d.k562]\ntest = ["A"]\n', "write the name in quotes"),
         ('[fewshot."d.k562"]\ntests = ["A"]\n', "no such split"),
         ('[fewshot."d.k562"]\ntest = "A"\n', "takes a list of names"),
+        ('[fewshot."d.k562"]\ntrain = ["A"]\ntest = ["A"]\n', "train names A, which val or test"),
     ],
 )
 def test_malformed_split_file_says_what_it_takes(tmp_path, text, message):
@@ -194,3 +195,10 @@ def test_validation_that_can_not_be_drawn_says_why(tmp_path):
     assert "too few training perturbations to draw one from" in errors(
         split(tmp_path, toml, FROM_TRAIN)
     )
+
+
+def test_context_of_two_datasets_is_pooled_and_said_so(tmp_path):
+    path = tmp_path / "starter.toml"
+    path.write_text('[training]\nd = "train"\ne = "train"\n')
+    splits = split_groups(groups(("d", "e")), read_split_file(path), FROM_TRAIN)
+    assert any(f.code == "context-in-two-datasets" for f in splits.findings)

@@ -54,6 +54,10 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         lambda folder: (folder / "starter.toml").unlink(),
         ["starter.toml: no such split file; data.kwargs.toml_config_path names it"],
     ),
+    "no split file named": (
+        lambda folder: replace(folder / "run.yaml", "starter.toml", "null"),
+        ["no dataset is named: neither by [datasets] of the split file"],
+    ),
     "missing feature file": (
         lambda folder: (folder / "features.pt").unlink(),
         ["features.pt: no such file; data.kwargs.perturbation_features_file names it"],
@@ -82,6 +86,10 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ["the data has no context 'screen.rpe2'; did you mean 'screen.rpe1'?"],
     ),
 }
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
 
 
 def rename_column(folder: Path, old: str, new: str) -> None:

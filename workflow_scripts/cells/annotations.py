@@ -114,6 +114,7 @@ def read_column(file: h5py.File, key: str, column: str) -> np.ndarray:
             f"{file.filename}: obs has no column {column!r} (it has {listing(there)});{hint} "
             f"set {key}"
         )
+    _refuse_legacy(file, "obs", column)
     values = pd.Series(anndata.io.read_elem(obs[column]))
     missing = np.flatnonzero(values.isna().to_numpy())
     if missing.size:
@@ -130,8 +131,19 @@ def duplicates(names: Sequence[Any] | np.ndarray) -> list[str]:
     return [str(name) for name in series[series.duplicated()].unique()]
 
 
+def _refuse_legacy(file: h5py.File, group: str, column: str) -> None:
+    """Refuse columns of anndata before 0.8: read plainly, labels are each file's own codes."""
+    element = file[group]
+    if not isinstance(element, h5py.Group) or "categories" in element[column].attrs:
+        raise DataError(
+            f"{file.filename}: {group} column {column!r} is stored as anndata before 0.8 did it; "
+            "write the file anew: anndata.read_h5ad(path).write_h5ad(path)"
+        )
+
+
 def _strings(file: h5py.File, group: str, column: str) -> np.ndarray:
     try:
+        _refuse_legacy(file, group, column)
         values = anndata.io.read_elem(file[group][column])
     except KeyError as error:
         raise DataError(

@@ -249,10 +249,32 @@ def _sample(file: h5py.File, n_cells: int) -> ValueSummary:
     return summary
 
 
+def _audit_labels(labels: list[str], seen: _Seen) -> None:
+    """Find labels that a person would read as one, and that the workflow would not."""
+    if any(not label.strip() for label in labels):
+        seen.error("empty-label", "some cells have an empty perturbation label; label them")
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(label.strip().casefold(), []).append(label)
+    for same in alike.values():
+        if len(same) > 1:
+            names = listing(repr(label) for label in same)
+            blank = len({label.strip() for label in same}) < len(same)
+            seen.findings.append(
+                Finding(
+                    "error" if blank else "warning",
+                    "labels-alike",
+                    f"perturbations that differ only by {'blanks' if blank else 'case'}: {names}; "
+                    "make them one, or one of them trains when the other is held out",
+                )
+            )
+
+
 def _audit_controls(groups: pd.DataFrame, control: str, seen: _Seen) -> None:
     if groups.empty:
         return
     labels = sorted(groups["perturbation"].unique())
+    _audit_labels(labels, seen)
     if control not in labels:
         close = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
         hint = f" (near it: {', '.join(close)})" if close else f" (there are {listing(labels, 8)})"

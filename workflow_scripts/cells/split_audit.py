@@ -19,10 +19,32 @@ def audit_plan(groups: pd.DataFrame, plan: SplitFile, overlap: str) -> list[Find
     if groups.empty:
         return []
     datasets = sorted(set(groups["dataset"]))
+    pairs = groups[["dataset", "context"]].drop_duplicates()
+    joined = pairs["dataset"].astype(str) + "." + pairs["context"].astype(str)
+    ambiguous = [
+        Finding(
+            "error",
+            "ambiguous-context",
+            f"{name!r} names the contexts of two datasets, because of the dots in their names; "
+            "rename a dataset in [datasets]",
+        )
+        for name in joined[joined.duplicated()].unique()
+    ]
     contexts = sorted(
         {f"{d}.{c}" for d, c in zip(groups["dataset"], groups["context"], strict=True)}
     )
-    findings = [
+    shared = pairs[pairs["context"].duplicated(keep=False)]["context"].unique()
+    pooled = [
+        Finding(
+            "warning",
+            "context-in-two-datasets",
+            f"context {context!r} stands in several datasets: scores and baselines pool its cells "
+            "and controls by name; give them different names to keep them apart",
+        )
+        for context in shared
+    ]
+    findings = [*ambiguous, *pooled]
+    findings += [
         _unmatched(plan.path, f"[training] {name}", "dataset", name, datasets)
         for name in plan.training
         if name not in datasets
@@ -106,6 +128,8 @@ def _unmatched(path: str, where: str, what: str, name: str, there: Iterable[str]
 
 def audit_result(table: pd.DataFrame, path: str, validation: str, findings: list[Finding]) -> None:
     """Add to the findings what is wrong with the splits as they came out."""
+    if table.empty:
+        return
     counts = table.groupby("split")["n_cells"].sum()
     ways = {
         "train": "name a dataset under [training]",

@@ -122,7 +122,7 @@ def _combinations(found: Mapping[str, Any]) -> Iterator[str]:
         entries = files if isinstance(files, list) else [files]
         if not entries or not all(isinstance(entry, str) and entry for entry in entries):
             yield f"cells.datasets.{name}: is {files!r}; it takes files, folders or patterns"
-    if not str(found["name"]).strip() or "/" in found["name"]:
+    if found["name"].strip() in ("", ".", "..") or "/" in found["name"]:
         yield f"name: is {found['name']!r}; it must be the name of a folder"
     share = found["splits.validation_fraction"]
     if not 0 < share < 1:

@@ -89,7 +89,7 @@ def dataset_files(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, list
         found = {
             os.path.realpath(path): os.path.normpath(path)
             for entry in entries
-            for path in _expand(entry)
+            for path in _expand(os.path.expanduser(entry))
         }
         files[name] = sorted(found.values())
     return files
@@ -186,6 +186,9 @@ def _fewshot(path: Path, section: Mapping[str, Any]) -> Mapping[str, Mapping[str
                 raise ConfigError(f"{where} {split}: no such split; there are val and test")
             if not (isinstance(labels, list) and all(isinstance(x, str) for x in labels)):
                 raise ConfigError(f"{where} {split} is {labels!r}; it takes a list of names")
-        # "train" is what remains; files that spell it out are accepted.
+        # "train" is what remains; files that spell it out are accepted, unless they contradict.
+        held_out = {label for split in ("val", "test") for label in value.get(split, ())}
+        if both := sorted(held_out & set(value.get("train", ()))):
+            raise ConfigError(f"{where} train names {', '.join(both)}, which val or test names too")
         read[name] = {s: tuple(labels) for s, labels in value.items() if s != "train"}
     return read

@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import wandb
 from lightning.pytorch.loggers import WandbLogger
+
+INIT_SECONDS = 30.0
+"""How long an online start may take before the run is kept offline."""
 
 
 def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | None:
@@ -42,11 +46,15 @@ def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | N
                 offline=offline,
                 resume="allow",
                 config=dict(config),
+                settings=wandb.Settings(init_timeout=INIT_SECONDS),
             )
             # Reading the run starts it: a refused key or a network that hangs shows here.
             _ = logger.experiment
         except Exception as error:  # whatever wandb raises, the training matters more
             how = "" if offline else " online"
+            # The failed start leaves a service and an id in use behind.
+            wandb.teardown()
+            (run_folder / "wandb_id").unlink(missing_ok=True)
             print(f"wandb: not logging{how} ({type(error).__name__}: {error})", flush=True)
             continue
         place = f"offline, in {folder}/wandb; `wandb sync` sends it" if offline else "online"
