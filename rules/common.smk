@@ -38,6 +38,11 @@ try:
     RUNS = resolve_runs(ROOT / "config", config["runs"], config["overrides"])
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+if workflow.is_main_process:  # and not once more in every remote job
+    for warning in dict.fromkeys(
+        text for run in RUNS.values() for text in run.warnings
+    ):
+        logger.warning(f"warning: {warning}")
 
 # What the rule simulate_demo writes; it is named in config/runs/demo.yaml.
 DEMO = "simulated/demo"

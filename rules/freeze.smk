@@ -2,6 +2,7 @@
 #
 # needs: nothing but the settings
 # makes: {run}/config.yaml         the frozen config
+#        {run}/config.trace.tsv    where every value came from, and what a change of it does
 #        {run}/provenance.json     how it was asked for, and by which version of this code
 #        {run}/stages/{stage}.json what one stage reads, and all that triggers it
 
@@ -14,19 +15,20 @@ localrules:
 rule freeze_config:
     output:
         config="{run}/config.yaml",
+        trace="{run}/config.trace.tsv",
         provenance="{run}/provenance.json",
     log:
         "{run}/logs/freeze_config.log",
     conda:
         "../envs/cpu.yaml"
     params:
-        # Holds the digest of the result: a change of any value is a change of this parameter.
+        # Holds the digest of the result: a change of any value or source changes this parameter.
         arguments=lambda wildcards: RUNS[wildcards.run].freeze_arguments(),
     message:
         "{wildcards.run}: freezing the config"
     shell:
         "python -m workflow_scripts.freeze_config --out {output.config:q}"
-        " --provenance {output.provenance:q} {params.arguments} > {log:q} 2>&1"
+        " --trace {output.trace:q} --provenance {output.provenance:q} {params.arguments} > {log:q} 2>&1"
 
 
 rule freeze_stage:

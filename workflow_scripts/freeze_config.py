@@ -17,11 +17,10 @@ from typing import Any
 
 from workflow_scripts import __version__
 from workflow_scripts.command import run_command
-from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.slices import text_digest
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -35,23 +34,37 @@ def main(arguments: Sequence[str]) -> None:
         "--run-file", type=Path, action="append", default=[], help="run file; may be repeated"
     )
     parser.add_argument("--out", type=Path, help="file to write instead of standard output")
+    parser.add_argument("--trace", type=Path, help="table (TSV) of where every value came from")
     parser.add_argument("--provenance", type=Path, help="record of the composition to write")
-    parser.add_argument("--digest", help="fail unless the composed text has this SHA-256")
+    parser.add_argument("--digest", help="fail unless the config and its trace have this SHA-256")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="in Hydra's grammar")
     given = parser.parse_intermixed_args(arguments)
 
-    config = compose(given.config_dir, given.config_name, given.run_file, given.overrides)
-    text = to_yaml(config)
-    digest = text_digest(text)
+    composition = compose_traced(
+        given.config_dir, given.config_name, given.run_file, given.overrides
+    )
+    text = to_yaml(composition.values)
+    if given.out is None and given.trace is None:
+        sys.stdout.write(text)
+        return
+    # Only now: printing a config shouldn't wait for the schema.
+    from workflow_scripts.settings.runs import frozen_digest
+    from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
+
+    rows = trace_rows(composition)
+    trace = to_tsv(rows)
+    digest = frozen_digest(text, trace)
     if given.digest is not None and digest != given.digest:
         raise ConfigError(
             f"{given.config_dir}: the config changed after the workflow was planned; "
             "start snakemake again"
         )
-    if given.out is None:
-        sys.stdout.write(text)
-        return
-    write_atomically(given.out, text)
+    for warning in inert_warnings(rows):
+        print(f"warning: {warning}", file=sys.stderr)
+    if given.out is not None:
+        write_atomically(given.out, text)
+    if given.trace is not None:
+        write_atomically(given.trace, trace)
     if given.provenance is not None:
         record = {
             "stateline": __version__,

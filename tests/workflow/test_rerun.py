@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 
 import anndata
@@ -10,6 +12,7 @@ import pytest
 
 from tests.snakemake_runs import Outcome, snakemake
 from tests.tiny_run import write_tiny_run
+from workflow_scripts.explain_config import main as explain
 
 FROM_TRAINING = ["evaluate", "freeze_config", "freeze_stage", "predict", "report", "train"]
 
@@ -30,11 +33,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def again(folder: Path, overrides: str = "", runs: str = "") -> Outcome:
+def again(folder: Path, overrides: str = "", runs: str = "", dry: bool = False) -> Outcome:
     config = [f"runs={runs or folder / 'run.yaml'}"]
     if overrides:
         config.append(f"overrides={overrides}")
-    return snakemake(folder, "--resources", "gpu=1", "--config", *config)
+    plan = ["--dry-run"] if dry else []
+    return snakemake(folder, *plan, "--resources", "gpu=1", "--config", *config)
 
 
 def log(folder: Path, rule: str) -> str:
@@ -88,6 +92,36 @@ def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
     for rule, words in (("train", "trained"), ("predict", "predicted"), ("evaluate", "scored")):
         assert f"{words} before" in log(folder, rule)
     assert "Nothing to be done" in again(folder).text
+
+
+RULES_OF_STAGE = {"cells": ["audit_cells", "pack_cells"], "splits": ["audit_splits"]}
+RULES_OF_STAGE["features"] = ["validate_features"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "cells.target_sum=5000",
+        "features.control=zeros",
+        "splits.overlap=test_wins",
+        "training.max_steps=6",
+        "prediction.clip=false",
+        "prediction.sets_per_pass=3",
+        "evaluation.extra_metrics=[]",
+        "model.kwargs.softplus=false",
+    ],
+)
+def test_what_explain_config_says_of_a_key_is_what_snakemake_would_run(folder, change, capsys):
+    key = change.partition("=")[0]
+    explain(["key", key, "--run", str(folder / "run.yaml"), "--format", "json"])
+    facts = {row["what"]: row["is"] for row in json.loads(capsys.readouterr().out)}
+    said = re.findall(r"\w+", facts["A change re-runs"].partition("(")[0])
+    expected = {rule for stage in said for rule in RULES_OF_STAGE.get(stage, [stage])}
+    outcome = again(folder, change, dry=True)
+    planned = set(re.findall(r"^(\w+) +\d+$", outcome.text, re.MULTILINE))
+    # Besides the record and the stages' settings, and the look at what the audits found.
+    beside = {"all", "total", "freeze_config", "freeze_stage", "preflight"}
+    assert planned - beside == expected - {"nothing"}
 
 
 def test_second_run_on_the_same_cells_packs_nothing(folder):

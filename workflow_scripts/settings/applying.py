@@ -11,13 +11,16 @@ from workflow_scripts.settings.literals import GrammarError
 from workflow_scripts.settings.overrides import Action, Override
 from workflow_scripts.settings.suggestions import nearest
 from workflow_scripts.settings.tree import (
+    DELETED,
     MISSING,
+    Setting,
     Tree,
     clashes,
     copy_plain,
     describe,
     dotted,
     is_interpolation,
+    leaf,
     walk,
 )
 from workflow_scripts.settings.yaml_files import KeyPath
@@ -54,6 +57,18 @@ def apply_override(tree: Tree, override: Override) -> None:
     else:
         parent[part] = value
     tree.record((*key, part), override.value, source)
+    _record_list(tree, key, source)
+
+
+def _record_list(tree: Tree, key: KeyPath, source: str) -> None:
+    """Note that a list changed as a whole, where an override changed something inside it."""
+    value: Any = tree.values
+    for length in range(len(key) + 1):
+        if isinstance(value, list):
+            tree.history.setdefault(key[:length], []).append(Setting(leaf(value), source, True))
+            return
+        if length < len(key):
+            value = value[key[length]]
 
 
 def _error(override: Override, problem: str) -> ConfigError:
@@ -202,4 +217,6 @@ def _delete(tree: Tree, override: Override, parts: KeyPath) -> None:
                 f"`{override.key}` is {describe(actual)}, not {describe(override.value)}: "
                 f"nothing was deleted (~{override.key} deletes it whatever it is)",
             )
+    for path, _ in list(walk(existing, parts)):
+        tree.record(path, DELETED, f"override {override.text!r}")
     del parent[parts[-1]]

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.schema import BY_PATH, KEYS, Key, Kind, leaves
-
-_KWARGS = "model.kwargs."
-_OF_EVERY_MODEL = frozenset(
-    {
-        *("cell_set_len", "hidden_dim", "loss", "n_encoder_layers", "n_decoder_layers"),
-        *("predict_residual", "use_basal_projection"),
-        *("transformer_backbone_key", "transformer_backbone_kwargs"),
-    }
-)
-"""Keys of model.kwargs that no model can do without."""
-
-BASELINES = ("control", "mean_response", "perturbation_mean_effect")
-"""The baselines that prediction.baselines may name."""
-
-_COUNTS = frozenset(
-    {
-        *("hidden_size", "n_embd", "num_attention_heads", "n_head", "num_hidden_layers", "n_layer"),
-        *("num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings"),
-        "n_positions",
-    }
-)
-"""Keys of the backbone that are numbers of something."""
+from workflow_scripts.settings.schema.backbone import POSITIONS, SECTION
+from workflow_scripts.settings.schema.ours import BASELINES
 
 
 def check_config(config: Mapping[str, Any], where: str) -> None:
@@ -61,11 +42,7 @@ def _unknown(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _missing(found: Mapping[str, Any]) -> Iterator[str]:
     for key in KEYS:
-        # The options of model differ in their keys: pertsets has no softplus.
-        optional = key.kind is Kind.INERT or (
-            key.path.startswith(_KWARGS) and key.path.removeprefix(_KWARGS) not in _OF_EVERY_MODEL
-        )
-        if key.path not in found and not optional:
+        if key.path not in found and not key.optional and key.kind is not Kind.INERT:
             yield f"{key.path}: missing; add it ({key.meaning})"
 
 
@@ -85,8 +62,15 @@ def _value_problem(key: Key, value: Any) -> str | None:
     if key.choices and value not in key.choices:
         options = ", ".join("null" if c is None else str(c) for c in key.choices)
         return f"is {value!r}; it can be {options}"
-    if key.minimum is not None and not value >= key.minimum:
-        return f"is {value!r}; it must be at least {key.minimum:g}"
+    limits = {
+        "at least": (key.at_least, operator.ge),
+        "above": (key.above, operator.gt),
+        "at most": (key.at_most, operator.le),
+        "below": (key.below, operator.lt),
+    }
+    for words, (limit, holds) in limits.items():
+        if limit is not None and not holds(value, limit):
+            return f"is {value!r}; it must be {words} {limit:g}"
     return None
 
 
@@ -99,25 +83,25 @@ def _has_type(value: Any, types: Sequence[type]) -> bool:
 
 
 def _combinations(found: Mapping[str, Any]) -> Iterator[str]:
-    kwargs = found["model.kwargs.transformer_backbone_kwargs"]
+    kwargs = {
+        path.removeprefix(f"{SECTION}."): value
+        for path, value in found.items()
+        if path.startswith(f"{SECTION}.")
+    }
     hidden = found["model.kwargs.hidden_dim"]
-    llama = found["model.kwargs.transformer_backbone_key"] == "llama"
+    backbone = found["model.kwargs.transformer_backbone_key"]
+    llama = backbone == "llama"
     width, heads = ("hidden_size", "num_attention_heads") if llama else ("n_embd", "n_head")
-    at = "model.kwargs.transformer_backbone_kwargs"
-    for name, value in kwargs.items():
-        if name in _COUNTS and not (_has_type(value, (int,)) and value >= 1):
-            yield f"{at}.{name}: is {value!r}; it must be a whole number, at least 1"
-            return
     if kwargs.get(width, hidden) != hidden:
-        yield f"{at}.{width}: is {kwargs[width]}, but model.kwargs.hidden_dim is {hidden}"
+        yield f"{SECTION}.{width}: is {kwargs[width]}, but model.kwargs.hidden_dim is {hidden}"
     n_heads = kwargs.get(heads)
     if n_heads is None:
-        yield f"{at}.{heads}: missing; add the number of attention heads"
+        yield f"{SECTION}.{heads}: missing; add the number of attention heads"
     elif not kwargs.get("head_dim") and hidden % n_heads:
-        yield f"{at}.{heads}: {hidden} (hidden_dim) can't be shared by {n_heads} heads"
-    positions = kwargs.get("max_position_embeddings" if llama else "n_positions")
+        yield f"{SECTION}.{heads}: {hidden} (hidden_dim) can't be shared by {n_heads} heads"
+    positions = kwargs.get(POSITIONS[backbone])
     if positions is not None and positions < found["model.kwargs.cell_set_len"]:
-        yield f"{at}: {positions} positions are fewer than model.kwargs.cell_set_len"
+        yield f"{SECTION}: {positions} positions are fewer than model.kwargs.cell_set_len"
     for name, files in (found["cells.datasets"] or {}).items():
         entries = files if isinstance(files, list) else [files]
         if not entries or not all(isinstance(entry, str) and entry for entry in entries):

@@ -24,21 +24,42 @@ class Composition:
 
     Attributes
     ----------
+    config_dir
+        The config tree it was composed from.
     values
         The config, resolved, in Hydra's key order.
     choices
-        The option taken of every group, by the group's key.
-    history
-        All settings of every key ever set, in order: the last one counts.
+        The option taken of every group, by the group's key, in the order of the defaults list.
     """
 
+    config_dir: Path
     values: dict[str, Any]
     choices: dict[str, Choice]
-    history: dict[KeyPath, list[Setting]]
+    _tree: Tree
+
+    @property
+    def history(self) -> dict[KeyPath, list[Setting]]:
+        """All settings of every key ever set, in order: the last one counts."""
+        return self._tree.history
 
     def source(self, key: KeyPath) -> str:
         """Say where a key, or the nearest key around it, was set last."""
-        return Tree(history=self.history).source(key)
+        return self._tree.source(key)
+
+    def shown(self, source: str) -> str:
+        """Shorten a source for people: files of the tree count from the folder that holds it."""
+        folder = f"{self.config_dir}/"
+        if not source.startswith(folder):
+            return source
+        name = self.config_dir.name or self.config_dir.resolve().name
+        return f"{name}/{source.removeprefix(folder)}"
+
+    def resolved(self, key: KeyPath, value: Any) -> Any:
+        """Evaluate a value as if it stood at a key; as written where it can't be."""
+        try:
+            return Resolver(self._tree).as_if(value, key)
+        except ConfigError:
+            return value
 
     def missing(self) -> list[KeyPath]:
         """Give the mandatory keys (``???``) that nobody gave a value."""
@@ -111,11 +132,12 @@ def _compose(
     layers = composer.expand(config_name, [read_yaml(Path(path)) for path in run_files])
     tree = Tree()
     for layer in layers:
-        tree.merge_file(layer.file, layer.package, Resolver(tree).tentative)
+        tree.merge_file(layer.file, layer.package, Resolver(tree).tentative, asked=layer.asked)
     for change in changes:
         apply_override(tree, change)
     tree.values.pop("hydra", None)  # Hydra's own settings, which files written for it may carry
-    return Composition(Resolver(tree).everything(), composer.choices, tree.history)
+    choices = dict(reversed(composer.choices.items()))  # lists are read from their end
+    return Composition(directory.path, Resolver(tree).everything(), choices, tree)
 
 
 def _refuse_unusable(override: Override) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import yaml
@@ -44,3 +46,37 @@ def to_yaml(config: Any) -> str:
         config, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
     )
     return text
+
+
+_REPRESENTER = yaml.representer.SafeRepresenter()  # knows the floats that every reader agrees on
+# Texts that stay themselves in a line of YAML, whatever stands around them.
+_BARE = re.compile(r"[\w./][\w./@%+ -]*(?<! )")
+
+
+def inline(value: Any) -> str:
+    """Give a value as one line of YAML, for tables: ``[a, b]``, ``{a: 1}``, ``null``, ``1.0e-06``.
+
+    A text stands bare where every reader takes it for that text, otherwise in JSON's quotes.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(_REPRESENTER.represent_float(value).value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{inline(k)}: {inline(v)}" for k, v in value.items()) + "}"
+    return _inline_text(str(value))
+
+
+def _inline_text(text: str) -> str:
+    plain = yaml.SafeLoader.yaml_implicit_resolvers
+    first = text[:1]
+    special = any(regexp.match(text) for _, regexp in plain.get(first, []))
+    if _BARE.fullmatch(text) and not special and text not in _BOOLEANS and not _is_number(text):
+        return text
+    return json.dumps(text, ensure_ascii=False)

@@ -14,6 +14,7 @@ from workflow_scripts.settings.interpolation_grammar import (
     parse_text,
 )
 from workflow_scripts.settings.literals import GrammarError
+from workflow_scripts.settings.secrets import is_secret_name, reference
 from workflow_scripts.settings.suggestions import nearest
 from workflow_scripts.settings.tree import MISSING, Tree, dotted, is_interpolation
 from workflow_scripts.settings.yaml_files import KeyPath
@@ -43,6 +44,10 @@ class Resolver:
         value: Any = self._tree.values
         for part in key:
             value = value[part]
+        return self._plain(value, key)
+
+    def as_if(self, value: Any, key: KeyPath) -> Any:
+        """Evaluate a value as if it stood at a key."""
         return self._plain(value, key)
 
     def tentative(self, key: KeyPath) -> Any:
@@ -202,6 +207,9 @@ class Resolver:
         return list(mapping.values())
 
     def _environment(self, name: str, default: list[Any], text: str, key: KeyPath) -> Any:
+        if is_secret_name(name):
+            # Kept as it is written: whoever uses the value looks it up (see ``secrets``).
+            return reference(name, default)
         if name in os.environ:
             return os.environ[name]
         if not default:

@@ -74,6 +74,13 @@ def parse_element(text: str) -> Any:
     return value
 
 
+def parse_interpolation_at(text: str, start: int) -> tuple[Any, int]:
+    """Parse the ``${…}`` that begins at ``start``; give it and where it ends."""
+    parser = _InterpolationParser(text)
+    parser.position = start
+    return parser.interpolation(), parser.position
+
+
 class _InterpolationParser(LiteralParser):
     """Reads texts, references and calls, one inside the other."""
 

@@ -22,11 +22,15 @@ _MAX_DEPTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A file's own values and the package they go under."""
+    """A file's own values and the package they go under.
+
+    ``asked`` marks what a run file or an override brings; the rest is the config's default.
+    """
 
     file: YamlFile
     package: str
     choice: str | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,11 @@ class Composer:
         for index in reversed(later):  # once all choices beside them are known
             entry = self._resolve_option(kept[index])
             expanded[index] = self._expand(entry, place, chain, True)
-        return [layer for layers in expanded for layer in layers]
+        return [
+            replace(layer, asked=True) if entry.added and not entry.is_self else layer
+            for entry, layers in zip(kept, expanded, strict=True)
+            for layer in layers
+        ]
 
     def _expand_options(
         self, entry: Entry, place: Place, chain: tuple[Path, ...], interpolated: bool

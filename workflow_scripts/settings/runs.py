@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.check import check_config
-from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
 from workflow_scripts.settings.overrides import split_overrides
 from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
 from workflow_scripts.settings.split_file import dataset_files, label_files, read_split_file
+from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
 
 
@@ -32,8 +33,12 @@ class Run:
         ``output_dir/name``, normalised: where everything of the run lands.
     config
         Nested, resolved, checked config.
+    trace
+        Where every value came from: the text of config.trace.tsv.
+    warnings
+        What a person should know of the config, though it can be run.
     digest
-        SHA-256 of the frozen text.
+        SHA-256 of the frozen text and its trace.
     run_file
         The file it came from.
     overrides
@@ -42,6 +47,8 @@ class Run:
 
     folder: str
     config: Mapping[str, Any]
+    trace: str
+    warnings: tuple[str, ...]
     digest: str
     config_dir: Path
     run_file: Path
@@ -95,8 +102,17 @@ class Run:
         return canonical_json(content)
 
 
-def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
-    """Compose and check one run.
+@dataclass(frozen=True)
+class AskedRun:
+    """A run as it was asked for: what it composes to, its file, and all that was applied on top."""
+
+    composition: Composition
+    run_file: Path
+    overrides: tuple[str, ...]
+
+
+def compose_run(config_dir: Path, run: str, overrides: Sequence[str]) -> AskedRun:
+    """Compose one run, unchecked.
 
     Parameters
     ----------
@@ -111,10 +127,32 @@ def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
     named = "name" in read_yaml(run_file).values
     implied = () if named else (f"name={json.dumps(run_file.stem)}",)
     applied = (*implied, *overrides)
-    config = compose(config_dir, "config", [run_file], applied)
-    check_config(config, str(run_file))
+    return AskedRun(compose_traced(config_dir, "config", [run_file], applied), run_file, applied)
+
+
+def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
+    """Compose and check one run; see ``compose_run``."""
+    asked = compose_run(config_dir, run, overrides)
+    composition, config = asked.composition, asked.composition.values
+    check_config(config, str(asked.run_file))
+    rows = trace_rows(composition)
+    trace = to_tsv(rows)
     folder = os.path.normpath(os.path.join(config["output_dir"], config["name"]))
-    return Run(folder, config, text_digest(to_yaml(config)), config_dir, run_file, applied)
+    return Run(
+        folder,
+        config,
+        trace,
+        tuple(inert_warnings(rows)),
+        frozen_digest(to_yaml(config), trace),
+        config_dir,
+        asked.run_file,
+        asked.overrides,
+    )
+
+
+def frozen_digest(config: str, trace: str) -> str:
+    """Return the SHA-256 of a frozen config and its trace, by which a change of either is seen."""
+    return text_digest(f"{config}\n{trace}")
 
 
 def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str, Run]:

@@ -51,7 +51,8 @@ def stage_slice(config: Mapping[str, Any], stage: str) -> Slice:
     parts: dict[Kind, dict[str, Any]] = {Kind.IDENTITY: {}, Kind.EXTENT: {}}
     for path, value in leaves(config):
         key = BY_PATH.get(path)
-        if key is not None and stage in key.stages:
+        # Stages read operational keys too, but from the frozen config: they trigger nothing.
+        if key is not None and stage in key.stages and key.kind in parts:
             parts[key.kind][path] = value
     return Slice(parts[Kind.IDENTITY], parts[Kind.EXTENT])
 

@@ -12,6 +12,7 @@ from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.yaml_files import KeyPath, YamlFile
 
 MISSING = "???"  # a mandatory value that nobody gave yet
+DELETED = object()  # what the history says of a key that an override took out
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,17 @@ class Setting:
     Attributes
     ----------
     value
-        What it was given, before interpolation; None for a mapping or list, whose items have
-        settings of their own.
+        What it was given, before interpolation, a list as a whole; an empty mapping for a mapping,
+        whose items have settings of their own. ``DELETED`` where an override took the key out.
     source
         ``file:line``, or ``override 'text'``.
+    asked
+        Whether a run file or an override set it; the rest is the config's default.
     """
 
     value: Any
     source: str
+    asked: bool
 
 
 @dataclass(slots=True)
@@ -55,12 +59,21 @@ class Tree:
                 return settings[-1].source
         return "the config"
 
-    def record(self, key: KeyPath, value: Any, source: str) -> None:
+    def record(self, key: KeyPath, value: Any, source: str, *, asked: bool = True) -> None:
         """Note that a key, and every key inside its value, was set."""
         for path, item in walk(value, key):
-            self.history.setdefault(path, []).append(Setting(leaf(item), source))
+            if item == MISSING and path in self.history:
+                continue  # it took no effect
+            self.history.setdefault(path, []).append(Setting(leaf(item), source, asked))
 
-    def merge_file(self, file: YamlFile, package: str, resolve: Callable[[KeyPath], Any]) -> None:
+    def merge_file(
+        self,
+        file: YamlFile,
+        package: str,
+        resolve: Callable[[KeyPath], Any],
+        *,
+        asked: bool = False,
+    ) -> None:
         """Merge a file into the config, at its package.
 
         Parameters
@@ -69,6 +82,8 @@ class Tree:
             A dotted path, empty for the top.
         resolve
             Gives the value of an interpolation that stands at a key, None where there is none yet.
+        asked
+            Whether it is part of what a person asked for, not of the config's defaults.
         """
         prefix: KeyPath = tuple(package.split(".")) if package else ()
         values = copy_plain(file.values)
@@ -98,14 +113,14 @@ class Tree:
         merger = Merger([(dict, ["merge"]), (list, ["override"])], [meet], [meet])
         merger.merge(self.values, values)
         for length in range(1, len(prefix) + 1):
-            setting = Setting(None, file.at())
+            setting = Setting({}, file.at(), asked)
             self.history.setdefault(prefix[:length], []).append(setting)
         for key, value in walk(file.values):
             path = (*prefix, *key)
             if value == MISSING and path in self.history:
                 continue  # it took no effect
             if key:
-                self.history.setdefault(path, []).append(Setting(leaf(value), file.at(key)))
+                self.history.setdefault(path, []).append(Setting(leaf(value), file.at(key), asked))
 
 
 def walk(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
@@ -145,8 +160,10 @@ def clashes(base: Any, new: Any) -> bool:
 
 
 def leaf(value: Any) -> Any:
-    """Give the value itself, None for a mapping or list."""
-    return None if isinstance(value, dict | list) else value
+    """Give the value itself, a list as a copy, an empty mapping for a mapping."""
+    if isinstance(value, list):
+        return copy_plain(value)
+    return {} if isinstance(value, dict) else value
 
 
 def dotted(key: KeyPath) -> str:

@@ -66,11 +66,11 @@ class TrainingPlan:
     @classmethod
     def from_slice(cls, settings: Slice) -> TrainingPlan:
         """Take the plan out of the train slice."""
-        kwargs = {
-            path.removeprefix(_KWARGS): value
-            for path, value in settings.identity.items()
-            if path.startswith(_KWARGS)
-        }
+        kwargs: dict[str, Any] = {}
+        for path, value in settings.identity.items():
+            if path.startswith(_KWARGS):
+                section, _, name = path.removeprefix(_KWARGS).rpartition(".")
+                (kwargs.setdefault(section, {}) if section else kwargs)[name] = value
         return cls(
             model_kwargs=kwargs,
             output_space=settings["data.kwargs.output_space"],

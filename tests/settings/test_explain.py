@@ -1,0 +1,196 @@
+"""The tables that explain a config: changes of a run, differences of options, one key."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.explain_config import main
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.explain_words import WORDS
+from workflow_scripts.settings.schema import KEYS
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def explain(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    main(arguments)
+    return capsys.readouterr().out
+
+
+def records(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(explain(capsys, *arguments, "--format", "json"))
+    return found
+
+
+def test_trace_is_the_seeds_table_of_changed_parameters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = {row["parameter"]: row for row in records(capsys, "trace", "first_run")}
+    # parameter, file that defines it, original value, final value, overridden: the seed's rows
+    expected = [
+        ("data.kwargs.num_workers", "perturbation.yaml", "12", "4", "yes"),
+        ("data.kwargs.batch_col", "perturbation.yaml", "gem_group", "batch_var", "yes"),
+        ("data.kwargs.pert_col", "perturbation.yaml", "gene", "target_gene", "yes"),
+        ("data.kwargs.control_pert", "perturbation.yaml", "DMSO_TF", "non-targeting", "yes"),
+        ("model", "config.yaml", "pertsets", "state_sm", "yes"),
+        ("model.kwargs.hidden_dim", "state_sm.yaml", "328", "672", ""),
+        ("model.kwargs.transformer_backbone_key", "state_sm.yaml", "GPT2", "llama", ""),
+        ("training.max_steps", "default.yaml", "40000", "40000", "confirmed"),
+        ("training.ckpt_every_n_steps", "default.yaml", "2000", "2000", "confirmed"),
+        ("wandb.tags", "default.yaml", "[]", "[first_run]", "yes"),
+        ("name", "config.yaml", "debug", "first_run", "yes"),
+        ("output_dir", "config.yaml", "./debugging", "competition", "yes"),
+    ]
+    for parameter, file, original, final, overridden in expected:
+        row = rows[parameter]
+        assert (row["original"], row["final"], row["overridden"]) == (original, final, overridden)
+        assert Path(row["source"].rpartition(":")[0]).name == file
+    assert "training.lr" not in rows
+    assert "training" not in rows
+
+
+def test_trace_of_everything_has_the_rest_too(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["parameter"]: row for row in records(capsys, "trace", "first_run", "--all")}
+    assert rows["model.kwargs.predict_residual"]["final"] == "true"
+    assert rows["training"]["final"] == "default"
+
+
+def test_overrides_and_options_stand_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
+    one = explain(capsys, "trace", "first_run", "--format", "tsv", "training.lr=1")
+    other = explain(capsys, "trace", "--format", "tsv", "first_run", "training.lr=1")
+    assert one == other
+    (row,) = [
+        row
+        for row in csv.DictReader(io.StringIO(one), delimiter="\t")
+        if "lr" in row["parameter"][-2:]
+    ]
+    assert row["set_by"] == "override 'training.lr=1'"
+
+
+def test_deleted_key_is_said_to_be_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = records(capsys, "trace", "first_run", "~model.kwargs.softplus")
+    (row,) = [row for row in rows if row["parameter"] == "model.kwargs.softplus"]
+    assert (row["original"], row["final"]) == ("true", "(deleted)")
+
+
+def test_diff_is_the_seeds_table_of_differences(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {r["parameter"]: r for r in records(capsys, "diff", "model", "pertsets", "state_sm")}
+    seeds = {"cell_set_len": ("512", "128"), "hidden_dim": ("328", "672")}
+    for name, values in {**seeds, "transformer_backbone_key": ("GPT2", "llama")}.items():
+        row = rows[f"model.kwargs.{name}"]
+        assert (row["pertsets"], row["state_sm"]) == values
+        assert row["meaning"]
+    nested = "model.kwargs.transformer_backbone_kwargs."
+    assert rows[nested + "n_layer"]["state_sm"] == "(absent)"
+    assert rows[nested + "num_hidden_layers"]["pertsets"] == "(absent)"
+    assert "model.kwargs.predict_residual" not in rows
+    everything = records(capsys, "diff", "model", "pertsets", "state_sm", "--all")
+    assert "model.kwargs.predict_residual" in {row["parameter"] for row in everything}
+
+
+def test_runs_can_be_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["parameter"]: row for row in records(capsys, "diff", "runs", "demo", "first_run")}
+    assert (rows["training.lr"]["demo"], rows["training.lr"]["first_run"]) == ("0.001", "0.0001")
+    assert rows["cells.datasets.simulated"]["first_run"] == "(absent)"
+
+
+def test_key_says_all_there_is_to_know(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = records(capsys, "key", "training.lr", "--run", "demo", "training.lr=3e-4")
+    facts = {row["what"]: row["is"] for row in rows}
+    assert facts["Value"] == "0.0003"
+    chain = facts["Sources"].splitlines()
+    assert [line.split("  ")[0] for line in chain] == ["0.0001", "0.001", "0.0003"]
+    assert chain[2].endswith("(override 'training.lr=3e-4')")
+    assert facts["Type"] == "float"
+    assert facts["A change re-runs"] == "train, predict, evaluate, report (afresh)"
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "expected"),
+    [
+        ("training.max_steps", "A change re-runs", "continues from its last step"),
+        ("wandb.tags", "A change re-runs", "nothing"),
+        ("wandb.tags", "Type", "list of str"),
+        ("model.kwargs.softplus", "Status", "inert"),
+        ("model.kwargs.loss", "Range", "energy, mse, sinkhorn, se"),
+        ("model", "Options", "pertsets, state_sm"),
+        ("training", "Keys", "training.max_steps"),
+        ("cells.datasets.simulated", "Value", "[simulated/demo/sim_alpha.h5ad,"),
+        ("model.kwargs.transformer_backbone_kwargs.hidden_size", "Sources", "= ${model.kwargs"),
+    ],
+)
+def test_facts_of_a_key(
+    key: str, word: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = records(capsys, "key", key, "--run", "demo", "model=state_sm")
+    assert expected in {row["what"]: row["is"] for row in rows}[word]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("key", "training.lrr"), "did you mean `training.lr`?"),
+        (("key", "model.kwargs"), "it is a section, of model.kwargs.cell_set_len,"),
+        (("diff", "modle", "a", "b"), "did you mean `model`?"),
+        (("diff", "model", "pertsets", "state"), "did you mean `state_sm`?"),
+        (("diff", "runs", "demo", "nope"), "first_run"),
+        (("trace", "nope"), "neither a name under"),
+        (("trace", "demo", "training.lrr=1"), "did you mean `lr`?"),
+    ],
+)
+def test_what_is_not_there_is_said(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        main(arguments)
+    assert message in str(caught.value)
+
+
+def test_chinese_has_the_seeds_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    text = explain(capsys, "trace", "first_run", "--lang", "zh", "--format", "markdown")
+    assert [cell.strip() for cell in text.splitlines()[0].strip("|").split("|")][:5] == [
+        *("参数路径", "来源文件", "原始值", "最终值", "命令行覆盖")
+    ]
+    assert "✅(确认)" in text
+    text = explain(capsys, "diff", "model", "pertsets", "state_sm", "--lang", "zh")
+    assert text.split()[:4] == ["参数", "pertsets.yaml", "state_sm.yaml", "影响"]
+
+
+def test_both_languages_have_all_words() -> None:
+    assert WORDS["en"].keys() == WORDS["zh"].keys()
+    assert all(key.meaning and key.zh for key in KEYS)
+
+
+def test_markdown_keeps_bars_and_lines_inside_their_cells(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = explain(capsys, "key", "name", "--run", "demo", "name='a|b'", "--format", "markdown")
+    lines = text.splitlines()
+    assert {line.replace("\\|", "").count("|") for line in lines} == {3}
+
+
+def test_secret_is_not_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEAM_TOKEN", "hush-hush")
+    secret = "wandb.entity=${oc.env:TEAM_TOKEN}"
+    for arguments in (("trace", "demo", secret), ("key", "wandb.entity", secret)):
+        text = explain(capsys, *arguments)
+        assert "<secret>" in text
+        assert "hush" not in text
+
+
+def test_command_without_a_question_prints_its_usage() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "workflow_scripts.explain_config"],
+        capture_output=True,
+        text=True,
+        cwd=CONFIG.parent,
+    )
+    assert done.returncode == 2
+    assert "{trace,diff,key}" in done.stderr

@@ -1,0 +1,177 @@
+"""Keys of ``data``: which cells, what names them, and how they become inputs and targets."""
+
+from __future__ import annotations
+
+from workflow_scripts.settings.schema.key import Key, identity, inert, operational
+
+KEYS: tuple[Key, ...] = (
+    inert(
+        "data.name",
+        "Class that loads the data",
+        "加载数据的类名",
+        "there is one way to load data",
+        "数据加载方式只有一种",
+    ),
+    identity(
+        "data.kwargs.toml_config_path",
+        str,
+        "splits",
+        "Split file (TOML): the datasets, and what is held out for validation and test; a run "
+        "can't train without one",
+        "划分文件(TOML):列出数据集以及留作验证和测试的部分;没有它无法训练",
+        nullable=True,
+    ),
+    identity(
+        "data.kwargs.embed_key",
+        str,
+        "cells",
+        "Key of obsm that holds an embedding of the cells; null is expression (X), and all that "
+        "this version takes",
+        "细胞嵌入在 obsm 中的键名;null 表示使用表达量(X),本版本仅支持 null",
+        nullable=True,
+        choices=(None,),
+    ),
+    identity(
+        "data.kwargs.output_space",
+        str,
+        "train",
+        "What the model predicts: all or gene, both the expression of every gene. With all, the "
+        "residual is added in expression space; with gene, inside the model. embedding is refused "
+        "until embeddings can be packed",
+        "预测空间:all 与 gene 均预测全部基因的表达量;all 的残差加在表达空间,"
+        "gene 的残差加在模型内部;本版本不支持 embedding",
+        choices=("all", "gene"),
+    ),
+    inert(
+        "data.kwargs.pert_rep",
+        "How a perturbation is described to the model",
+        "扰动的表示方式",
+        "perturbation_features_file decides: null is one-hot, a file is the vectors in it",
+        "由 perturbation_features_file 决定:null 为 one-hot,否则使用文件中的向量",
+    ),
+    inert(
+        "data.kwargs.basal_rep",
+        "How the unperturbed state of a cell is found",
+        "基础(未扰动)状态的来源",
+        "it is always a sampled control cell; basal_mapping_strategy says from where",
+        "始终从对照细胞中采样;采样范围见 basal_mapping_strategy",
+    ),
+    operational(
+        "data.kwargs.num_workers",
+        int,
+        "train",
+        "Processes that read cells beside the trainer; 0: the trainer reads",
+        "读取细胞的子进程数;0 表示由训练进程自己读取",
+        at_least=0,
+        unit="processes",
+    ),
+    operational(
+        "data.kwargs.pin_memory",
+        bool,
+        "train",
+        "Copy batches to the GPU through pinned memory",
+        "是否经锁页内存把数据送往 GPU",
+    ),
+    inert(
+        "data.kwargs.n_basal_samples",
+        "Control cells drawn for each perturbed cell",
+        "每个扰动细胞抽取的对照细胞数",
+        "it is always one: a cell set of n cells starts from n control cells",
+        "始终为 1:n 个细胞的细胞集合对应 n 个对照细胞",
+    ),
+    identity(
+        "data.kwargs.basal_mapping_strategy",
+        str,
+        "train predict predict_baselines",
+        "Where the control cells of a set come from: its context (random), or its technical batch "
+        "in that context (batch), which falls back to the context where a batch has none",
+        "对照细胞的来源:同一细胞背景(random),或同一细胞背景下的同一批次(batch;批次内没有对照时退回细胞背景)",
+        choices=("random", "batch"),
+    ),
+    identity(
+        "data.kwargs.should_yield_control_cells",
+        bool,
+        "train",
+        "Train on sets of control cells too",
+        "是否也把对照细胞集合作为训练目标",
+    ),
+    identity(
+        "data.kwargs.batch_col",
+        str,
+        "cells",
+        "Column of obs that holds the technical batch",
+        "obs 中的批次列",
+    ),
+    identity(
+        "data.kwargs.pert_col",
+        str,
+        "cells",
+        "Column of obs that holds the perturbation",
+        "obs 中的扰动列",
+    ),
+    identity(
+        "data.kwargs.cell_type_key",
+        str,
+        "cells",
+        "Column of obs that holds the context: cell type or cell line",
+        "obs 中的细胞背景列(细胞类型或细胞系)",
+    ),
+    identity(
+        "data.kwargs.control_pert",
+        str,
+        "cells",
+        "Label of the control cells in pert_col",
+        "pert_col 中对照的标签",
+    ),
+    identity(
+        "data.kwargs.map_controls",
+        bool,
+        "train",
+        "Predict a set of control cells from other control cells; false: from itself",
+        "对照细胞集合由其他对照细胞预测;false 表示由自身预测",
+    ),
+    identity(
+        "data.kwargs.perturbation_features_file",
+        str,
+        "features",
+        "File with a vector for every perturbation (.pt, .safetensors, …); null is one-hot over "
+        "their sorted names",
+        "每个扰动的特征向量文件;null 表示按名称排序的 one-hot",
+        nullable=True,
+    ),
+    inert(
+        "data.kwargs.store_raw_basal",
+        "Keep the expression of the control cells beside their embedding",
+        "除嵌入外是否保留对照细胞的原始表达",
+        "the packed cells hold the expression of every gene",
+        "打包后的细胞保留全部基因的表达量",
+    ),
+    inert(
+        "data.kwargs.int_counts",
+        "Whether X holds integer counts",
+        "X 是否为整数计数",
+        "what X holds is found by looking; cells.values can say it instead",
+        "X 的内容自动识别;也可用 cells.values 指定",
+    ),
+    inert(
+        "data.kwargs.barcode",
+        "Pass the cells' barcodes on",
+        "是否保留细胞条形码",
+        "the names of the cells are always kept",
+        "始终保留细胞名称",
+    ),
+    inert(
+        "data.kwargs.output_dir",
+        "Folder for what the data loader writes",
+        "数据加载器的输出目录",
+        "all that a run makes lies in output_dir/name",
+        "运行的所有输出都在 output_dir/name",
+    ),
+    inert(
+        "data.kwargs.debug",
+        "Print more while loading data",
+        "加载数据时是否输出更多信息",
+        "every stage writes a full log in the run's folder, logs/",
+        "每个阶段的完整日志都在运行目录的 logs/ 下",
+    ),
+)

@@ -1,0 +1,218 @@
+"""Keys of the sections that Stateline adds to those of the field's files."""
+
+from __future__ import annotations
+
+from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, identity, operational
+
+BASELINES = ("control", "mean_response", "perturbation_mean_effect")
+"""The baselines there are."""
+
+KEYS: tuple[Key, ...] = (
+    identity(
+        "features.control",
+        str,
+        "features",
+        "Feature vector of the control: the one in the file (given), zeros, or the mean of the "
+        "others (mean)",
+        "对照的特征向量:文件中给出(given)、全零(zeros)或其余向量的均值(mean)",
+        choices=("given", "zeros", "mean"),
+    ),
+    identity(
+        "features.stand_in",
+        bool,
+        "features",
+        "The feature file holds no real protein features; every report then says so",
+        "特征文件是否只是替代品(并非真实蛋白特征);报告会注明",
+    ),
+    identity(
+        "cells.datasets",
+        dict,
+        "cells",
+        "Files of each dataset, as name: file, folder or glob (or a list of them); null: the "
+        "[datasets] of the split file",
+        "各数据集的文件:名称: 文件、目录或通配符(可为列表);null 表示取划分文件的 [datasets]",
+        nullable=True,
+    ),
+    identity(
+        "cells.values",
+        str,
+        "cells",
+        "What X holds: raw counts, log1p of normalised counts, or auto: found by looking, and "
+        "recorded",
+        "X 的内容:原始计数(counts)、归一化后的 log1p 值(log1p),或自动识别并记录(auto)",
+        choices=("auto", "counts", "log1p"),
+    ),
+    identity(
+        "cells.target_sum",
+        float,
+        "cells",
+        "Sum that the counts of a cell are scaled to before log1p",
+        "log1p 之前每个细胞归一化到的总计数",
+        at_least=1,
+        unit="counts",
+    ),
+    identity(
+        "splits.validation",
+        str,
+        "splits",
+        "Where the validation perturbations come from: the split file (from_toml), or a draw from "
+        "those of training (from_train)",
+        "验证扰动的来源:划分文件(from_toml)或从训练扰动中抽取(from_train)",
+        choices=("from_toml", "from_train"),
+    ),
+    identity(
+        "splits.validation_fraction",
+        float,
+        "splits",
+        "Share of a context's training perturbations that from_train draws",
+        "from_train 从每个细胞背景的训练扰动中抽取的比例",
+        above=0,
+        below=1,
+    ),
+    identity(
+        "splits.overlap",
+        str,
+        "splits",
+        "What to do with a perturbation that the split file has both in val and in test: stop "
+        "(error), or test on it (test_wins)",
+        "划分文件中同时出现在 val 与 test 的扰动:报错(error)或归入测试(test_wins)",
+        choices=("error", "test_wins"),
+    ),
+    identity(
+        "splits.seed",
+        int,
+        "splits",
+        "Seed of the draw of validation perturbations",
+        "抽取验证扰动的随机种子",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    ),
+    identity(
+        "engine.precision",
+        str,
+        "train",
+        "Arithmetic of a training step, in Lightning's names; auto: bf16-mixed where the GPU has "
+        "it, else 32-true",
+        "训练的数值精度(Lightning 的名称);auto 表示 GPU 支持时用 bf16-mixed,否则 32-true",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+    ),
+    operational(
+        "engine.keep_checkpoints",
+        int,
+        "train",
+        "Step checkpoints that stay, the newest ones; last, best and final stay as well",
+        "保留的最新步检查点个数;last、best 与 final 另外保留",
+        at_least=1,
+        unit="checkpoints",
+    ),
+    identity(
+        "engine.validation_sets",
+        int,
+        "train",
+        "Cell sets that a validation looks at, at most; the same ones every time",
+        "每次验证最多使用的细胞集合数;各次相同",
+        at_least=1,
+        unit="cell sets",
+    ),
+    identity(
+        "prediction.checkpoint",
+        str,
+        "predict",
+        "Which weights predict: those of the last step (final), or those with the lowest "
+        "validation loss (best)",
+        "用于预测的权重:最后一步(final)或验证损失最低(best)",
+        choices=("final", "best"),
+    ),
+    identity(
+        "prediction.seed",
+        int,
+        "predict predict_baselines",
+        "Seed of the draw of the control cells that predictions start from",
+        "预测时抽取对照细胞的随机种子",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    ),
+    identity(
+        "prediction.clip",
+        bool,
+        "predict predict_baselines",
+        "Cut predicted values at log1p(cells.target_sum), the largest there can be; how many were "
+        "cut is recorded",
+        "是否把预测值截断到可能的最大值 log1p(cells.target_sum);截断数量会被记录",
+    ),
+    operational(
+        "prediction.sets_per_pass",
+        int,
+        "predict predict_baselines",
+        "Cell sets in a forward pass: memory and speed, not results",
+        "一次前向计算的细胞集合数;只影响内存与速度",
+        at_least=1,
+        unit="cell sets",
+    ),
+    identity(
+        "prediction.baselines",
+        list,
+        "predict_baselines evaluate",
+        f"Baselines to predict and score beside the model, of {', '.join(BASELINES)}",
+        f"与模型一同预测和评分的基线,可选 {'、'.join(BASELINES)}",
+        items=str,
+    ),
+    identity(
+        "evaluation.preset",
+        str,
+        "evaluate",
+        "Preset of cell-eval2: how its metrics are computed. vcc2026 is for raw counts",
+        "cell-eval2 的预设,决定指标的计算方式;vcc2026 用于原始计数",
+        choices=("v2", "v1", "vcc2026", "cell-eval-0.7.6"),
+    ),
+    identity(
+        "evaluation.profile",
+        str,
+        "evaluate",
+        "Profile of cell-eval2: the metrics to start from",
+        "cell-eval2 的指标组合",
+        choices=("minimal", "full", "de", "anndata", "vcc2026", "vcc", "pds"),
+    ),
+    identity(
+        "evaluation.extra_metrics",
+        list,
+        "evaluate",
+        "Metrics of cell-eval2 beside those of the profile",
+        "在 profile 之外增加的 cell-eval2 指标",
+        items=str,
+    ),
+    identity(
+        "evaluation.input_type",
+        str,
+        "evaluate",
+        "Scale of the cells that are scored: log1p of normalised counts (lognorm), the one scale "
+        "that this version predicts",
+        "评分所用的数值尺度:归一化后的 log1p 值(lognorm),本版本只有这一种",
+        choices=("lognorm",),
+    ),
+    identity(
+        "evaluation.de_backend",
+        str,
+        "evaluate",
+        "Program that tests for differential expression",
+        "差异表达检验所用的程序",
+        choices=("pdex", "scanpy"),
+    ),
+    identity(
+        "report.title",
+        str,
+        "report",
+        "Heading of the report; null: the run's name",
+        "报告标题;null 表示使用运行名称",
+        nullable=True,
+    ),
+    identity(
+        "report.top_perturbations",
+        int,
+        "report",
+        "Perturbations with a plot of their own: those with the strongest observed effects",
+        "单独作图的扰动数(按观测效应从强到弱)",
+        at_least=1,
+        unit="perturbations",
+    ),
+)

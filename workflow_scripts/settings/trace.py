@@ -1,0 +1,184 @@
+"""Where every value of a config came from, and what a change of it does: one row a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, Literal
+
+from workflow_scripts.settings.compose import Composition
+from workflow_scripts.settings.dump import inline
+from workflow_scripts.settings.schema import Kind, find
+from workflow_scripts.settings.secrets import holds_secret
+from workflow_scripts.settings.tables import Column, Table
+from workflow_scripts.settings.tree import DELETED, Setting, dotted, is_interpolation
+from workflow_scripts.settings.yaml_files import KeyPath
+
+Overridden = Literal["yes", "confirmed", "no"]
+GROUP = "choice of a group"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One parameter of a composed config.
+
+    Attributes
+    ----------
+    parameter
+        Dotted path of a leaf, or the key of a group.
+    value
+        What it is, as one line of YAML; empty where an override deleted it.
+    source
+        Who set it last: ``file:line`` or ``override 'text'``.
+    written
+        What stands there, where that is an interpolation.
+    default, default_source
+        What the run file or an override replaced, and where that stands; empty without them.
+    overridden
+        ``confirmed`` where the same value was given again.
+    status
+        What a change of it does: its class, with the stages that read it, or why none does.
+    """
+
+    parameter: str
+    value: str
+    source: str
+    written: str
+    default: str
+    default_source: str
+    overridden: Overridden
+    status: str
+
+
+def trace_rows(composition: Composition) -> list[Row]:
+    """Trace a config: the choices of groups, then every leaf in the config's order.
+
+    What an override deleted comes last.
+    """
+    return [
+        *_choices(composition),
+        *(_leaf_row(composition, key, value) for key, value in leaves(composition.values)),
+        *_deleted(composition),
+    ]
+
+
+def to_tsv(rows: Sequence[Row]) -> str:
+    """Give rows as tab-separated text with a header, quoted as spreadsheets and pandas expect."""
+    columns = tuple(Column(field.name, field.name) for field in fields(Row))
+    values = attrgetter(*(column.name for column in columns))
+    return Table(columns, tuple(map(values, rows))).render("tsv")
+
+
+def status_of(path: str) -> str:
+    """Say what a change of a key does, in the words of a trace."""
+    key = find(path)
+    if key is None:
+        return "unknown"
+    if key.kind is Kind.INERT:
+        return f"inert: {key.reason}"
+    return f"{key.kind.value}: {' '.join(key.stages)}"
+
+
+def inert_warnings(rows: Sequence[Row]) -> list[str]:
+    """Give a warning for every key that nothing reads and that was set to another value."""
+    return [
+        f"{row.source}: {row.parameter} is set to {row.value} (default {row.default}), and nothing "
+        f"reads it: {row.status.removeprefix('inert: ')}"
+        for row in rows
+        if row.overridden == "yes" and row.status.startswith("inert: ") and row.value
+    ]
+
+
+def leaves(values: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Go through all values that hold no further keys: lists and empty mappings are such too."""
+    for part, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*key, part))
+        else:
+            yield (*key, part), value
+
+
+def _choices(composition: Composition) -> Iterator[Row]:
+    for choice in composition.choices.values():
+        asked = choice.source != choice.default_source
+        same = choice.option == choice.default
+        yield Row(
+            choice.key,
+            inline(choice.option),
+            composition.shown(choice.source),
+            "",
+            inline(choice.default) if asked else "",
+            composition.shown(choice.default_source) if asked else "",
+            ("confirmed" if same else "yes") if asked else "no",
+            GROUP,
+        )
+
+
+def _leaf_row(composition: Composition, key: KeyPath, value: Any) -> Row:
+    settings = settings_of(composition, key)
+    last = settings[-1]
+    text = shown_value(value)
+    default = default_of(settings) if last.asked else None
+    before = "" if default is None else evaluated(composition, key, default)
+    overridden: Overridden = "no"
+    if last.asked:
+        overridden = "confirmed" if before == text else "yes"
+    return Row(
+        dotted(key),
+        text,
+        composition.shown(last.source),
+        str(last.value) if is_interpolation(last.value) else "",
+        before,
+        composition.shown(default.source) if default is not None else "",
+        overridden,
+        status_of(dotted(key)),
+    )
+
+
+def settings_of(composition: Composition, key: KeyPath) -> list[Setting]:
+    """Give all settings of a key of the config, in order; at least one.
+
+    A key that came as a copy, where a file merged a mapping into an interpolation, has none of its
+    own: those of the nearest key around it are given.
+    """
+    for length in range(len(key), 0, -1):
+        if settings := composition.history.get(key[:length]):
+            return settings
+    raise KeyError(dotted(key))
+
+
+def default_of(settings: Sequence[Setting]) -> Setting | None:
+    """Give the setting that stands where nobody asked for anything."""
+    return next((setting for setting in reversed(settings) if not setting.asked), None)
+
+
+def evaluated(composition: Composition, key: KeyPath, setting: Setting) -> str:
+    """Give what a setting says, with its interpolations evaluated, as one line of YAML."""
+    value = setting.value
+    if is_interpolation(value) or isinstance(value, list):
+        value = composition.resolved(key, value)
+    return shown_value(value)
+
+
+def shown_value(value: Any) -> str:
+    """Give a value as one line of YAML, and no more of a secret than that it is one."""
+    return "<secret>" if holds_secret(value) else inline(value)
+
+
+def _deleted(composition: Composition) -> Iterator[Row]:
+    for key, settings in composition.history.items():
+        last = settings[-1]
+        if last.value is not DELETED or isinstance(settings[-2].value, dict):
+            continue
+        before = default_of(settings)
+        yield Row(
+            dotted(key),
+            "",
+            composition.shown(last.source),
+            "",
+            evaluated(composition, key, before) if before is not None else "",
+            composition.shown(before.source) if before is not None else "",
+            "yes",
+            status_of(dotted(key)),
+        )
