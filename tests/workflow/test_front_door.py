@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -38,6 +43,72 @@ def test_frozen_config_is_a_run_file_and_freezes_to_itself(tmp_path):
     (tmp_path / first).unlink()
     snakemake(tmp_path, "--config", f"runs={again}", "--", first)
     assert (tmp_path / first).read_text() == text
+
+
+def test_trace_lies_beside_the_frozen_config_and_is_never_stale(tmp_path):
+    def freeze(*overrides: str):
+        config = [f"runs={tmp_path / 'mine.yaml'}", f"overrides={' '.join(overrides)}"]
+        done = snakemake(tmp_path, "--config", *config, "--", "out/mine/config.trace.tsv")
+        text = (tmp_path / "out/mine/config.trace.tsv").read_text()
+        lines = csv.DictReader(io.StringIO(text), delimiter="\t")
+        return done.jobs, {row["parameter"]: row for row in lines}
+
+    (tmp_path / "mine.yaml").write_text("output_dir: out\ntraining: {max_steps: 40000}\n")
+    jobs, rows = freeze()
+    assert jobs == ["freeze_config"]
+    assert rows["model"]["source"] == "config/config.yaml:5"
+    steps = rows["training.max_steps"]
+    assert (steps["source"], steps["overridden"]) == (f"{tmp_path}/mine.yaml:2", "confirmed")
+    assert freeze()[0] == []
+    # The same config from other lines: values are as they were, their sources are not.
+    (tmp_path / "mine.yaml").write_text("# mine\noutput_dir: out\ntraining: {max_steps: 40000}\n")
+    jobs, rows = freeze()
+    assert jobs == ["freeze_config"]
+    assert rows["training.max_steps"]["source"] == f"{tmp_path}/mine.yaml:3"
+    jobs, rows = freeze("training.max_steps=40000")
+    assert jobs == ["freeze_config"]
+    assert rows["training.max_steps"]["source"] == "override 'training.max_steps=40000'"
+
+
+def test_error_leaves_what_was_frozen_before(tmp_path):
+    target = "competition/first_run/config.yaml"
+    snakemake(tmp_path, "--config", "runs=first_run", "--", target)
+    folder = (tmp_path / target).parent
+    files = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert {path.name for path in files} == {"config.yaml", "config.trace.tsv", "provenance.json"}
+    for overrides in ("training.lrr=1", "training.lr=-1", "model=nope", "name=${nope}"):
+        snakemake(
+            tmp_path, "--config", "runs=first_run", f"overrides={overrides}", "--", target, expect=1
+        )
+    command = [
+        *(sys.executable, "-m", "workflow_scripts.freeze_config"),
+        *("--config-dir", str(ROOT / "config"), "--config-name", "config"),
+        *("--out", str(folder / "config.yaml"), "--trace", str(folder / "config.trace.tsv")),
+    ]
+    for arguments in (["training.lrr=1"], ["--digest", "0" * 64]):
+        assert subprocess.run([*command, *arguments], cwd=ROOT).returncode == 2
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == files
+
+
+def test_key_that_nothing_reads_warns_by_name_when_it_is_set(tmp_path):
+    target = ("--", "competition/first_run/config.yaml")
+    change = "overrides=data.kwargs.n_basal_samples=4"
+    outcome = snakemake(tmp_path, "--config", "runs=first_run", change, *target)
+    assert "data.kwargs.n_basal_samples is set to 4 (default 1)" in outcome.text
+    assert "nothing reads it" in outcome.text
+    assert "warning:" not in snakemake(tmp_path, "--config", "runs=first_run", *target).text
+
+
+def test_freezing_imports_nothing_heavy(tmp_path):
+    program = (
+        "import sys; from workflow_scripts.freeze_config import main; main(sys.argv[1:]); "
+        "print(sorted({'numpy', 'torch', 'pandas', 'hydra', 'omegaconf'} & sys.modules.keys()))"
+    )
+    arguments = ["--config-dir", str(ROOT / "config"), "--config-name", "config"]
+    files = ["--out", str(tmp_path / "config.yaml"), "--trace", str(tmp_path / "trace.tsv")]
+    command = [sys.executable, "-c", program, *arguments, *files]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_name_is_the_stem_of_the_run_file(tmp_path):
@@ -94,9 +165,6 @@ def test_config_error_stops_everything_with_one_clear_message(tmp_path, config, 
 
 
 def test_freeze_config_prints_yaml_and_exits_2_on_an_error(tmp_path):
-    import subprocess
-    import sys
-
     command = [
         *(sys.executable, "-m", "workflow_scripts.freeze_config"),
         *("--config-dir", str(ROOT / "config"), "--config-name", "config"),
