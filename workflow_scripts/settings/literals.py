@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)")
@@ -118,13 +118,13 @@ class LiteralParser(ABC):
         finally:
             self._depth -= 1
 
-    def sequence(self, end: str) -> list[Any]:
+    def sequence(self, end: str, read: Callable[[], Any] | None = None) -> list[Any]:
         """Read elements separated by commas, up to and with the closing mark."""
         items: list[Any] = []
         if self.close(end):
             return items
         while True:
-            items.append(self.element())
+            items.append(self.element() if read is None else read())
             if self.close(end):
                 return items
             if not self.accept(","):

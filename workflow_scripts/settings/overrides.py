@@ -12,7 +12,7 @@ from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.literals import GrammarError, LiteralParser
-from workflow_scripts.settings.override_functions import FUNCTIONS, Sweep
+from workflow_scripts.settings.override_functions import Choice, call_function
 
 _ID = r"[A-Za-z_][A-Za-z0-9_-]*"
 _PART = r"(?:[A-Za-z_$][A-Za-z0-9_$-]*|0|[1-9](?:_?[0-9])*)"
@@ -20,6 +20,8 @@ _PACKAGE = rf"(?:{_PART}(?:\.{_PART})+|[A-Za-z_$][A-Za-z0-9_$-]*)"
 _HEAD = re.compile(
     rf"(?P<action>~|\+\+|\+|)(?P<key>{_ID}(?:/{_ID})+|{_PACKAGE})(?:@(?P<package>{_PACKAGE}|))?"
 )
+_ARGUMENT = re.compile(rf"({_ID})[ \t]*=[ \t]*")
+_NAMED = object()  # an argument that has gone to its name
 _FUNCTION = re.compile(rf"({_ID})[ \t]*\([ \t]*")
 
 
@@ -111,25 +113,37 @@ class _ValueParser(LiteralParser):
         if self.peek():
             raise self.fail(f"expected the end, found {self.peek()!r}")
         if len(values) > 1:
-            return Sweep(tuple(values))
+            return Choice(tuple(values), simple=True)
         return values[0]
 
     def element(self) -> Any:
         function = _FUNCTION.match(self.text, self.position)
         if function is None:
             return super().element()
-        apply = FUNCTIONS.get(function[1])
-        if apply is None:
-            raise self.fail(
-                f"there is no function {function[1]!r}, only {', '.join(sorted(FUNCTIONS))}; "
-                "to have a bracket in a text put quotes around it"
-            )
         self.position = function.end()
-        arguments = self.sequence(")")
+        named: dict[str, Any] = {}
+        arguments = [
+            argument
+            for argument in self.sequence(")", lambda: self._argument(named))
+            if argument is not _NAMED
+        ]
         try:
-            return apply(*arguments)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise self.fail(f"{function[1]}(…): {error}") from error
+            return call_function(function[1], arguments, named)
+        except ValueError as error:
+            raise self.fail(str(error)) from error
+
+    def _argument(self, named: dict[str, Any]) -> Any:
+        """Read one argument of a function; one with a name goes into ``named``."""
+        name = _ARGUMENT.match(self.text, self.position)
+        if name is None:
+            if named:
+                raise self.fail("an argument without a name stands behind one with a name")
+            return self.element()
+        if name[1] in named:
+            raise self.fail(f"the argument {name[1]!r} is given twice")
+        self.position = name.end()
+        named[name[1]] = self.element()
+        return _NAMED
 
     def join(self, pieces: Sequence[Any]) -> Any:
         return "".join(pieces)

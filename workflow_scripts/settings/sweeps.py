@@ -1,0 +1,97 @@
+"""One list of overrides for every combination of the values that sweeps give."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.literals import bare_value
+from workflow_scripts.settings.override_functions import MAX_VALUES, Glob, Sweep
+from workflow_scripts.settings.overrides import Override, parse_override
+
+_BARE = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+-]*", re.ASCII)
+
+
+def expand_sweep(config_dir: Path, overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Give the overrides of every combination, the last sweep changing fastest.
+
+    The order is that of Hydra's own sweeper; a later override of a key takes the place of an
+    earlier one.
+
+    Parameters
+    ----------
+    config_dir
+        The config tree, whose groups ``glob(…)`` goes over.
+    overrides
+        In Hydra's grammar; those without several values stand in every combination as they are.
+
+    Raises
+    ------
+    ConfigError
+        Where an override can't be read, a sweep has no values, or there are too many combinations.
+    """
+    directory = ConfigDirectory(config_dir)
+    by_key: dict[str, list[str]] = {}
+    for text in overrides:
+        override = parse_override(text)
+        by_key[_head(override)] = _texts(override, directory)
+    count = math.prod(map(len, by_key.values()))
+    if count > MAX_VALUES:
+        raise ConfigError(
+            f"the sweeps give {count} combinations: more than {MAX_VALUES}: sweep over fewer values"
+        )
+    return list(itertools.product(*by_key.values()))
+
+
+def _head(override: Override) -> str:
+    return f"{override.action.value}{override.group_key}"
+
+
+def _texts(override: Override, directory: ConfigDirectory) -> list[str]:
+    """Write an override once for each of its values."""
+    if not isinstance(override.value, Sweep):
+        return [override.text]
+    is_group = directory.is_group(override.key)
+    if isinstance(override.value, Glob) and not is_group:
+        raise ConfigError(
+            f"override {override.text!r}: glob(…) goes over the options of a group, and "
+            f"`{override.key}` is none: there are {', '.join(directory.groups())}"
+        )
+    options = directory.options(override.key) if is_group else []
+    values = override.value.choices(options)
+    if not values:
+        found = f": there are {', '.join(options)}" if options else ""
+        raise ConfigError(f"override {override.text!r}: gives no value at all{found}")
+    return [f"{_head(override)}={written(value)}" for value in values]
+
+
+def written(value: Any) -> str:
+    """Write a value so that the grammar of overrides reads it back as the same value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_key(key)}:{written(item)}" for key, item in value.items()) + "}"
+    text = str(value)
+    if _BARE.fullmatch(text) and bare_value(text) == text:
+        return text
+    # A backslash escapes the quote, and itself before a quote.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", escaped) + "'"
+
+
+def _key(key: Any) -> str:
+    """Write a key of a mapping, which takes no quotes: escapes stand before what needs them."""
+    text = written(key) if not isinstance(key, str) else key
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text)
