@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> None:
     composition = compose_traced(
         given.config_dir, given.config_name, given.run_file, given.overrides
     )
+    for warning in composition.warnings:
+        _warn(warning)
     text = to_yaml(composition.values)
     if given.out is None and given.trace is None:
         sys.stdout.write(text)
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
             "start snakemake again"
         )
     for warning in inert_warnings(rows):
-        print(f"warning: {warning}", file=sys.stderr)
+        _warn(warning)
     if given.out is not None:
         write_atomically(given.out, text)
     if given.trace is not None:
@@ -86,6 +88,10 @@ def main(arguments: Sequence[str]) -> None:
             "digest": digest,
         }
         write_atomically(given.provenance, json.dumps(record, indent=1) + "\n")
+
+
+def _warn(warning: str) -> None:
+    print(f"warning: {warning}", file=sys.stderr)
 
 
 def _print_sweep(given: argparse.Namespace) -> None:

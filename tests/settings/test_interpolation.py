@@ -74,6 +74,10 @@ TEXTS = [
     "${oc.dict.keys:a.b}",
     "${oc.dict.values:a.b}",
     "${oc.create:{a: 1}}",
+    "${oc.deprecated:k}",
+    "x${oc.deprecated:a.b.c}",
+    "${oc.deprecated:a.b,'$OLD_KEY is $NEW_KEY now'}",
+    "${oc.deprecated:k,}",
     "${oc.create:${a.b}}",
     "\\${k}",
     "\\\\${k}",
@@ -124,6 +128,10 @@ REFUSED_TEXTS = [
     "${a.${kk}}",
     "${oc.env:NOPE_X}",
     "${oc.decode:3}",
+    "${oc.deprecated:nope}",
+    "${oc.deprecated:3}",
+    "${oc.deprecated:k,3}",
+    "${oc.deprecated:k,a,b}",
     "${oc.dict.keys:k}",
     "${oc.dict.keys:nope}",
     "${foo:1}",
@@ -320,3 +328,15 @@ def test_mandatory_values_are_listed_on_demand(make_tree: Callable[..., Path]) -
         composition.require_complete()
     assert "config.yaml:1: `a` has no value" in str(caught.value)
     assert "config.yaml:2: `b.c` has no value" in str(caught.value)
+
+
+def test_deprecated_key_warns_once_with_both_names(make_tree: Callable[..., Path]) -> None:
+    folder = make_tree(
+        "old: ${oc.deprecated:new}\nnew: 3\nx: ${old}\ny: ${oc.deprecated:new,'$NEW_KEY!'}\n"
+    )
+    composition = compose_traced(folder, "config")
+    assert composition.values == {"old": 3, "new": 3, "x": 3, "y": 3}
+    assert composition.warnings == (
+        f"{folder}/config.yaml:1: 'old' is deprecated: use 'new' instead",
+        f"{folder}/config.yaml:4: new!",
+    )

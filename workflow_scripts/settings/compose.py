@@ -30,11 +30,14 @@ class Composition:
         The config, resolved, in Hydra's key order.
     choices
         The option taken of every group, by the group's key, in the order of the defaults list.
+    warnings
+        What a person should know of it: keys that have a new name (``oc.deprecated``).
     """
 
     config_dir: Path
     values: dict[str, Any]
     choices: dict[str, Choice]
+    warnings: tuple[str, ...]
     _tree: Tree
 
     @property
@@ -137,7 +140,9 @@ def _compose(
         apply_override(tree, change)
     tree.values.pop("hydra", None)  # Hydra's own settings, which files written for it may carry
     choices = dict(reversed(composer.choices.items()))  # lists are read from their end
-    return Composition(directory.path, Resolver(tree).everything(), choices, tree)
+    resolver = Resolver(tree)
+    values = resolver.everything()
+    return Composition(directory.path, values, choices, tuple(resolver.warnings), tree)
 
 
 def _refuse_unusable(override: Override) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from string import Template
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
@@ -19,7 +20,11 @@ from workflow_scripts.settings.suggestions import nearest
 from workflow_scripts.settings.tree import MISSING, Tree, dotted, is_interpolation
 from workflow_scripts.settings.yaml_files import KeyPath
 
-_RESOLVERS = ("oc.create", "oc.decode", "oc.dict.keys", "oc.dict.values", "oc.env", "oc.select")
+_RESOLVERS = (
+    *("oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values"),
+    *("oc.env", "oc.select"),
+)
+_OF_TWO = ("oc.deprecated", "oc.env", "oc.select")
 _IMPURE = "a config that is frozen must compose to the same values tomorrow"
 
 
@@ -28,9 +33,13 @@ class NothingThereError(ConfigError):
 
 
 class Resolver:
-    """Evaluates interpolations against one tree."""
+    """Evaluates interpolations against one tree.
+
+    ``warnings`` grows by what a person should know of those that were evaluated.
+    """
 
     def __init__(self, tree: Tree) -> None:
+        self.warnings: list[str] = []
         self._tree = tree
         self._open: list[KeyPath] = []
 
@@ -177,7 +186,7 @@ class Resolver:
         if name not in _RESOLVERS:
             why = f" ({_IMPURE})" if name in ("now", "hydra") else nearest(name, _RESOLVERS)
             raise self._fail(text, key, f"there is no resolver `{name}`{why}")
-        most = 2 if name in ("oc.env", "oc.select") else 1
+        most = 2 if name in _OF_TWO else 1
         if not 1 <= len(arguments) <= most:
             raise self._fail(text, key, f"{name} takes 1 to {most} arguments, got {len(arguments)}")
         first = arguments[0]
@@ -191,6 +200,8 @@ class Resolver:
             return self._evaluate(parse_element(first), text, key)
         if name == "oc.env":
             return self._environment(first, arguments[1:], text, key)
+        if name == "oc.deprecated":
+            return self._deprecated(first, arguments[1:], text, key)
         if name == "oc.select":
             try:
                 return self._look_up(first, text, key)
@@ -205,6 +216,17 @@ class Resolver:
         if absent:
             raise self._nothing(text, key, f"`{first}.{absent[0]}` has no value (???)")
         return list(mapping.values())
+
+    def _deprecated(self, new: str, message: list[Any], text: str, key: KeyPath) -> Any:
+        """Give the value of a key's new name, and note a warning."""
+        template = message[0] if message else "'$OLD_KEY' is deprecated: use '$NEW_KEY' instead"
+        if not isinstance(template, str):
+            raise self._fail(text, key, f"oc.deprecated takes a message as text, got {template!r}")
+        said = Template(template).safe_substitute(OLD_KEY=dotted(key), NEW_KEY=new)
+        warning = f"{self._tree.source(key)}: {said}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return self._look_up(new, text, key)
 
     def _environment(self, name: str, default: list[Any], text: str, key: KeyPath) -> Any:
         if is_secret_name(name):

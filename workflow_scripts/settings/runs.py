@@ -142,7 +142,7 @@ def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
         folder,
         config,
         trace,
-        tuple(inert_warnings(rows)),
+        (*composition.warnings, *inert_warnings(rows)),
         frozen_digest(to_yaml(config), trace),
         config_dir,
         asked.run_file,
