@@ -15,7 +15,7 @@ from workflow_scripts.settings.layers import Choice, Composer
 from workflow_scripts.settings.override_functions import Sweep
 from workflow_scripts.settings.overrides import Override, parse_override
 from workflow_scripts.settings.tree import MISSING, Setting, Tree, dotted, walk
-from workflow_scripts.settings.yaml_files import KeyPath, read_yaml
+from workflow_scripts.settings.yaml_files import KeyPath, YamlFile, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,8 @@ def _compose(
             composer.wishes.request(override, directory.options(override.key))
         else:
             changes.append(override)
+    group, _, option = config_name.rpartition("/")
+    _refuse_search_path(directory.find(group, option, str(directory.path)))
     layers = composer.expand(config_name, [read_yaml(Path(path)) for path in run_files])
     tree = Tree()
     for layer in layers:
@@ -143,6 +145,16 @@ def _compose(
     resolver = Resolver(tree)
     values = resolver.everything()
     return Composition(directory.path, values, choices, tuple(resolver.warnings), tree)
+
+
+def _refuse_search_path(root: YamlFile | None) -> None:
+    """Raise ConfigError where a tree for Hydra names folders beside it to look into."""
+    hydra = root.values.get("hydra") if root and isinstance(root.values, dict) else None
+    if root and isinstance(hydra, dict) and hydra.get("searchpath"):
+        raise ConfigError(
+            f"{root.at(('hydra', 'searchpath'))}: hydra.searchpath names other folders: only files "
+            "of the config directory are read: copy the options into it"
+        )
 
 
 def _refuse_unusable(override: Override) -> None:

@@ -30,15 +30,22 @@ class ConfigDirectory:
 
     def is_group(self, name: str) -> bool:
         """Tell whether a key of an override names a group."""
-        return (self.path / name).is_dir()
+        try:
+            return (self.path / name).is_dir()
+        except (OSError, ValueError):  # a circle of links, a NUL in the name
+            return False
 
     def options(self, group: str) -> list[str]:
         """Give the names of all options of a group, sorted."""
-        return sorted(file.stem for file in (self.path / group).glob("*.yaml"))
+        return sorted(file.stem for file in (self.path / group).glob("*.yaml") if _is_file(file))
 
     def groups(self) -> list[str]:
         """Give the names of the groups at the top."""
-        return sorted(folder.name for folder in self.path.iterdir() if folder.is_dir())
+        return sorted(
+            folder.name
+            for folder in self.path.iterdir()
+            if not (folder.is_symlink() and _leads_back(folder)) and folder.is_dir()
+        )
 
     def group_of(self, file: Path) -> str:
         """Give the group a file of this tree is in; the top for a file elsewhere."""
@@ -66,12 +73,15 @@ class ConfigDirectory:
             raise ConfigError(
                 f"{source}: `{option}` leads out of the config directory: name a file in it"
             )
-        if file.is_file():
+        self._refuse_circle(group, source)
+        if _is_file(file):
             if not file.resolve().is_relative_to(self.path.resolve()):
                 raise ConfigError(
                     f"{source}: {file} is a link out of the config directory: refused"
                 )
             return read_yaml(file)
+        if _is_link(file):
+            raise ConfigError(f"{source}: {file} is a link that leads nowhere, or in a circle")
         if optional:
             return None
         if group and not self.is_group(group):
@@ -83,8 +93,42 @@ class ConfigDirectory:
         known = ", ".join(self.options(group))
         if "did you mean" in close and known:
             close += f" There are {known}"
+        if _is_file(other := file.with_suffix(".yml")):
+            close = f": {other.name} is there: rename it, options end with .yaml"
         raise ConfigError(f"{source}: {where} has no option `{option}`{close}")
+
+    def _refuse_circle(self, group: str, source: str) -> None:
+        """Raise ConfigError where a folder on the way to a group is a link to one around it."""
+        folder = self.path
+        for part in Path(group).parts:
+            folder = folder / part
+            if _is_link(folder) and _leads_back(folder):
+                raise ConfigError(f"{source}: {folder} is a link in a circle: refused")
 
     def _file(self, group: str, option: str) -> Path:
         name = option if option.endswith(".yaml") else f"{option}.yaml"
         return self.path / group / name
+
+
+def _is_file(file: Path) -> bool:
+    """Tell whether there is a file; what no file can be called, is none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_link(file: Path) -> bool:
+    try:
+        return file.is_symlink()
+    except (OSError, ValueError):
+        return False
+
+
+def _leads_back(link: Path) -> bool:
+    """Tell whether a link leads to a folder that it lies in, or to no end at all."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: what Python 3.11 makes of a circle of links
+        return True
+    return link.parent.resolve().is_relative_to(target)

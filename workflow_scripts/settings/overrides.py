@@ -71,6 +71,8 @@ def parse_override(text: str) -> Override:
     ConfigError
         Where the text follows no form of the grammar.
     """
+    if any("\ud800" <= mark <= "\udfff" for mark in text):  # bytes that a shell passed on
+        raise _malformed(text, "it isn't UTF-8 text", "check the terminal's or the file's encoding")
     head = _HEAD.match(text)
     if head is None:
         raise _malformed(text, "it doesn't begin with a key", _FORMS)
