@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ from hydra_oracle import hydra_refuses, hydra_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from random_trees import random_tree
 
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 
+# How many examples: few in every test run, and many where somebody asks (`make fuzz`).
+MANY = int(os.environ.get("STATELINE_FUZZ", "0"))
 TREE = "a: {b: 1, l: [1, 2], n: null, s: x}\nk: top\nr: ${a.b}\n"
 ALPHABET = "ab01._-+~=@/,:()[]{}'\"\\$ \t#é\n*?"
 PIECES = ["a.b", "a.l", "k", "=", "+", "++", "~", "${k}", "${", "}", "[", "]", "{", "}", ",", ":"]
@@ -39,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=MANY or 200, deadline=None, derandomize=not MANY)
 @given(override=OVERRIDE)
 def test_any_override_gives_a_config_or_a_config_error(folder: Path, override: str) -> None:
     try:
@@ -49,7 +53,7 @@ def test_any_override_gives_a_config_or_a_config_error(folder: Path, override: s
     assert ours == hydra_yaml(folder, [override])
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=MANY or 200, deadline=None, derandomize=not MANY)
 @given(text=st.text(ALPHABET + "&!|>%-", max_size=30))
 def test_any_file_gives_a_config_or_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, text: str
@@ -66,7 +70,7 @@ def test_any_file_gives_a_config_or_a_config_error(
 SECTION = st.dictionaries(st.sampled_from(["c", "d", "e"]), SCALAR, max_size=3)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=MANY // 20 or 50, deadline=None, derandomize=not MANY)
 @given(
     files=st.lists(
         st.dictionaries(st.sampled_from("ab"), SECTION, max_size=2), min_size=1, max_size=3
@@ -104,3 +108,36 @@ def test_random_trees_compose_as_in_hydra(
         assert hydra_refuses(path, given_overrides)
     else:
         assert ours == hydra_yaml(path, given_overrides)
+
+
+@settings(max_examples=MANY // 20 or 40, deadline=None, derandomize=not MANY)
+@given(seed=st.integers(0, 2**32))
+def test_random_defaults_lists_expand_as_in_hydra(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("lists")
+    tree = random_tree(seed)
+    tree.write(folder)
+    asked = [*(f"+runs={run}" for run in tree.runs), *tree.overrides]
+    run_files = [folder / "runs" / f"{run}.yaml" for run in tree.runs]
+    try:
+        ours = to_yaml(compose(folder, "config", run_files, tree.overrides))
+    except ConfigError:
+        assert hydra_refuses(folder, asked)
+    else:
+        assert ours == hydra_yaml(folder, asked)
+
+
+def test_random_trees_are_not_all_errors(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A generator that made errors alone would compare nothing."""
+    composed = 0
+    for seed in range(100):
+        folder = tmp_path_factory.mktemp("tree")
+        tree = random_tree(seed)
+        tree.write(folder)
+        try:
+            compose(folder, "config", [], tree.overrides)
+        except ConfigError:
+            continue
+        composed += 1
+    assert composed > 25
