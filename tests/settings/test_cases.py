@@ -1,7 +1,15 @@
-"""The golden trees of cases/: ours, Hydra's and what a person wrote down must be one."""
+"""The golden cases: ours, Hydra's and what a person wrote down must be one.
+
+A folder of ``cases/`` is a config tree in ``config/`` and either one case (``case.yaml`` with
+``expected.yaml`` or ``error.txt``) or many (``variants.yaml``: by name, the overrides and what they
+give, lack, or are refused with).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +21,88 @@ from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 
-CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*/case.yaml"))
+FOLDER = Path(__file__).parent / "cases"
 
 
+@dataclass
 class Case:
-    """One folder of cases/."""
+    """What is asked of a tree, and what comes of it."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        facts: dict[str, Any] = yaml.safe_load((folder / "case.yaml").read_text("utf-8"))
-        self.config_dir = folder / "config"
-        self.config_name: str = facts.get("config_name", "config")
-        self.overrides: list[str] = facts.get("overrides", [])
-        self.run_files = [self.config_dir / name for name in facts.get("run_files", [])]
-        self.differs: str | None = facts.get("differs_from_hydra")
-        for name, value in facts.get("env", {}).items():
-            monkeypatch.setenv(name, value)
-        expected, error = folder / "expected.yaml", folder / "error.txt"
-        self.expected = expected.read_text("utf-8") if expected.exists() else None
-        self.error = error.read_text("utf-8").splitlines() if error.exists() else []
+    name: str
+    config_dir: Path
+    config_name: str = "config"
+    overrides: list[str] = field(default_factory=list)
+    run_files: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    differs_from_hydra: str | None = None
+    expected: str | None = None
+    gives: dict[str, Any] = field(default_factory=dict)
+    lacks: list[str] = field(default_factory=list)
+    error: list[str] = field(default_factory=list)
 
     def ours(self) -> str:
-        return to_yaml(compose(self.config_dir, self.config_name, self.run_files, self.overrides))
+        files = [self.config_dir / name for name in self.run_files]
+        return to_yaml(compose(self.config_dir, self.config_name, files, self.overrides))
 
     def hydra_overrides(self) -> list[str]:
         """Return what Hydra is given: run files are options added to the group `runs`."""
-        stems = ",".join(path.stem for path in self.run_files)
+        stems = ",".join(Path(name).stem for name in self.run_files)
         runs = [f"+runs=[{stems}]" if "," in stems else f"+runs={stems}"] if stems else []
         return [*runs, *self.overrides]
 
 
-@pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.name)
-def test_case(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Case(folder, monkeypatch)
+def cases() -> Iterator[Case]:
+    for path in sorted(FOLDER.glob("*/case.yaml")):
+        expected, error = path.with_name("expected.yaml"), path.with_name("error.txt")
+        yield Case(
+            path.parent.name,
+            path.parent / "config",
+            expected=expected.read_text("utf-8") if expected.exists() else None,
+            error=error.read_text("utf-8").splitlines() if error.exists() else [],
+            **(yaml.safe_load(path.read_text("utf-8")) or {}),
+        )
+    for path in sorted(FOLDER.glob("*/variants.yaml")):
+        for name, facts in yaml.safe_load(path.read_text("utf-8")).items():
+            yield Case(f"{path.parent.name}: {name}", path.parent / "config", **facts)
+
+
+CASES = list(cases())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in case.env.items():
+        monkeypatch.setenv(name, value)
     asked = (case.config_dir, case.hydra_overrides(), case.config_name)
-    if case.expected is None:
+    if case.error:
         with pytest.raises(ConfigError) as caught:
             case.ours()
-        assert case.error
         for part in case.error:
             assert part in str(caught.value)
-        assert hydra_refuses(*asked) == (case.differs is None)
-    else:
-        assert case.ours() == case.expected
-        assert (hydra_yaml(*asked) == case.expected) == (case.differs is None)
+        assert hydra_refuses(*asked) == (case.differs_from_hydra is None)
+        return
+    text = case.ours()
+    if case.expected is not None:
+        assert text == case.expected
+    values = yaml.safe_load(text)
+    for path, value in case.gives.items():
+        assert at(values, path) == value
+    for path in case.lacks:
+        assert at(values, path) is None
+    assert (hydra_yaml(*asked) == text) == (case.differs_from_hydra is None)
+
+
+def at(values: Any, path: str) -> Any:
+    """Return what stands at a dotted path, None where nothing does."""
+    return reduce(lambda inside, part: (inside or {}).get(part), path.split("."), values)
+
+
+def test_every_case_expects_something() -> None:
+    for case in CASES:
+        asked = [case.expected is not None, bool(case.gives or case.lacks), bool(case.error)]
+        assert sum(asked) == 1, case.name
+
+
+def test_there_are_cases_for_every_rule() -> None:
+    assert len(CASES) >= 250
+    assert len({case.name for case in CASES}) == len(CASES)

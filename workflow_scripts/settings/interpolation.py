@@ -177,7 +177,10 @@ class Resolver:
         target = self._absolute(path, text, key)
         value, at = self._find(target, text, key)
         if at == key[: len(at)]:
-            raise self._fail(text, key, f"goes in a circle: `{dotted(at)}` holds `{dotted(key)}`")
+            circle = (
+                f"`{dotted(at)}` holds `{dotted(key)}`" if at != key else f"{dotted(at)} → itself"
+            )
+            raise self._fail(text, key, f"goes in a circle: {circle}")
         return self._plain(value, at)
 
     def _call(self, call: Call, text: str, key: KeyPath) -> Any:
@@ -207,11 +210,14 @@ class Resolver:
                 return self._look_up(first, text, key)
             except NothingThereError:
                 return arguments[1] if len(arguments) > 1 else None
-        mapping = self._look_up(first, text, key)
+        mapping, at = self._find(self._absolute(first, text, key), text, key)
+        if is_interpolation(mapping):
+            mapping, at = self._follow(mapping, at)
         if not isinstance(mapping, dict):
             raise self._fail(text, key, f"`{first}` is no mapping: {name} needs one")
         if name == "oc.dict.keys":
-            return list(mapping)
+            return list(mapping)  # whose values may depend on this very key
+        mapping = self._plain(mapping, at)
         absent = [part for part, value in mapping.items() if value == MISSING]
         if absent:
             raise self._nothing(text, key, f"`{first}.{absent[0]}` has no value (???)")

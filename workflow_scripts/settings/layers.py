@@ -169,7 +169,11 @@ class Composer:
             else:
                 expanded[index] = self._expand_options(entry, place, chain, interpolated)
         for index in reversed(later):  # once all choices beside them are known
+            written = kept[index].option
             entry = self._resolve_option(kept[index])
+            known = self.choices.get(place.key_of(entry))
+            if known is not None and known.option == written:  # by an override, as it was written
+                self.choices[known.key] = replace(known, option=entry.option)
             expanded[index] = self._expand(entry, place, chain, True)
         return [
             replace(layer, asked=True) if entry.added and not entry.is_self else layer

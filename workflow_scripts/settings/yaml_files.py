@@ -178,6 +178,8 @@ class _Reader:
         hint = ""
         if "\t" in shown[: len(shown) - len(shown.lstrip())]:
             hint = ": YAML is indented with spaces, this line has a tab"
+        elif re.search(r"[\[{,:] *\$\{", shown):
+            hint = ": inside {…} and […] an interpolation needs quotes, '${…}'"
         return ConfigError(f"{self.path}:{line + 1}: {problem}{hint}, in {shown.strip()!r}")
 
     def _fail(self, node: yaml.Node, message: str) -> ConfigError:
