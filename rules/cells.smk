@@ -55,13 +55,11 @@ rule audit_splits:
     priority: 10
     conda:
         "../envs/cpu.yaml"
-    params:
-        toml=lambda wildcards: data_key(wildcards.run, "toml_config_path") or "",
     message:
-        "{wildcards.run}: applying the split file {params.toml}"
+        "{wildcards.run}: applying the split file"
     shell:
         "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
-        " --toml={params.toml:q} --groups {input.groups:q} --splits {output.splits:q}"
+        " --groups {input.groups:q} --splits {output.splits:q}"
         " --audit {output.audit:q} > {log:q} 2>&1"
 
 

@@ -16,7 +16,8 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.slices import read_config, text_digest
+from workflow_scripts.settings.slices import text_digest
+from workflow_scripts.settings.yaml_files import read_yaml
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
 # Without conda or a container, jobs have the Python that runs Snakemake, activated or not.
@@ -31,7 +32,7 @@ if unknown := sorted(config.keys() - set(known)):
         f"--config {unknown[0]}=…: no such key; there are {', '.join(known)}. Keys of a run go "
         f"into overrides, as in --config overrides='{unknown[0]}=…'"
     )
-config = {**read_config(ROOT / "config" / "workflow.yaml"), **config}
+config = {**read_yaml(ROOT / "config" / "workflow.yaml").values, **config}
 CACHE = str(Path(str(config["cache_dir"] or "cache")).expanduser())
 
 try:

@@ -3,7 +3,7 @@
 Problems are recorded, not raised: `preflight` shows those of all audits together.
 
 Example: python -m workflow_scripts.audit_splits --settings results/demo/stages/splits.json
---toml starter.toml --groups groups.parquet --splits splits.parquet --audit splits_audit.json
+--groups groups.parquet --splits splits.parquet --audit splits_audit.json
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import Finding, from_dicts, render
 from workflow_scripts.settings.finished import replacing, write_atomically
-from workflow_scripts.settings.slices import read_slice
+from workflow_scripts.settings.slices import read_settings
 from workflow_scripts.settings.split_file import read_split_file
 
 
@@ -30,21 +30,22 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m workflow_scripts.audit_splits", description=__doc__
     )
     parser.add_argument("--settings", type=Path, required=True, help="stage file of splits")
-    parser.add_argument("--toml", required=True, help="split file; '' where the config names none")
     parser.add_argument("--groups", type=Path, required=True, help="groups of cells (Parquet)")
     parser.add_argument("--splits", type=Path, required=True, help="splits to write (Parquet)")
     parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
 
-    settings = SplitSettings.from_slice(read_slice(given.settings))
+    stage = read_settings("splits", given.settings)
+    settings = SplitSettings.from_slice(stage)
+    split_file = stage["data.kwargs.toml_config_path"]
     groups = pd.read_parquet(given.groups)
     try:
-        if not given.toml:
+        if split_file is None:
             raise ConfigError(
                 "data.kwargs.toml_config_path is null; it must name the split file (TOML) that "
                 "says what is held out"
             )
-        splits = split_groups(groups, read_split_file(Path(given.toml)), settings)
+        splits = split_groups(groups, read_split_file(Path(split_file)), settings)
     except ConfigError as error:
         finding = Finding("error", "split-file", str(error))
         splits = Splits(groups.assign(split="dropped"), [finding])

@@ -18,15 +18,15 @@ from pathlib import Path
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.slices import Slice, read_slice
+from workflow_scripts.settings.slices import Slice, read_settings
 
 
 def main(arguments: Sequence[str]) -> None:
     """Score, or link what was scored before from the same files."""
     given = parse_arguments(arguments)
-    settings = read_slice(given.settings)
+    settings = read_settings("evaluate", given.settings)
     if given.baselines is not None:
-        asked = settings.identity.get("prediction.baselines", ())
+        asked = settings["prediction.baselines"]
         if missing := [name for name in asked if name not in given.predictions]:
             raise DataError(
                 f"{given.baselines}: no predictions of the baselines {', '.join(missing)}; delete "

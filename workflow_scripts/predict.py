@@ -16,7 +16,7 @@ from pathlib import Path
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.slices import Slice, read_config, read_slice
+from workflow_scripts.settings.slices import Slice, read_settings
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 
-    settings = read_slice(given.settings)
+    settings = read_settings("predict", given.settings, given.config)
     inputs = {
         "checkpoint": file_digest(given.checkpoint),
         "cells": json.loads(given.cells.read_text())["digest"],
@@ -65,7 +65,6 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
 
     if given.threads:
         torch.set_num_threads(given.threads)
-    config = read_config(given.config)
     store = CellStore.open(given.cells)
     targets = targets_of_test(
         store,
@@ -74,7 +73,8 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
         seed=settings["prediction.seed"],
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    gpu = settings["model.device"] != "cpu" and torch.cuda.is_available()
+    device = "cuda" if gpu else "cpu"
     print(f"predicting {len(targets.observed)} cells on {device}", flush=True)
     model = load_model(given.checkpoint).to(device)
     description = read_description(given.checkpoint)
@@ -83,14 +83,14 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
             f"{given.checkpoint}: trained on other genes, or on the same in another order, than "
             f"{given.cells} holds; predict with cells packed from the same files"
         )
-    described = describe(store, config["name"])
+    described = describe(store, settings["name"])
     blocks = predict_with_model(
         model,
         store,
         targets,
         load_features(given.features),
         description.batches,
-        sets_per_pass=config["prediction"]["sets_per_pass"],
+        sets_per_pass=settings["prediction.sets_per_pass"],
     )
     cut = write_predicted(
         work.path / "predictions.h5ad",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.slices import Slice, read_config, read_slice
+from workflow_scripts.settings.slices import Slice, read_settings
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
     given = parser.parse_args(arguments)
 
-    settings = read_slice(given.settings)
+    settings = read_settings("predict_baselines", given.settings, given.config)
     inputs = {
         "cells": json.loads(given.cells.read_text())["digest"],
         "splits": file_digest(given.splits),
@@ -61,7 +61,6 @@ def _predict(
     from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_predicted
 
-    config = read_config(given.config)
     store = CellStore.open(given.cells)
     splits = pd.read_parquet(given.splits)
     targets = targets_of_test(
@@ -79,9 +78,9 @@ def _predict(
             store,
             targets,
             baselines.predict(
-                model, store, targets, sets_per_pass=config["prediction"]["sets_per_pass"]
+                model, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
             ),
-            {**describe(store, config["name"]), "model": name},
+            {**describe(store, settings["name"]), "model": name},
             clip=settings["prediction.clip"],
             notes=baselines.notes(model, targets),
         )

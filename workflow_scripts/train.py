@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.slices import Slice, read_config, read_slice
+from workflow_scripts.settings.slices import Slice, read_settings, shown_config
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 
-    settings = read_slice(given.settings)
+    settings = read_settings("train", given.settings, given.config)
     inputs = {
         "cells": json.loads(given.cells.read_text())["digest"],
         "splits": file_digest(given.splits),
@@ -73,17 +73,16 @@ def _train(
     from workflow_scripts.training.trainer import Machine, train
     from workflow_scripts.training.wandb_log import wandb_logger
 
-    config = read_config(given.config)
     if given.threads:
         torch.set_num_threads(given.threads)
-    loading = config["data"]["kwargs"]
     machine = Machine(
-        config["training"]["devices"],
-        config["training"]["strategy"],
-        loading["num_workers"],
-        loading["pin_memory"],
-        config["engine"]["keep_checkpoints"],
-        wandb_logger(config, work.path),
+        settings["model.device"],
+        settings["training.devices"],
+        settings["training.strategy"],
+        settings["data.kwargs.num_workers"],
+        settings["data.kwargs.pin_memory"],
+        settings["engine.keep_checkpoints"],
+        wandb_logger(settings, shown_config(given.config), work.path),
     )
     plan = TrainingPlan.from_slice(settings)
     train(

@@ -22,7 +22,7 @@ from workflow_scripts.features.validation import (
 )
 from workflow_scripts.settings.findings import from_dicts, render
 from workflow_scripts.settings.finished import replacing, write_atomically
-from workflow_scripts.settings.slices import read_slice
+from workflow_scripts.settings.slices import read_settings
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
 
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
-    settings = FeatureSettings.from_slice(read_slice(given.settings))
+    settings = FeatureSettings.from_slice(read_settings("features", given.settings))
     audit = validate_features(sorted(groups["perturbation"].unique()), control, settings)
     with replacing(given.features) as beside:
         write_features(audit.features, beside)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 SETTINGS = {
+    "prediction.baselines": ["control"],
     "evaluation.preset": "v2",
     "evaluation.profile": "minimal",
     "evaluation.extra_metrics": ["pds_cosine"],

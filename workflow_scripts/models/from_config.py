@@ -14,97 +14,24 @@ from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.state_transition import StateTransitionSettings
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.schema import KEYS, Kind
+from workflow_scripts.settings.schema.backbone import READ_BY, SECTION
 
 LOSS_KEYS = frozenset({"loss", "distributional_loss", "blur", "mmd_num_chunks", "regularization"})
 
-MODEL_KEYS = frozenset(
-    {
-        "cell_set_len",
-        "hidden_dim",
-        "n_encoder_layers",
-        "n_decoder_layers",
-        "use_basal_projection",
-        "predict_residual",
-        "batch_encoder",
-        "mask_attn",
-        "dropout",
-        "gene_decoder_bool",
-        "decoder_hidden_dims",
-        "transformer_backbone_key",
-        "transformer_backbone_kwargs",
-    }
-)
+_SECTION = "model.kwargs"
 
-INERT_KEYS = frozenset(
-    {
-        "decoder_loss_weight",  # weighs two losses against each other, outside the model
-        "extra_tokens",  # lengthens position embeddings, which are zero and not stored
-        "softplus",  # read by nothing in the reference either
-    }
-)
 
-REFUSED_KEYS = frozenset(
-    {
-        "confidence_head",
-        "confidence_token",
-        "finetune_vci_decoder",
-        "freeze_pert",
-        "freeze_pert_backbone",
-        "init_from",
-        "nb_decoder",
-        "residual_decoder",
-        "transformer_decoder",
-        "use_batch_token",
-        "use_effect_gating_token",
-    }
-)
-"""Parts that are not built: their keys are accepted only when they ask for nothing."""
+def _names(section: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the schema's keys of a section: those with values to choose, and those not built."""
+    keys = [key for key in KEYS if key.path == f"{section}.{key.name}"]
+    refused = frozenset(key.name for key in keys if key.kind is Kind.INERT and key.choices)
+    return frozenset(key.name for key in keys) - refused, refused
 
-LLAMA_KEYS = frozenset(
-    {
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "head_dim",
-        "attention_dropout",
-        "bidirectional_attention",
-    }
-)
 
-GPT2_KEYS = frozenset(
-    {
-        "hidden_size",
-        "n_embd",
-        "n_layer",
-        "n_head",
-        "n_inner",
-        "attn_pdrop",
-        "resid_pdrop",
-        "embd_pdrop",
-        "bidirectional_attention",
-    }
-)
-
-INERT_BACKBONE_KEYS = frozenset(
-    {
-        # sizes of embeddings and ends of sentences, which cells don't have
-        "max_position_embeddings",
-        "n_positions",
-        "vocab_size",
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-        "tie_word_embeddings",
-        # for generating text word by word
-        "use_cache",
-        # llama's norms have rms_norm_eps; no llama reads this name, so it stays 1e-6
-        "layer_norm_eps",
-    }
-)
-
-REFUSED_BACKBONE_KEYS = frozenset({"hidden_dropout", "rotary_dim", "use_rotary_embeddings"})
+_MODEL, _NOT_BUILT = _names(_SECTION)
+_BACKBONE, _BACKBONE_NOT_BUILT = _names(SECTION)
+_BACKBONE_INERT = _BACKBONE - frozenset().union(*READ_BY.values())
 
 LLAMA_NORM_EPS = 1e-6
 GPT2_NORM_EPS = 1e-5
@@ -150,8 +77,8 @@ def state_transition_settings(
     ConfigError
         For a key that is unknown, missing, of another type, or asks for what is not built.
     """
-    section = "model.kwargs"
-    check_keys(kwargs, MODEL_KEYS | LOSS_KEYS | INERT_KEYS, REFUSED_KEYS, section)
+    section = _SECTION
+    check_keys(kwargs, _MODEL | {"transformer_backbone_kwargs"}, _NOT_BUILT, section)
     hidden_dim = integer(kwargs, "hidden_dim", section)
     with_batches = flag(kwargs, "batch_encoder", False, section)
     if with_batches and n_batches is None:
@@ -198,7 +125,7 @@ def backbone_settings(
     Read for llama: hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
     num_key_value_heads, head_dim, attention_dropout. For GPT2: n_embd (or hidden_size), n_layer,
     n_head, n_inner, attn_pdrop, resid_pdrop, embd_pdrop. For both: bidirectional_attention.
-    ``INERT_BACKBONE_KEYS`` may stand there and are read by nothing.
+    Keys that the schema calls inert may stand there and are read by nothing.
 
     Raises
     ------
@@ -206,13 +133,13 @@ def backbone_settings(
         For an unknown backbone, and for a key that is unknown, missing, of another type, or asks
         for what is not built.
     """
-    section = "model.kwargs.transformer_backbone_kwargs"
+    section = SECTION
     if key not in BACKBONES:
         raise ConfigError(
             f"model.kwargs.transformer_backbone_key is {key!r}; known are {BACKBONES}"
         )
-    known = LLAMA_KEYS if key == "llama" else GPT2_KEYS
-    check_keys(kwargs, known | INERT_BACKBONE_KEYS, REFUSED_BACKBONE_KEYS, section)
+    known = READ_BY[key]
+    check_keys(kwargs, known | _BACKBONE_INERT, _BACKBONE_NOT_BUILT, section)
     for name in sorted({"hidden_size", "n_embd"} & known & kwargs.keys()):
         if kwargs[name] != hidden_dim:
             raise ConfigError(

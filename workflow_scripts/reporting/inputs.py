@@ -19,7 +19,7 @@ from workflow_scripts.reporting.formats import (
     SplitsAudit,
 )
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.slices import read_slice
+from workflow_scripts.settings.slices import read_settings
 
 TRAINING_COLUMNS = ("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm", "seconds")
 METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "value")
@@ -98,7 +98,7 @@ def read_run(paths: InputPaths) -> RunRecord:
     """
     config_text = _text(paths.config)
     config = _parsed_yaml(config_text, paths.config)
-    settings = read_slice(paths.settings)
+    settings = read_settings("report", paths.settings)
     return RunRecord(
         config=config,
         config_text=config_text,

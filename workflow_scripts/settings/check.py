@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
-import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
+from workflow_scripts.settings.check_together import Problem, combinations
+from workflow_scripts.settings.check_value import shown, value_problem
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import BY_PATH, KEYS, Key, Kind, leaves
-from workflow_scripts.settings.schema.backbone import POSITIONS, SECTION
-from workflow_scripts.settings.schema.ours import BASELINES
+from workflow_scripts.settings.schema import BY_PATH, KEYS, Kind
+
+SECTIONS: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        path[:place] for path in BY_PATH for place, sign in enumerate(path) if sign == "."
+    )
+)
+"""Dotted paths of everything that holds keys."""
 
 
-def check_config(config: Mapping[str, Any], where: str) -> None:
+def check_config(
+    config: Mapping[str, Any], where: str, source_of: Callable[[str], str] | None = None
+) -> None:
     """Raise a ConfigError that lists everything wrong with a resolved config.
 
     Parameters
@@ -22,97 +30,126 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
         Nested, resolved config of one run.
     where
         What the config was composed from, for the message.
+    source_of
+        Says where a dotted path was set: ``file:line`` or ``override 'text'``. None where nobody
+        knows.
     """
-    found = dict(leaves(config))
-    problems = [*_unknown(found), *_missing(found), *_values(found)]
+    problems = list(config_problems(config))
     if not problems:
-        problems = list(_combinations(found))
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise ConfigError(f"{where}: {len(problems)} problem(s) in the config:\n{listing}")
+        return
+    lines = []
+    for path, problem in problems:
+        source = f"{source_of(path)}: " if source_of is not None else ""
+        lines.append(f"  - {source}{path}: {problem}")
+    listing = "\n".join(lines)
+    raise ConfigError(f"{where}: {len(problems)} problem(s) in the config:\n{listing}")
 
 
-def _unknown(found: Mapping[str, Any]) -> Iterator[str]:
-    for path in found:
-        if path not in BY_PATH:
-            close = difflib.get_close_matches(path, BY_PATH, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "; config/ lists the keys there are"
-            yield f"{path}: no such key{hint}"
-
-
-def _missing(found: Mapping[str, Any]) -> Iterator[str]:
-    for key in KEYS:
-        if key.path not in found and not key.optional and key.kind is not Kind.INERT:
-            yield f"{key.path}: missing; add it ({key.meaning})"
-
-
-def _values(found: Mapping[str, Any]) -> Iterator[str]:
-    for path, value in found.items():
-        key = BY_PATH.get(path)
-        if key is not None and (problem := _value_problem(key, value)):
-            yield f"{path}: {problem} ({key.meaning})"
-
-
-def _value_problem(key: Key, value: Any) -> str | None:
-    if value is None:
-        return None if key.nullable else "is null; give it a value"
-    if not _has_type(value, key.types):
-        wanted = " or ".join(kind.__name__ for kind in key.types)
-        return f"is {value!r} ({type(value).__name__}); it takes {wanted}"
-    if key.choices and value not in key.choices:
-        options = ", ".join("null" if c is None else str(c) for c in key.choices)
-        return f"is {value!r}; it can be {options}"
-    limits = {
-        "at least": (key.at_least, operator.ge),
-        "above": (key.above, operator.gt),
-        "at most": (key.at_most, operator.le),
-        "below": (key.below, operator.lt),
-    }
-    for words, (limit, holds) in limits.items():
-        if limit is not None and not holds(value, limit):
-            return f"is {value!r}; it must be {words} {limit:g}"
-    return None
-
-
-def _has_type(value: Any, types: Sequence[type]) -> bool:
-    if isinstance(value, bool):
-        return bool in types or object in types
-    if isinstance(value, int) and float in types:
-        return True
-    return isinstance(value, tuple(types))
-
-
-def _combinations(found: Mapping[str, Any]) -> Iterator[str]:
-    kwargs = {
-        path.removeprefix(f"{SECTION}."): value
+def config_problems(config: Mapping[str, Any]) -> list[Problem]:
+    """Give the problems of a config: the key of each, and what is wrong with it."""
+    found: dict[str, Any] = {}
+    problems: list[Problem] = list(_walk(config, "", found))
+    broken = {
+        path: problem
         for path, value in found.items()
-        if path.startswith(f"{SECTION}.")
+        if (problem := value_problem(BY_PATH[path], value)) is not None
     }
-    hidden = found["model.kwargs.hidden_dim"]
-    backbone = found["model.kwargs.transformer_backbone_key"]
-    llama = backbone == "llama"
-    width, heads = ("hidden_size", "num_attention_heads") if llama else ("n_embd", "n_head")
-    if kwargs.get(width, hidden) != hidden:
-        yield f"{SECTION}.{width}: is {kwargs[width]}, but model.kwargs.hidden_dim is {hidden}"
-    n_heads = kwargs.get(heads)
-    if n_heads is None:
-        yield f"{SECTION}.{heads}: missing; add the number of attention heads"
-    elif not kwargs.get("head_dim") and hidden % n_heads:
-        yield f"{SECTION}.{heads}: {hidden} (hidden_dim) can't be shared by {n_heads} heads"
-    positions = kwargs.get(POSITIONS[backbone])
-    if positions is not None and positions < found["model.kwargs.cell_set_len"]:
-        yield f"{SECTION}: {positions} positions are fewer than model.kwargs.cell_set_len"
-    for name, files in (found["cells.datasets"] or {}).items():
-        entries = files if isinstance(files, list) else [files]
-        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
-            yield f"cells.datasets.{name}: is {files!r}; it takes files, folders or patterns"
-    if found["name"].strip() in ("", ".", "..") or "/" in found["name"]:
-        yield f"name: is {found['name']!r}; it must be the name of a folder"
-    share = found["splits.validation_fraction"]
-    if not 0 < share < 1:
-        yield f"splits.validation_fraction: is {share}; it must lie between 0 and 1"
-    for baseline in found["prediction.baselines"]:
-        if baseline not in BASELINES:
-            yield (f"prediction.baselines: {baseline!r} is none; there are {', '.join(BASELINES)}")
-    if found["training.val_freq"] > found["training.max_steps"]:
-        yield "training.val_freq: is more than training.max_steps, so nothing would be validated"
+    problems += _missing(config, found)
+    problems += broken.items()
+    right = {path: value for path, value in found.items() if path not in broken}
+    return [*problems, *combinations(right, frozenset(broken))]
+
+
+def _walk(config: Mapping[Any, Any], prefix: str, found: dict[str, Any]) -> Iterator[Problem]:
+    """Put the values of all known keys into ``found``; give the keys that aren't known."""
+    for name, value in config.items():
+        path = f"{prefix}{name}"
+        if not isinstance(name, str) or "." in name:
+            yield path, _ill_named(name, prefix)
+        elif path in BY_PATH:
+            found[path] = value
+        elif path not in SECTIONS and isinstance(value, Mapping) and value:
+            # Named by a key inside it, which knows where it was set; once for all of them.
+            yield _inside_of(value, path), f"no such key: there is no section {path}{_meant(path)}"
+        elif path not in SECTIONS:
+            yield path, f"no such key{_meant(path)}"
+        elif isinstance(value, Mapping):
+            yield from _walk(value, f"{path}.", found)
+        else:
+            yield path, f"is {shown(value)}; it is a section, of {_names_in(path)}"
+
+
+def _inside_of(values: Mapping[Any, Any], path: str) -> str:
+    """Give the path of the first value inside a mapping."""
+    name, value = next(iter(values.items()))
+    inner = f"{path}.{name}"
+    return _inside_of(value, inner) if isinstance(value, Mapping) and value else inner
+
+
+def _ill_named(name: Any, prefix: str) -> str:
+    path = f"{prefix}{name}"
+    if not isinstance(name, str):
+        return f"no such key: {shown(name)} is no text"
+    if path in BY_PATH or path in SECTIONS:
+        written = ": {".join(name.split("."))
+        return f"no such key: in a file, write it nested: {written}: …" + "}" * name.count(".")
+    return f"no such key{_meant(path)}"
+
+
+def _meant(path: str) -> str:
+    """Give the end of a message: the keys that were probably meant."""
+    section, _, name = path.rpartition(".")
+    known = [*BY_PATH, *SECTIONS]
+    siblings = [other for other in known if other.rpartition(".")[0] == section]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == name]
+    likely = (
+        [f"{section}.{close}".lstrip(".") for close in _close(name, siblings)]
+        or elsewhere
+        or get_close_matches(path, known, n=2, cutoff=0.75)
+        or [other for other in known if other.rpartition(".")[2] in _close(name, known)]
+    )
+    if likely:
+        return f"; did you mean {' or '.join(likely[:3])}?"
+    if section in SECTIONS:
+        return f"; {section} has {_names_in(section)}"
+    return "; config/README.md lists the keys there are"
+
+
+def _close(name: str, paths: list[str]) -> list[str]:
+    return get_close_matches(name, {path.rpartition(".")[2] for path in paths}, n=2, cutoff=0.7)
+
+
+def _names_in(section: str) -> str:
+    names = [
+        path.removeprefix(f"{section}.").partition(".")[0]
+        for path in BY_PATH
+        if path.startswith(f"{section}.")
+    ]
+    return ", ".join(dict.fromkeys(names))
+
+
+def _missing(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+    reported: set[str] = set()
+    for key in KEYS:
+        if key.path in found or key.optional or key.kind is Kind.INERT:
+            continue
+        absent = _first_absent(config, key.path)
+        if absent == key.path:
+            yield key.path, f"missing; add it. {key.meaning}"
+        elif absent is not None and absent not in reported:
+            reported.add(absent)
+            group = absent.partition(".")[0]
+            yield absent, f"missing; config/{group}/ has its keys: choose one of the files there"
+
+
+def _first_absent(config: Mapping[str, Any], path: str) -> str | None:
+    """Give the outermost part of a path that isn't there; None inside what is no section."""
+    values: Any = config
+    parts = path.split(".")
+    for depth, part in enumerate(parts, start=1):
+        if not isinstance(values, Mapping):
+            return None
+        if part not in values:
+            return ".".join(parts[:depth])
+        values = values[part]
+    return None

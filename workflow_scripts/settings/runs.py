@@ -92,6 +92,7 @@ class Run:
         report it together with all the rest.
         """
         content = json.loads(self.stage_json("cells"))
+        del content["identity"]["cells.datasets"]  # the files themselves stand beside
         try:
             content["datasets"] = {
                 name: label_files([os.path.abspath(path) for path in files])

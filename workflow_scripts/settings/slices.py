@@ -8,32 +8,84 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.schema import BY_PATH, Kind, leaves
+from workflow_scripts.settings.secrets import reveal
 from workflow_scripts.settings.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The part of the settings that one stage reads."""
+    """The part of the settings that one stage may read.
+
+    Attributes
+    ----------
+    identity, extent
+        Values by dotted key, as they are written: what triggers the stage.
+    operational
+        Values of the frozen config that change no result.
+    """
 
     identity: Mapping[str, Any]
     extent: Mapping[str, Any]
+    operational: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Any:
-        """Return the value of a dotted key; KeyError if this stage must not read it."""
-        if path in self.identity:
-            return self.identity[path]
-        return self.extent[path]
+        """Return the value of a dotted key, a secret looked up.
+
+        Raises
+        ------
+        KeyError
+            Where this stage may not read it: its slice doesn't hold it.
+        ConfigError
+            Where it refers to a secret that isn't set here.
+        """
+        for part in (self.identity, self.extent, self.operational):
+            if path in part:
+                return reveal(part[path])
+        raise KeyError(f"{path} is no key of this stage's settings (see settings/schema)")
+
+    def section(self, path: str) -> Section:
+        """Return a view of everything below a dotted path, sections inside it included."""
+        return Section(self, path)
+
+    def paths(self) -> list[str]:
+        """Return the dotted keys that this stage may read."""
+        return [*self.identity, *self.extent, *self.operational]
 
     def content(self) -> dict[str, Any]:
-        """Return the slice as JSON types."""
+        """Return what triggers the stage, as JSON types."""
         return {"identity": dict(self.identity), "extent": dict(self.extent)}
+
+
+class Section(Mapping[str, Any]):
+    """A nested view of a slice: each value is read when it is asked for."""
+
+    def __init__(self, settings: Slice, path: str) -> None:
+        self._settings = settings
+        self._path = path
+        below = (key for key in settings.paths() if key.startswith(f"{path}."))
+        self._names = list(dict.fromkeys(key[len(path) + 1 :].split(".")[0] for key in below))
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value, or the section of that name."""
+        if name not in self._names:
+            raise KeyError(name)
+        path = f"{self._path}.{name}"
+        if path in self._settings.paths():
+            return self._settings[path]
+        return Section(self._settings, path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def canonical_json(value: Any) -> str:
@@ -51,24 +103,43 @@ def stage_slice(config: Mapping[str, Any], stage: str) -> Slice:
     parts: dict[Kind, dict[str, Any]] = {Kind.IDENTITY: {}, Kind.EXTENT: {}}
     for path, value in leaves(config):
         key = BY_PATH.get(path)
-        # Stages read operational keys too, but from the frozen config: they trigger nothing.
+        # Stages read operational keys too, but from the frozen config: those trigger nothing.
         if key is not None and stage in key.stages and key.kind in parts:
             parts[key.kind][path] = value
     return Slice(parts[Kind.IDENTITY], parts[Kind.EXTENT])
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a frozen config, nested: for what changes no result, such as names and workers."""
+def read_settings(stage: str, slice_file: Path, config_file: Path | None = None) -> Slice:
+    """Read what a stage may read of the settings, and nothing else.
+
+    Parameters
+    ----------
+    stage
+        Its name in the schema.
+    slice_file
+        What `freeze_stage` wrote.
+    config_file
+        The frozen config, for the stage's operational keys; None where it has none.
+    """
+    try:
+        content = json.loads(slice_file.read_text())
+        identity, extent = content["identity"], content["extent"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{slice_file}: not a stage file ({error}); the workflow writes it"
+        ) from error
+    operational = {}
+    if config_file is not None:
+        for path, value in leaves(shown_config(config_file)):
+            key = BY_PATH.get(path)
+            if key is not None and key.kind is Kind.OPERATIONAL and stage in key.stages:
+                operational[path] = value
+    return Slice(identity, extent, operational)
+
+
+def shown_config(path: Path) -> dict[str, Any]:
+    """Read a whole frozen config, nested, to show it: stages take theirs by `read_settings`."""
     values = read_yaml(path).values
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: not a frozen config; the workflow writes it")
     return values
-
-
-def read_slice(path: Path) -> Slice:
-    """Read a stage file as `freeze_stage` wrote it."""
-    try:
-        content = json.loads(path.read_text())
-        return Slice(content["identity"], content["extent"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: not a stage file ({error}); the workflow writes it") from error

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from workflow_scripts.settings.slices import Slice
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
-_KWARGS = "model.kwargs."
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class TrainingPlan:
     Attributes
     ----------
     model_kwargs
-        ``model.kwargs`` as the config has them, nested.
+        ``model.kwargs`` of the slice, nested.
     output_space
         ``data.kwargs.output_space``.
     set_size
@@ -66,15 +65,10 @@ class TrainingPlan:
     @classmethod
     def from_slice(cls, settings: Slice) -> TrainingPlan:
         """Take the plan out of the train slice."""
-        kwargs: dict[str, Any] = {}
-        for path, value in settings.identity.items():
-            if path.startswith(_KWARGS):
-                section, _, name = path.removeprefix(_KWARGS).rpartition(".")
-                (kwargs.setdefault(section, {}) if section else kwargs)[name] = value
         return cls(
-            model_kwargs=kwargs,
+            model_kwargs=settings.section("model.kwargs"),
             output_space=settings["data.kwargs.output_space"],
-            set_size=settings[_KWARGS + "cell_set_len"],
+            set_size=settings["model.kwargs.cell_set_len"],
             sets_per_step=settings["training.batch_size"],
             by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
             yield_controls=settings["data.kwargs.should_yield_control_cells"],

@@ -42,6 +42,8 @@ class Machine:
 
     Attributes
     ----------
+    device
+        ``cuda`` or ``auto``: the GPU, if there is one; ``cpu``: never.
     devices, strategy
         Lightning's.
     num_workers
@@ -54,6 +56,7 @@ class Machine:
         Where metrics go beside the CSV.
     """
 
+    device: str
     devices: int | str
     strategy: str
     num_workers: int
@@ -170,12 +173,13 @@ def _module(
 
 
 def _trainer(plan: TrainingPlan, machine: Machine, keeper: StepKeeper) -> lightning.Trainer:
-    gpu = torch.cuda.is_available()
+    gpu = machine.device != "cpu" and torch.cuda.is_available()
     bf16 = gpu and torch.cuda.is_bf16_supported()
     automatic: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     precision = automatic if plan.precision == "auto" else plan.precision
     threads = torch.get_num_threads()
-    where = torch.cuda.get_device_name() if gpu else f"the CPU, no GPU here ({threads} threads)"
+    why = "no GPU here" if machine.device != "cpu" else "as model.device says"
+    where = torch.cuda.get_device_name() if gpu else f"the CPU, {why} ({threads} threads)"
     print(f"training on {where}, {precision}", flush=True)
     # Lightning's advice on workers and its banners are for another use than this.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -11,41 +11,44 @@ from typing import Any
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
+from workflow_scripts.settings.slices import Slice
+
 INIT_SECONDS = 30.0
 """How long an online start may take before the run is kept offline."""
 
 
-def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | None:
-    """Return the logger that the config asks for, or None.
+def wandb_logger(settings: Slice, shown: Mapping[str, Any], run_folder: Path) -> WandbLogger | None:
+    """Return the logger that the settings ask for, or None.
 
     Without a key or a network the run is kept offline (``wandb sync`` sends it later). What goes
     wrong is said in one line, and the training goes on.
 
     Parameters
     ----------
-    config
-        The frozen config, nested.
+    settings
+        Of train.
+    shown
+        The frozen config, nested: what the run's page lists.
     run_folder
         Holds the run's wandb id, so that a resumed training continues the same curve.
     """
-    if not config["use_wandb"]:
+    if not settings["use_wandb"]:
         return None
-    settings = config["wandb"]
-    folder = Path(settings["local_wandb_dir"])
+    folder = Path(settings["wandb.local_wandb_dir"])
     for offline in [False, True] if _has_key() else [True]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             identifier = _run_id(run_folder / "wandb_id")
             logger = WandbLogger(
-                name=config["name"],
+                name=settings["name"],
                 save_dir=folder,
                 id=identifier,
-                project=settings["project"],
-                entity=settings["entity"],
-                tags=list(settings["tags"]),
+                project=settings["wandb.project"],
+                entity=settings["wandb.entity"],
+                tags=list(settings["wandb.tags"]),
                 offline=offline,
                 resume="allow",
-                config=dict(config),
+                config=dict(shown),
                 settings=wandb.Settings(init_timeout=INIT_SECONDS),
             )
             # Reading the run starts it: a refused key or a network that hangs shows here.
@@ -58,7 +61,7 @@ def wandb_logger(config: Mapping[str, Any], run_folder: Path) -> WandbLogger | N
             print(f"wandb: not logging{how} ({type(error).__name__}: {error})", flush=True)
             continue
         place = f"offline, in {folder}/wandb; `wandb sync` sends it" if offline else "online"
-        print(f"wandb: {settings['project']}/{identifier} ({place})", flush=True)
+        print(f"wandb: {settings['wandb.project']}/{identifier} ({place})", flush=True)
         return logger
     return None
 

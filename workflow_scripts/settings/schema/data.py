@@ -21,14 +21,13 @@ KEYS: tuple[Key, ...] = (
         "划分文件(TOML):列出数据集以及留作验证和测试的部分;没有它无法训练",
         nullable=True,
     ),
-    identity(
+    inert(
         "data.kwargs.embed_key",
-        str,
-        "cells",
-        "Key of obsm that holds an embedding of the cells; null is expression (X), and all that "
-        "this version takes",
-        "细胞嵌入在 obsm 中的键名;null 表示使用表达量(X),本版本仅支持 null",
-        nullable=True,
+        "Key of obsm that holds an embedding of the cells; null is expression (X)",
+        "细胞嵌入在 obsm 中的键名;null 表示使用表达量(X)",
+        "this version reads expression, and accepts null alone",
+        "本版本只使用表达量;仅接受 null",
+        types=(str,),
         choices=(None,),
     ),
     identity(

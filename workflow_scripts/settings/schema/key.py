@@ -60,7 +60,7 @@ class Key:
     nullable
         Whether null is a value of it.
     choices
-        All the values there are; empty where any will do.
+        All the values there are, of a list: of its items; empty where any will do.
     at_least, above, at_most, below
         Limits of a number.
     unit

@@ -153,9 +153,10 @@ KEYS: tuple[Key, ...] = (
         "prediction.baselines",
         list,
         "predict_baselines evaluate",
-        f"Baselines to predict and score beside the model, of {', '.join(BASELINES)}",
-        f"与模型一同预测和评分的基线,可选 {'、'.join(BASELINES)}",
+        "Baselines to predict and score beside the model",
+        "与模型一同预测和评分的基线",
         items=str,
+        choices=BASELINES,
     ),
     identity(
         "evaluation.preset",

@@ -1,0 +1,214 @@
+"""Each stage reads exactly the keys that the schema gives it: a real run, with a spy on reading."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny_run import write_tiny_run
+from workflow_scripts import (
+    audit_cells,
+    audit_splits,
+    evaluate,
+    freeze_config,
+    pack_cells,
+    predict,
+    predict_baselines,
+    report,
+    train,
+    validate_features,
+)
+from workflow_scripts.settings.runs import Run, resolve_run
+from workflow_scripts.settings.schema import BY_PATH, KEYS, STAGES, WORKFLOW, Kind
+from workflow_scripts.settings.slices import Slice, read_settings
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = {
+    stage: {key.path for key in KEYS if stage in key.stages and key.kind is not Kind.INERT}
+    for stage in STAGES
+}
+# Named by the cells stage's own JSON as the files that they lead to, not by these keys.
+RESOLVED_BEFORE = {"cells.datasets"}
+BACKBONE = "model.kwargs.transformer_backbone_kwargs."
+LLAMA = [
+    "use_wandb=true",
+    "model.kwargs.batch_encoder=true",
+    f"+{BACKBONE}bidirectional_attention=true",
+]
+GPT2 = [
+    *("model=pertsets", "model.kwargs.cell_set_len=4", "model.kwargs.hidden_dim=16"),
+    *(f"{BACKBONE}n_layer=1", f"{BACKBONE}n_head=2", f"+{BACKBONE}n_inner=16"),
+    *("+model.kwargs.dropout=0.2", "+model.kwargs.mmd_num_chunks=2"),
+    # What the tiny run says of a llama.
+    *(f"~{BACKBONE}{name}" for name in ("intermediate_size", "num_hidden_layers", "head_dim")),
+    *(f"~{BACKBONE}{name}" for name in ("num_attention_heads", "num_key_value_heads")),
+]
+
+
+class Stages:
+    """A run's stages in one process, in a folder of their own; notes who reads what."""
+
+    def __init__(self, folder: Path, overrides: list[str]) -> None:
+        self.read: dict[str, set[str]] = {stage: set() for stage in STAGES}
+        self.folder = folder
+        self.run: Run = resolve_run(ROOT / "config", str(folder / "run.yaml"), overrides)
+        self.stage = ""
+        files = ["--out", "config.yaml", "--provenance", "provenance.json"]
+        freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
+        for stage in STAGES:
+            (folder / f"{stage}.json").write_text(self.run.stage_json(stage))
+
+    def start(self, stage: str, main: Callable[..., None], **options: str) -> None:
+        self.stage = stage
+        main([part for name, value in options.items() for part in (f"--{name}", value)])
+
+    def data(self) -> None:
+        cells = self.run.cells_json()
+        found = {"groups": "groups.parquet", "audit": "cells_audit.json"}
+        self.start("cells", audit_cells.main, settings=cells, **found)
+        packed = {"audit": "cells_audit.json", "manifest": "cells/manifest.json"}
+        self.start("cells", pack_cells.main, settings=cells, **packed)
+        self.start(
+            *("splits", audit_splits.main),
+            **{"settings": "splits.json", "groups": "groups.parquet"},
+            **{"splits": "splits.parquet", "audit": "splits_audit.json"},
+        )
+        self.start(
+            *("features", validate_features.main),
+            **{"settings": "features.json", "groups": "groups.parquet"},
+            **{"cells-audit": "cells_audit.json", "features": "features.safetensors"},
+            **{"audit": "features_audit.json"},
+        )
+
+    def train(self) -> None:
+        self.start(
+            *("train", train.main),
+            **{"settings": "train.json", "config": "config.yaml", "threads": "1"},
+            **{"cells": "cells/manifest.json", "splits": "splits.parquet"},
+            **{"features": "features.safetensors", "out-dir": "checkpoints"},
+            log="training.csv",
+        )
+
+    def rest(self) -> None:
+        cells = {"cells": "cells/manifest.json", "splits": "splits.parquet"}
+        self.start(
+            *("predict", predict.main),
+            **{"settings": "predict.json", "config": "config.yaml", **cells},
+            **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
+            **{"predictions": "predictions.h5ad", "observed": "observed.h5ad"},
+            **{"work-dir": "finished"},
+        )
+        self.start(
+            *("predict_baselines", predict_baselines.main),
+            **{"settings": "predict_baselines.json", "config": "config.yaml", **cells},
+            **{"out-dir": "baselines", "work-dir": "finished"},
+        )
+        scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
+        self.start(
+            *("evaluate", evaluate.main),
+            **{"settings": "evaluate.json", "observed": "observed.h5ad", **scores},
+            **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
+        )
+        audits = {f"{name}-audit": f"{name}_audit.json" for name in ("cells", "splits", "features")}
+        self.start(
+            *("report", report.main),
+            **{"settings": "report.json", "config": "config.yaml", **audits, **scores},
+            **{"training-metrics": "training.csv", "out": "report.html"},
+            provenance="provenance.json",
+        )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stages]]:
+    """Return two runs that were carried out: a llama's, all of it, and a GPT2's training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_SILENT", "true")
+        current: list[Stages] = []
+        original = Slice.__getitem__
+
+        def noting(self: Slice, path: str) -> Any:
+            value = original(self, path)
+            current[-1].read[current[-1].stage].add(path)
+            return value
+
+        patch.setattr(Slice, "__getitem__", noting)
+        for name, overrides in (("llama", LLAMA), ("gpt2", GPT2)):
+            folder = tmp_path_factory.mktemp(name)
+            write_tiny_run(folder)
+            patch.chdir(folder)
+            current.append(Stages(folder, overrides))
+            current[-1].data()
+            current[-1].train()
+            if name == "llama":
+                current[-1].rest()
+        yield current
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_all_the_keys_that_name_it_and_no_others(
+    stage: str, runs: list[Stages]
+) -> None:
+    read = set().union(*(run.read[stage] for run in runs))
+    assert sorted(read) == sorted(SCHEMA[stage] - RESOLVED_BEFORE)
+
+
+def test_no_inert_key_is_read_by_anybody(runs: list[Stages]) -> None:
+    read = set().union(*(paths for run in runs for paths in run.read.values()))
+    assert [path for path in read if BY_PATH[path].kind is Kind.INERT] == []
+
+
+def test_every_other_key_names_its_readers() -> None:
+    for key in KEYS:
+        assert bool(key.stages) == (key.kind is not Kind.INERT), key.path
+        assert set(key.stages) <= {*STAGES, WORKFLOW}, key.path
+        assert bool(key.reason) == (key.kind is Kind.INERT), key.path
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_can_not_read_any_other_key(stage: str, runs: list[Stages]) -> None:
+    folder = runs[0].folder
+    settings = read_settings(stage, folder / f"{stage}.json", folder / "config.yaml")
+    for key in KEYS:
+        if stage not in key.stages:
+            with pytest.raises(KeyError, match="no key of this stage"):
+                settings[key.path]
+
+
+def test_the_workflow_reads_what_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    named = {key.path for key in KEYS if WORKFLOW in key.stages}
+    assert named == {"name", "output_dir"}
+    run = resolve_run(ROOT / "config", "run.yaml", ["name=a", "output_dir=b"])
+    assert run.folder == "b/a"
+
+
+def test_files_of_the_cells_are_found_through_either_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    by_toml = resolve_run(ROOT / "config", "run.yaml", [])
+    by_key = resolve_run(ROOT / "config", "run.yaml", ["cells.datasets={screen: screen.h5ad}"])
+    assert by_toml.cells_json() == by_key.cells_json()
+    (tmp_path / "other.h5ad").write_bytes(b"")
+    other = resolve_run(ROOT / "config", "run.yaml", ["cells.datasets={screen: other.h5ad}"])
+    assert other.cells_json() != by_key.cells_json()
+    assert replace(by_toml).datasets() == {"screen": ["screen.h5ad"]}
+
+
+def test_only_what_shows_the_config_reads_all_of_it() -> None:
+    readers = set()
+    for file in sorted((ROOT / "workflow_scripts").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Name) and node.id == "shown_config":
+                readers.add(file.relative_to(ROOT / "workflow_scripts").as_posix())
+    # train hands it to wandb, which lists it on the run's page; slices cuts it.
+    assert readers == {"settings/slices.py", "train.py"}
