@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra_oracle import hydra_lists_a_file_twice, hydra_refuses, hydra_yaml
@@ -12,9 +15,11 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from random_trees import random_tree
 
+from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.schema import BY_PATH, KEYS
 
 # How many examples: few in every test run, and many where somebody asks (`make fuzz`).
 MANY = int(os.environ.get("STATELINE_FUZZ", "0"))
@@ -142,3 +147,42 @@ def test_random_trees_are_not_all_errors(tmp_path_factory: pytest.TempPathFactor
             continue
         composed += 1
     assert composed > 25
+
+
+ODD = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=5),
+        st.sampled_from(["???", "None", "{", "${oc.env:A_TOKEN}", "llama", "GPT2", 10**400, "1e4"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(st.text(max_size=4), st.integers(), st.none()), inner, max_size=3
+        ),
+    ),
+    max_leaves=5,
+)
+OURS = compose(Path(__file__).parents[2] / "config", "config", [], ["name=x"])
+PLACES = sorted({key.path.rpartition(".")[0] for key in KEYS} | set(BY_PATH) | {"a.b", "model.q"})
+
+
+@settings(max_examples=MANY or 200, deadline=None, derandomize=not MANY)
+@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), ODD), min_size=1, max_size=4))
+def test_whatever_a_config_holds_it_is_fine_or_a_config_error(
+    changes: list[tuple[str, Any]],
+) -> None:
+    config: dict[Any, Any] = copy.deepcopy(OURS)
+    for path, value in changes:
+        inside = config
+        *sections, name = path.split(".")
+        for section in sections:
+            if not isinstance(inside.get(section), dict):
+                inside[section] = {}
+            inside = inside[section]
+        inside[name] = value
+    with contextlib.suppress(ConfigError):
+        check_config(config, "run")

@@ -9,7 +9,7 @@ from typing import Any
 from workflow_scripts.settings.check_together import Problem, combinations
 from workflow_scripts.settings.check_value import shown, value_problem
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import BY_PATH, KEYS, Kind
+from workflow_scripts.settings.schema import BY_PATH, KEYS, Kind, leaves
 
 SECTIONS: tuple[str, ...] = tuple(
     dict.fromkeys(
@@ -20,7 +20,7 @@ SECTIONS: tuple[str, ...] = tuple(
 
 
 def check_config(
-    config: Mapping[str, Any], where: str, source_of: Callable[[str], str] | None = None
+    config: Mapping[str, Any], where: str, source_of: Callable[[str], str | None] = lambda _: None
 ) -> None:
     """Raise a ConfigError that lists everything wrong with a resolved config.
 
@@ -31,33 +31,38 @@ def check_config(
     where
         What the config was composed from, for the message.
     source_of
-        Says where a dotted path was set: ``file:line`` or ``override 'text'``. None where nobody
-        knows.
+        Says where a dotted path was set: ``file:line`` or ``override 'text'``; None where nobody
+        set it.
     """
     problems = list(config_problems(config))
     if not problems:
         return
-    lines = []
-    for path, problem in problems:
-        source = f"{source_of(path)}: " if source_of is not None else ""
-        lines.append(f"  - {source}{path}: {problem}")
-    listing = "\n".join(lines)
-    raise ConfigError(f"{where}: {len(problems)} problem(s) in the config:\n{listing}")
+    lines = [f"{where}: {len(problems)} problem(s) in the config:"]
+    for problem in problems:
+        lines.append(f"  - {problem.path}: {problem.text}")
+        set_by = [source_of(problem.path)]
+        set_by += [f"{source} ({path})" for path in problem.beside if (source := source_of(path))]
+        sources = " and ".join(source for source in set_by if source)
+        about = (f"set by {sources}" if sources else "", problem.about)
+        lines += [f"      {'; '.join(filter(None, about))}"] * any(about)
+    raise ConfigError("\n".join(lines))
 
 
 def config_problems(config: Mapping[str, Any]) -> list[Problem]:
-    """Give the problems of a config: the key of each, and what is wrong with it."""
+    """Give the problems of a config, in its order."""
     found: dict[str, Any] = {}
     problems: list[Problem] = list(_walk(config, "", found))
     broken = {
-        path: problem
+        path: Problem(path, text, about=BY_PATH[path].meaning)
         for path, value in found.items()
-        if (problem := value_problem(BY_PATH[path], value)) is not None
+        if (text := value_problem(BY_PATH[path], value)) is not None
     }
     problems += _missing(config, found)
-    problems += broken.items()
+    problems += broken.values()
     right = {path: value for path, value in found.items() if path not in broken}
-    return [*problems, *combinations(right, frozenset(broken))]
+    problems += combinations(right, frozenset(broken))
+    order = {path: place for place, (path, _) in enumerate(leaves(config))}
+    return sorted(problems, key=lambda problem: order.get(problem.path, len(order)))
 
 
 def _walk(config: Mapping[Any, Any], prefix: str, found: dict[str, Any]) -> Iterator[Problem]:
@@ -65,18 +70,19 @@ def _walk(config: Mapping[Any, Any], prefix: str, found: dict[str, Any]) -> Iter
     for name, value in config.items():
         path = f"{prefix}{name}"
         if not isinstance(name, str) or "." in name:
-            yield path, _ill_named(name, prefix)
+            yield Problem(path, _ill_named(name, prefix))
         elif path in BY_PATH:
             found[path] = value
         elif path not in SECTIONS and isinstance(value, Mapping) and value:
             # Named by a key inside it, which knows where it was set; once for all of them.
-            yield _inside_of(value, path), f"no such key: there is no section {path}{_meant(path)}"
+            text = f"no such key: there is no section {path}{_meant(path)}"
+            yield Problem(_inside_of(value, path), text)
         elif path not in SECTIONS:
-            yield path, f"no such key{_meant(path)}"
+            yield Problem(path, f"no such key{_meant(path)}")
         elif isinstance(value, Mapping):
             yield from _walk(value, f"{path}.", found)
         else:
-            yield path, f"is {shown(value)}; it is a section, of {_names_in(path)}"
+            yield Problem(path, f"is {shown(value)}; it is a section, of {_names_in(path)}")
 
 
 def _inside_of(values: Mapping[Any, Any], path: str) -> str:
@@ -105,7 +111,6 @@ def _meant(path: str) -> str:
     likely = (
         [f"{section}.{close}".lstrip(".") for close in _close(name, siblings)]
         or elsewhere
-        or get_close_matches(path, known, n=2, cutoff=0.75)
         or [other for other in known if other.rpartition(".")[2] in _close(name, known)]
     )
     if likely:
@@ -135,11 +140,12 @@ def _missing(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Pr
             continue
         absent = _first_absent(config, key.path)
         if absent == key.path:
-            yield key.path, f"missing; add it. {key.meaning}"
+            yield Problem(key.path, "missing; add it", about=key.meaning)
         elif absent is not None and absent not in reported:
             reported.add(absent)
             group = absent.partition(".")[0]
-            yield absent, f"missing; config/{group}/ has its keys: choose one of the files there"
+            text = f"missing; config/{group}/ has its keys: choose one of the files there"
+            yield Problem(absent, text)
 
 
 def _first_absent(config: Mapping[str, Any], path: str) -> str | None:

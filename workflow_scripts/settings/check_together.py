@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.settings.check_value import shown
@@ -16,10 +17,32 @@ from workflow_scripts.settings.schema.backbone import (
 from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES, V1_PRESETS
 from workflow_scripts.settings.suggestions import nearest
 
-Problem = tuple[str, str]
-"""The key to change, and what is wrong with it."""
 
-_MODEL = "model.kwargs."
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a key.
+
+    Attributes
+    ----------
+    path
+        The key to change.
+    text
+        What is wrong, and what to do.
+    beside
+        Other keys that it doesn't fit: the fault may be theirs.
+    about
+        What the key means.
+    """
+
+    path: str
+    text: str
+    beside: tuple[str, ...] = ()
+    about: str = ""
+
+
+_KIND = "model.kwargs.transformer_backbone_key"
+_HIDDEN = "model.kwargs.hidden_dim"
+_CELLS = "model.kwargs.cell_set_len"
 
 
 def combinations(values: Mapping[str, Any], broken: frozenset[str]) -> Iterator[Problem]:
@@ -42,7 +65,7 @@ def _backbone(values: Mapping[str, Any]) -> Callable[[str], Any]:
 
 
 def _kind(values: Mapping[str, Any]) -> str | None:
-    kind = values.get(_MODEL + "transformer_backbone_key")
+    kind = values.get(_KIND)
     return kind if kind in READ_BY else None
 
 
@@ -66,28 +89,30 @@ def _backbone_keys(values: Mapping[str, Any], broken: frozenset[str]) -> Iterato
             advice = f"{kind} has {known} for it" + ("" if known in present else ": rename it")
             if known in present:
                 advice += ", which is there: take this one out"
-        yield path, f"is not read by the backbone {kind}; {advice}"
+        yield Problem(path, f"is not read by the backbone {kind}; {advice}", (_KIND,))
     for name in NEEDED_BY[kind]:
         if name not in present:
-            yield f"{SECTION}.{name}", f"missing; the backbone {kind} needs it"
+            missing = f"missing; the backbone {kind} needs it"
+            yield Problem(f"{SECTION}.{name}", missing, (_KIND,))
 
 
 def _width(values: Mapping[str, Any]) -> Iterator[Problem]:
-    kind, hidden = _kind(values), values.get(_MODEL + "hidden_dim")
+    kind, hidden = _kind(values), values.get(_HIDDEN)
     if kind is None or hidden is None:
         return
     for name in ("hidden_size", "n_embd"):
         width = _backbone(values)(name)
         if name in READ_BY[kind] and width is not None and width != hidden:
-            yield (
+            yield Problem(
                 f"{SECTION}.{name}",
-                f"is {width}, but model.kwargs.hidden_dim is {hidden}; make them equal, best as "
-                f"{name}: ${{model.kwargs.hidden_dim}}",
+                f"is {width}, but {_HIDDEN} is {hidden}; make them equal, best as "
+                f"{name}: ${{{_HIDDEN}}}",
+                (_HIDDEN,),
             )
 
 
 def _heads(values: Mapping[str, Any]) -> Iterator[Problem]:
-    kind, hidden = _kind(values), values.get(_MODEL + "hidden_dim")
+    kind, hidden = _kind(values), values.get(_HIDDEN)
     if kind is None or hidden is None:
         return
     of = _backbone(values)
@@ -97,17 +122,19 @@ def _heads(values: Mapping[str, Any]) -> Iterator[Problem]:
         return
     if width is None and hidden % heads:
         advice = "change one of them" + (", or give head_dim" if kind == "llama" else "")
-        yield (
+        yield Problem(
             f"{SECTION}.{name}",
-            f"is {heads}, and model.kwargs.hidden_dim, {hidden}, is no multiple of it; {advice}",
+            f"is {heads}, and {_HIDDEN}, {hidden}, is no multiple of it; {advice}",
+            (_HIDDEN,),
         )
     elif kind == "llama" and of("bidirectional_attention") is False:
         width = hidden // heads if width is None else width
         if width % 2:
-            yield (
+            yield Problem(
                 f"{SECTION}.bidirectional_attention",
                 f"is false, which rotates the halves of a head, but a head is {width} wide; make "
                 "head_dim even",
+                (_HIDDEN, f"{SECTION}.{name}"),
             )
 
 
@@ -115,33 +142,47 @@ def _key_value_heads(values: Mapping[str, Any]) -> Iterator[Problem]:
     of = _backbone(values)
     heads, shared = of("num_attention_heads"), of("num_key_value_heads")
     if _kind(values) == "llama" and heads is not None and shared is not None and heads % shared:
-        yield (
+        yield Problem(
             f"{SECTION}.num_key_value_heads",
             f"is {shared}, and num_attention_heads, {heads}, is no multiple of it; change one of "
             "them",
+            (f"{SECTION}.num_attention_heads",),
         )
 
 
 def _positions(values: Mapping[str, Any]) -> Iterator[Problem]:
-    kind, cells = _kind(values), values.get(_MODEL + "cell_set_len")
+    kind, cells = _kind(values), values.get(_CELLS)
     if kind is None or cells is None:
         return
     positions = _backbone(values)(POSITIONS[kind])
     if positions is not None and positions < cells:
-        yield (
+        yield Problem(
             f"{SECTION}.{POSITIONS[kind]}",
-            f"is {positions}, fewer than the {cells} cells of a set (model.kwargs.cell_set_len); "
-            f"best is {POSITIONS[kind]}: ${{model.kwargs.cell_set_len}}",
+            f"is {positions}, fewer than the {cells} cells of a set ({_CELLS}); "
+            f"best is {POSITIONS[kind]}: ${{{_CELLS}}}",
+            (_CELLS,),
         )
 
 
 def _validations(values: Mapping[str, Any]) -> Iterator[Problem]:
     every, steps = values.get("training.val_freq"), values.get("training.max_steps")
     if every is not None and steps is not None and every > steps:
-        yield (
+        yield Problem(
             "training.val_freq",
             f"is {every}, more than training.max_steps ({steps}), so nothing would be validated; "
             f"make it {steps} or less",
+            ("training.max_steps",),
+        )
+
+
+def _space(values: Mapping[str, Any]) -> Iterator[Problem]:
+    path, embedding = "data.kwargs.output_space", "data.kwargs.embed_key"
+    if values.get(path) == "embedding" and embedding in values and values[embedding] is None:
+        yield Problem(
+            path,
+            f"is embedding, but {embedding} is null, so that there is no embedding to predict; "
+            "choose all or gene",
+            (embedding,),
         )
 
 
@@ -149,9 +190,10 @@ def _columns(values: Mapping[str, Any]) -> Iterator[Problem]:
     column = values.get("data.kwargs.pert_col")
     for other in ("cell_type_key", "batch_col"):
         if column is not None and column == values.get(f"data.kwargs.{other}"):
-            yield (
+            yield Problem(
                 f"data.kwargs.{other}",
                 f"is {column!r}, which is also data.kwargs.pert_col; a column can't hold both",
+                ("data.kwargs.pert_col",),
             )
 
 
@@ -161,12 +203,14 @@ def _metrics(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name in values.get(path, ()):
         now = V1_NAMES.get(name, name)
         if now not in METRICS:
-            yield path, f"{name!r} is no metric of cell-eval2{nearest(name, (*METRICS, *V1_NAMES))}"
+            close = nearest(name, (*METRICS, *V1_NAMES))
+            yield Problem(path, f"{name!r} is no metric of cell-eval2{close}")
         elif preset in V1_PRESETS and now not in V1_NAMES.values():
-            yield (
+            yield Problem(
                 path,
                 f"{name!r} is not computed by the preset {preset} (evaluation.preset); take it out "
                 "or choose the preset v2",
+                ("evaluation.preset",),
             )
 
 
@@ -175,12 +219,12 @@ def _datasets(values: Mapping[str, Any]) -> Iterator[Problem]:
         entries = files if isinstance(files, list) else [files]
         wrong = [entry for entry in entries if not isinstance(entry, str) or not entry.strip()]
         if not isinstance(name, str) or not name.strip():
-            yield (
+            yield Problem(
                 "cells.datasets",
                 f"names a dataset {shown(name)}; a name is text: put it in quotes",
             )
         elif not entries or wrong:
-            yield (
+            yield Problem(
                 f"cells.datasets.{name}",
                 f"is {shown(files)}; it takes a file, a folder or a glob, or a list of them",
             )
@@ -188,5 +232,5 @@ def _datasets(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
-    *(_validations, _columns, _metrics, _datasets),
+    *(_space, _validations, _columns, _metrics, _datasets),
 )

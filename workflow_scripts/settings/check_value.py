@@ -12,6 +12,7 @@ from typing import Any
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.schema import Key
 from workflow_scripts.settings.suggestions import nearest
+from workflow_scripts.settings.tree import MISSING
 
 WORDS: Mapping[type, str] = {
     str: "text",
@@ -38,12 +39,9 @@ _SHOWN = 80
 def value_problem(key: Key, value: Any) -> str | None:
     """Say what is wrong with a key's value, None where nothing is."""
     problem = _problem(key, value)
-    if problem is None:
-        return None
-    about = f"{problem}. {key.meaning}"
-    if key.reason and key.choices:
-        about += f" ({key.reason})"
-    return about
+    if problem is not None and key.reason and key.choices:
+        problem += f": {key.reason}"
+    return problem
 
 
 def shown(value: Any) -> str:
@@ -56,6 +54,8 @@ def shown(value: Any) -> str:
 
 
 def _problem(key: Key, value: Any) -> str | None:
+    if value == MISSING:
+        return f"has no value (???); give it one: it takes {_takes(key)}"
     if value is None:
         if key.nullable:
             return None
@@ -71,7 +71,7 @@ def _problem(key: Key, value: Any) -> str | None:
     if found is None and isinstance(value, str) and not key.choices:
         found = _text(key, value)
     if found is None and isinstance(value, list):
-        found = next(_items(key, value), None)
+        found = "; ".join(_items(key, value)) or None
     return found
 
 
@@ -90,7 +90,7 @@ def _takes(key: Key) -> str:
     if key.choices and list not in key.types:
         return _options(key)
     words = " or ".join(WORDS.get(kind, "any value") for kind in key.types)
-    limits = " and ".join(f"{sign} {limit:g}" for sign, limit, _ in _limits_of(key))
+    limits = " and ".join(f"{sign} {limit:.15g}" for sign, limit, _ in _limits_of(key))
     unit = f" ({key.unit})" if key.unit else ""
     null = " or null" if key.nullable else ""
     items = f" of {_ITEMS[key.items]}" if key.items in _ITEMS else ""

@@ -49,6 +49,12 @@ class Composition:
         """Say where a key, or the nearest key around it, was set last."""
         return self._tree.source(key)
 
+    def source_of(self, path: str) -> str | None:
+        """Say, as people read it, where a dotted path was set; None where nobody set it."""
+        key = tuple(path.split("."))
+        settings = self.history.get(key)
+        return self.shown(settings[-1].source) if settings else None
+
     def shown(self, source: str) -> str:
         """Shorten a source for people: files of the tree count from the folder that holds it."""
         folder = f"{self.config_dir}/"

@@ -135,7 +135,7 @@ def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
     """Compose and check one run; see ``compose_run``."""
     asked = compose_run(config_dir, run, overrides)
     composition, config = asked.composition, asked.composition.values
-    check_config(config, str(asked.run_file))
+    check_config(config, str(asked.run_file), composition.source_of)
     rows = trace_rows(composition)
     trace = to_tsv(rows)
     folder = os.path.normpath(os.path.join(config["output_dir"], config["name"]))

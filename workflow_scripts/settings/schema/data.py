@@ -35,11 +35,11 @@ KEYS: tuple[Key, ...] = (
         str,
         "train",
         "What the model predicts: all or gene, both the expression of every gene. With all, the "
-        "residual is added in expression space; with gene, inside the model. embedding is refused "
-        "until embeddings can be packed",
+        "residual is added in expression space; with gene, inside the model. embedding predicts "
+        "what embed_key names, and goes with nothing else",
         "预测空间:all 与 gene 均预测全部基因的表达量;all 的残差加在表达空间,"
-        "gene 的残差加在模型内部;本版本不支持 embedding",
-        choices=("all", "gene"),
+        "gene 的残差加在模型内部;embedding 预测 embed_key 所指的嵌入,须与之同用",
+        choices=("all", "gene", "embedding"),
     ),
     inert(
         "data.kwargs.pert_rep",

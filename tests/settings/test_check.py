@@ -1,0 +1,252 @@
+"""What a config is refused for, before anything runs: all of it at once, with where it was set."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cell_eval2.catalog import CATALOG
+
+from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
+from workflow_scripts.settings.check import config_problems
+from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.runs import resolve_run
+from workflow_scripts.settings.schema import BY_PATH, KEYS, Key
+from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES
+
+CONFIG = Path(__file__).parents[2] / "config"
+BACKBONE = "model.kwargs.transformer_backbone_kwargs"
+
+
+def problems(overrides: Sequence[str] = (), model: str = "state_sm") -> list[str]:
+    """Return the problems of a composed config, as ``key: text``."""
+    config = compose(CONFIG, "config", [], [f"model={model}", "name=x", *overrides])
+    return [f"{problem.path}: {problem.text}" for problem in config_problems(config)]
+
+
+@pytest.mark.parametrize("model", ["state_sm", "pertsets"])
+def test_the_presets_have_no_problems(model: str) -> None:
+    assert problems(model=model) == []
+
+
+WRONG: list[tuple[list[str], list[str]]] = [
+    # unknown keys: the nearest one, here or elsewhere
+    (["+training.lrr=1"], ["training.lrr: no such key; did you mean training.lr?"]),
+    (["+data.kwargs.batch_size=8"], ["did you mean training.batch_size?"]),
+    (["+lr=1"], ["lr: no such key; did you mean training.lr?"]),
+    (["+modle.kwargs.hidden_dim=1"], ["modle.kwargs.hidden_dim: no such key: there is no section"]),
+    (["+training.kwargs={}"], ["training.kwargs: no such key"]),
+    (["+wandb.nothing_like_it=1"], ["wandb has entity, project, local_wandb_dir, tags"]),
+    (["+qqqq=1"], ["qqqq: no such key; config/README.md lists the keys there are"]),
+    # missing ones
+    (["~training.lr"], ["training.lr: missing; add it"]),
+    (["~wandb"], ["wandb: missing; config/wandb/ has its keys"]),
+    (["~model.kwargs"], ["model.kwargs: missing"]),
+    # sections and values
+    (["++data.kwargs=null"], ["data.kwargs: is null; it is a section, of toml_config_path"]),
+    (["++training.lr={a: 1}"], ["training.lr: is a section (a), but takes one value: a number"]),
+    # types, with what was probably meant
+    (["training.lr=fast"], ["training.lr: is 'fast', a text; it takes a number above 0"]),
+    (["training.lr='1e-4'"], ["training.lr: is '1e-4', a text: take the quotes off"]),
+    (["training.lr=null"], ["training.lr: is null; give it a value"]),
+    (["training.lr=???"], ["training.lr: has no value (???); give it one"]),
+    (["training.lr=true"], ["training.lr: is true; it takes a number"]),
+    (["training.lr=[1]"], ["training.lr: is [1]; it takes a number"]),
+    (["training.max_steps=40_000.0"], ["is 40000.0: write 40000"]),
+    (["training.max_steps=1.5"], ["is 1.5; it takes a whole number"]),
+    (["training.max_steps='40,000'"], ["write the digits without commas and blanks"]),
+    (["use_wandb='no'"], ["use_wandb: is 'no', a text: write false, without quotes"]),
+    (["use_wandb=1"], ["use_wandb: is 1; it takes true or false"]),
+    (["data.kwargs.pert_col=7"], ["data.kwargs.pert_col: is 7, a number: put it in quotes"]),
+    (["data.kwargs.pert_col=false"], ["a truth value: put it in quotes"]),
+    (["data.kwargs.toml_config_path=None"], ["for no value write null"]),
+    (["wandb.tags=one"], ["wandb.tags: is 'one', a text: write [one]"]),
+    (["wandb.tags=[1]"], ["wandb.tags: its item 1 is 1: put it in quotes"]),
+    (["wandb.tags=[a, a, '']"], ["has 'a' twice", "its item 3 is empty"]),
+    # ranges
+    (["training.lr=0"], ["training.lr: is 0; it must be above 0"]),
+    (["training.lr=nan"], ["training.lr: is .nan; it must be a number that is finite"]),
+    (["training.lr=inf"], ["training.lr: is .inf; it must be a number that is finite"]),
+    (["training.batch_size=0"], ["training.batch_size: is 0; it must be at least 1 (cell sets)"]),
+    (["training.train_seed=4294967296"], ["it must be at most 4294967295"]),
+    (["splits.validation_fraction=1"], ["splits.validation_fraction: is 1; it must be below 1"]),
+    # choices
+    (["evaluation.profile=minimum"], ["it can be minimal, full", "did you mean `minimal`?"]),
+    (["training.devices=2"], ["training.devices: is 2; it can be 1 alone"]),
+    (["data.kwargs.embed_key=X_hvg"], ["it can be null alone: this version reads expression"]),
+    (["prediction.baselines=[mean]"], ["its item 1 is 'mean'; there are control, mean_response"]),
+    (["model.kwargs.freeze_pert=true"], ["model.kwargs.freeze_pert: is true; it can be false"]),
+    # texts
+    (["name=''"], ["name: is ''; it must be the name of a folder"]),
+    (["name=a/b"], ["name: is 'a/b'; it must be the name of a folder, and output_dir says"]),
+    (["name=.."], ["name: is '..'; it must be the name of a folder"]),
+    (["name='{run}'"], ["name: is '{run}'; take the braces out"]),
+    (["output_dir='out/{x}'"], ["output_dir: is 'out/{x}'; take the braces out"]),
+    (["name=' a'"], ["name: is ' a'; take the blanks at its ends off"]),
+    ([f"name={'n' * 256}"], ["of 255 bytes at most"]),
+    (["data.kwargs.pert_col=' '"], ["data.kwargs.pert_col: is ' ', which is empty"]),
+    (["data.kwargs.pert_col='a\tb'"], ["take the line breaks, tabs or control characters out"]),
+    # what doesn't fit together
+    ([f"{BACKBONE}.hidden_size=64"], ["is 64, but model.kwargs.hidden_dim is 672"]),
+    ([f"~{BACKBONE}.head_dim", "model.kwargs.hidden_dim=676"], ["676, is no multiple of it"]),
+    ([f"{BACKBONE}.num_key_value_heads=3"], ["is 3, and num_attention_heads, 8, is no multiple"]),
+    ([f"{BACKBONE}.max_position_embeddings=64"], ["is 64, fewer than the 128 cells of a set"]),
+    ([f"+{BACKBONE}.n_layer=2"], ["the backbone llama; llama has num_hidden_layers for it"]),
+    ([f"~{BACKBONE}.num_hidden_layers"], ["num_hidden_layers: missing; the backbone llama needs"]),
+    (
+        [f"+{BACKBONE}.bidirectional_attention=false", f"{BACKBONE}.head_dim=7"],
+        ["a head is 7 wide; make head_dim even"],
+    ),
+    (["training.val_freq=50000"], ["more than training.max_steps (40000)"]),
+    (["data.kwargs.output_space=embedding"], ["data.kwargs.embed_key is null", "all or gene"]),
+    (["data.kwargs.pert_col=cell_type"], ["a column can't hold both"]),
+    (["data.kwargs.batch_col=gene"], ["data.kwargs.batch_col: is 'gene', which is also"]),
+    (["evaluation.extra_metrics=[pds_cosin]"], ["did you mean `pds_cosine`?"]),
+    (
+        ["evaluation.preset=v1", "evaluation.extra_metrics=[cell_cov_corr]"],
+        ["not computed by the preset v1"],
+    ),
+    (["cells.datasets={a: 1}"], ["cells.datasets.a: is 1; it takes a file, a folder or a glob"]),
+    (["cells.datasets={a: []}"], ["cells.datasets.a: is []; it takes a file"]),
+    (["cells.datasets={1: a.h5ad}"], ["names a dataset 1; a name is text: put it in quotes"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), WRONG, ids=lambda part: str(part)[:50])
+def test_a_problem_is_said_once_and_with_a_way_out(overrides: list[str], said: list[str]) -> None:
+    (problem,) = problems(overrides)
+    for part in said:
+        assert part in problem
+
+
+def test_gpt2_is_checked_by_its_own_names() -> None:
+    found = "\n".join(
+        problems(
+            [
+                f"{BACKBONE}.n_head=7",
+                f"{BACKBONE}.n_positions=8",
+                f"+{BACKBONE}.num_hidden_layers=2",
+                f"{BACKBONE}.n_embd=16",
+            ],
+            model="pertsets",
+        )
+    )
+    assert "n_head: is 7, and model.kwargs.hidden_dim, 328, is no multiple of it" in found
+    assert "n_positions: is 8, fewer than the 512 cells" in found
+    assert "num_hidden_layers: is not read by the backbone GPT2; GPT2 has n_layer for it" in found
+    assert "n_embd: is 16, but model.kwargs.hidden_dim is 328" in found
+
+
+def test_combinations_are_looked_at_although_other_keys_are_broken() -> None:
+    found = problems(["training.lr=fast", "training.val_freq=50000", "+typo=1"])
+    assert [text.partition(":")[0] for text in found] == [
+        "training.lr",
+        "training.val_freq",
+        "typo",
+    ]
+
+
+def test_a_refused_run_says_where_everything_was_set(tmp_path: Path) -> None:
+    run = tmp_path / "broken.yaml"
+    run.write_text(
+        "name: broken\ntraining:\n  lr: fast\n  droput: 1\nmodel: {kwargs: {loss: mae}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        resolve_run(CONFIG, str(run), ["model.kwargs.hidden_dim=100", "model=pertsets"])
+    assert str(caught.value).splitlines() == [
+        f"{run}: 4 problem(s) in the config:",
+        "  - model.kwargs.loss: is 'mae'; it can be energy, mse, sinkhorn or se; did you mean "
+        "`mse`?",
+        f"      set by {run}:5; {BY_PATH['model.kwargs.loss'].meaning}",
+        f"  - {BACKBONE}.n_head: is 8, and model.kwargs.hidden_dim, 100, is no multiple of it; "
+        "change one of them",
+        "      set by config/model/pertsets.yaml:34 and override 'model.kwargs.hidden_dim=100' "
+        "(model.kwargs.hidden_dim)",
+        "  - training.lr: is 'fast', a text; it takes a number above 0",
+        f"      set by {run}:3; Learning rate of AdamW",
+        "  - training.droput: no such key; did you mean model.kwargs.dropout?",
+        f"      set by {run}:4",
+    ]
+
+
+NUMBERS = [key for key in KEYS if {int, float} & set(key.types)]
+
+
+@pytest.mark.parametrize("key", NUMBERS, ids=lambda key: key.path)
+def test_every_number_is_held_to_its_limits(key: Key) -> None:
+    """Just outside a limit is refused, on or just inside it is taken."""
+    step = 1 if int in key.types else 1e-9
+    limits = [
+        (key.at_least, 0, -step),
+        (key.above, step, 0),
+        (key.at_most, 0, step),
+        (key.below, -step, 0),
+    ]
+    for limit, inside, outside in limits:
+        if limit is not None:
+            kind = int if int in key.types else float
+            assert single(key, kind(limit + inside)) == []
+            assert single(key, kind(limit + outside)) != []
+    for value in ("1", True, [], math.nan, math.inf):
+        assert single(key, value) != []
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
+def test_every_key_takes_its_choices_and_its_types_alone(key: Key) -> None:
+    if list not in key.types:
+        for choice in key.choices:
+            assert single(key, choice) == []
+    if key.choices:
+        assert single(key, ["nonsense"] if list in key.types else "nonsense") != []
+    if object not in key.types:
+        assert single(key, {1, 2}) != []
+    assert (single(key, None) == []) == (key.nullable or None in key.choices)
+
+
+def single(key: Key, value: Any) -> list[str]:
+    """Return what is said of a key itself where it has a value, in a config that lacks it."""
+    config: dict[str, Any] = {}
+    inside = config
+    *sections, name = key.path.split(".")
+    for section in sections:
+        inside = inside.setdefault(section, {})
+    inside[name] = value
+    return [
+        problem.text
+        for problem in config_problems(config)
+        if problem.path == key.path and not problem.beside
+    ]
+
+
+@pytest.mark.parametrize("preset", BY_PATH["evaluation.preset"].choices)
+def test_extra_metrics_are_those_that_the_scorer_takes(preset: str) -> None:
+    """Every name that cell-eval2 knows, or ours: refused here exactly where it refuses."""
+    spellings = {
+        spelling
+        for spec in CATALOG.values()
+        for spelling in (spec.name, spec.v1_name, *spec.aliases)
+        if spelling
+    }
+    base = EvaluationSettings(preset=preset)
+    for name in sorted({*spellings, *METRICS, *V1_NAMES, "pds_cosin"}):
+        found = problems([f"evaluation.preset={preset}", f"evaluation.extra_metrics=[{name}]"])
+        try:
+            engine_config(replace(base, extra_metrics=(name,)), "control")
+        except ConfigError:
+            assert found, name
+        else:
+            assert not found, name
+
+
+def test_profiles_and_presets_are_those_of_the_scorer() -> None:
+    pairs = itertools.product(
+        BY_PATH["evaluation.preset"].choices, BY_PATH["evaluation.profile"].choices
+    )
+    for preset, profile in pairs:
+        engine_config(EvaluationSettings(preset, profile, extra_metrics=()), "control")
