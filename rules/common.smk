@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.runs import resolve_runs
+from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -26,7 +27,7 @@ if not workflow.deployment_settings.deployment_method:
     prefix += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(prefix)
 
-known = ("runs", "overrides", "cache_dir")
+known = [key.path for key in WORKFLOW_KEYS]
 if unknown := sorted(config.keys() - set(known)):
     raise WorkflowError(
         f"--config {unknown[0]}=…: no such key; there are {', '.join(known)}. Keys of a run go "

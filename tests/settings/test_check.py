@@ -159,6 +159,8 @@ def test_a_refused_run_says_where_everything_was_set(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError) as caught:
         resolve_run(CONFIG, str(run), ["model.kwargs.hidden_dim=100", "model=pertsets"])
+    preset = (CONFIG / "model" / "pertsets.yaml").read_text("utf-8").splitlines()
+    line = next(place for place, text in enumerate(preset, 1) if "n_head:" in text)
     assert str(caught.value).splitlines() == [
         f"{run}: 4 problem(s) in the config:",
         "  - model.kwargs.loss: is 'mae'; it can be energy, mse, sinkhorn or se; did you mean "
@@ -166,8 +168,8 @@ def test_a_refused_run_says_where_everything_was_set(tmp_path: Path) -> None:
         f"      set by {run}:5; {BY_PATH['model.kwargs.loss'].meaning}",
         f"  - {BACKBONE}.n_head: is 8, and model.kwargs.hidden_dim, 100, is no multiple of it; "
         "change one of them",
-        "      set by config/model/pertsets.yaml:34 and override 'model.kwargs.hidden_dim=100' "
-        "(model.kwargs.hidden_dim)",
+        f"      set by config/model/pertsets.yaml:{line} and override "
+        "'model.kwargs.hidden_dim=100' (model.kwargs.hidden_dim)",
         "  - training.lr: is 'fast', a text; it takes a number above 0",
         f"      set by {run}:3; Learning rate of AdamW",
         "  - training.droput: no such key; did you mean model.kwargs.dropout?",

@@ -56,7 +56,9 @@ def test_trace_lies_beside_the_frozen_config_and_is_never_stale(tmp_path):
     (tmp_path / "mine.yaml").write_text("output_dir: out\ntraining: {max_steps: 40000}\n")
     jobs, rows = freeze()
     assert jobs == ["freeze_config"]
-    assert rows["model"]["source"] == "config/config.yaml:5"
+    default = (ROOT / "config" / "config.yaml").read_text("utf-8").splitlines()
+    line = default.index("  - model: pertsets") + 1
+    assert rows["model"]["source"] == f"config/config.yaml:{line}"
     steps = rows["training.max_steps"]
     assert (steps["source"], steps["overridden"]) == (f"{tmp_path}/mine.yaml:2", "confirmed")
     assert freeze()[0] == []

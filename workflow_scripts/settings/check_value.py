@@ -54,6 +54,8 @@ def shown(value: Any) -> str:
 
 
 def _problem(key: Key, value: Any) -> str | None:
+    if object in key.types and not isinstance(value, Mapping):
+        return None
     if value == MISSING:
         return f"has no value (???); give it one: it takes {_takes(key)}"
     if value is None:
@@ -76,8 +78,6 @@ def _problem(key: Key, value: Any) -> str | None:
 
 
 def _has_type(value: Any, types: tuple[type, ...]) -> bool:
-    if object in types:
-        return True
     if isinstance(value, bool):
         return bool in types
     if isinstance(value, int) and float in types:

@@ -205,7 +205,7 @@ def range_of(key: Key) -> str:
     if key.choices:
         return ", ".join(map(shown_value, key.choices))
     limits = {">=": key.at_least, ">": key.above, "<=": key.at_most, "<": key.below}
-    return ", ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if limit is not None)
+    return ", ".join(f"{sign} {limit:.15g}" for sign, limit in limits.items() if limit is not None)
 
 
 def meaning_of(key: Key | None, lang: str) -> str:

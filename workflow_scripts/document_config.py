@@ -1,0 +1,93 @@
+"""Write what is generated from the schema: config/README.md, and schemas/ for editors.
+
+Example: python -m workflow_scripts.document_config --check
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from workflow_scripts.command import run_command
+from workflow_scripts.models.from_config import state_transition_settings
+from workflow_scripts.models.state_transition import StateTransition
+from workflow_scripts.settings.compose import compose
+from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.json_schema import schemas
+from workflow_scripts.settings.reference import ModelSize, reference
+
+ROOT = Path(__file__).parents[1]
+N_GENES = 18_080  # of the 2025 challenge's cells
+FEATURE_DIM = 5_120  # of ESM2's largest model
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the files, or say which ones are stale."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.document_config", description=__doc__
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where a file isn't as generated"
+    )
+    given = parser.parse_args(arguments)
+    stale = {path: text for path, text in generated(ROOT).items() if _content(path) != text}
+    if given.check and stale:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        raise ConfigError(
+            f"{names}: not as the schema has it; run python -m workflow_scripts.document_config"
+        )
+    for path, text in stale.items():
+        write_atomically(path, text)
+        print(path.relative_to(ROOT))
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return the text of every generated file, by its path."""
+    sizes = {
+        option: size_of(root / "config", option)
+        for option in ConfigDirectory(root / "config").options("model")
+    }
+    readme = reference(root / "config", sizes, n_genes=N_GENES, feature_dim=FEATURE_DIM)
+    texts = {root / "config" / "README.md": readme}
+    for name, text in schemas().items():
+        texts[root / "schemas" / f"{name}.schema.json"] = text
+    return texts
+
+
+def _content(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None
+
+
+def model_of(config_dir: Path, option: str, *, n_genes: int, feature_dim: int) -> StateTransition:
+    """Build an option of the group ``model``, for data of these widths."""
+    config = compose(config_dir, "config", [], [f"model={option}"])
+    settings = state_transition_settings(
+        config["model"]["kwargs"],
+        input_dim=n_genes,
+        output_dim=n_genes,
+        pert_dim=feature_dim,
+        output_space=config["data"]["kwargs"]["output_space"],
+        expression_output=True,
+    )
+    return StateTransition(settings)
+
+
+def size_of(config_dir: Path, option: str) -> ModelSize:
+    """Count the parameters of an option of the group ``model``, without their memory."""
+    with torch.device("meta"):
+        model = model_of(config_dir, option, n_genes=N_GENES, feature_dim=FEATURE_DIM)
+    return ModelSize(_count(model), _count(model.transformer_backbone))
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+if __name__ == "__main__":
+    run_command(main)
