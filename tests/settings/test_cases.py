@@ -7,6 +7,7 @@ give, lack, or are refused with).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import reduce
@@ -106,3 +107,12 @@ def test_every_case_expects_something() -> None:
 def test_there_are_cases_for_every_rule() -> None:
     assert len(CASES) >= 250
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_every_difference_is_written_down() -> None:
+    """The table in docs/config.md names each case where we differ from Hydra, and no others."""
+    text = (Path(__file__).parents[2] / "docs" / "config.md").read_text("utf-8")
+    table = text[text.index("## Where we differ from Hydra") :]
+    rows = [line.split(" | ")[-1] for line in table.splitlines() if line.startswith("| ")][1:]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {case.name.split(": ")[-1] for case in CASES if case.differs_from_hydra}

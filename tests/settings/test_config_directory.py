@@ -123,3 +123,13 @@ def test_search_path_of_hydra_is_refused(make_tree: Callable[..., Path], tmp_pat
     assert not hydra_refuses(folder)
     with pytest.raises(ConfigError, match="searchpath"):
         compose(folder, "config")
+
+
+@pytest.mark.parametrize("group", ["db", "/db"])
+def test_groups_of_a_run_file_outside_count_from_the_top(
+    group: str, make_tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_tree("defaults: [db: a]\n", {"db/a": "x: 1\n", "db/b": "x: 2\n"})
+    run = tmp_path / "elsewhere.yaml"
+    run.write_text(f"defaults:\n - override {group}: b\nname: n\n", encoding="utf-8")
+    assert compose(folder, "config", [run], []) == {"db": {"x": 2}, "name": "n"}
