@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from workflow_scripts.settings.compose import compose_traced
+from workflow_scripts.settings.schema import KEYS, NOT_ONE, Kind
 from workflow_scripts.settings.trace import Row, inert_warnings, leaves, to_tsv, trace_rows
 from workflow_scripts.settings.tree import dotted
 
@@ -172,6 +174,29 @@ def test_inert_key_set_to_another_value_warns_by_name() -> None:
     assert "nothing reads it" in warning
     assert inert_warnings(list(rows_of([f"{path}=true"], [RUN_FILE]).values())) == []
     assert inert_warnings(list(rows_of(["training.lr=1"], [RUN_FILE]).values())) == []
+
+
+def test_inert_key_of_an_option_of_ones_own_warns_too(tmp_path: Path) -> None:
+    tree = tmp_path / "config"
+    shutil.copytree(CONFIG, tree)
+    text = (tree / "model" / "state_sm.yaml").read_text("utf-8")
+    (tree / "model" / "mine.yaml").write_text(
+        text.replace("softplus: True", "softplus: False"), encoding="utf-8"
+    )
+    rows = trace_rows(compose_traced(tree, "config", [], ["model=mine"]))
+    (warning,) = inert_warnings(rows)
+    assert warning.startswith("config/model/mine.yaml:")
+    assert "model.kwargs.softplus is set to false (default true)" in warning
+
+
+@pytest.mark.parametrize("model", ["pertsets", "state_sm"])
+def test_options_have_the_defaults_of_inert_keys(model: str) -> None:
+    rows = trace_rows(compose_traced(CONFIG, "config", [], [f"model={model}"]))
+    assert inert_warnings(rows) == []
+    without = {key.path for key in KEYS if key.kind is Kind.INERT and key.default is NOT_ONE}
+    assert {path.rpartition(".")[2] for path in without} == {
+        *("name", "max_position_embeddings", "n_positions", "vocab_size")
+    }
 
 
 def test_every_row_of_the_projects_config_has_a_status() -> None:

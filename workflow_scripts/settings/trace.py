@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from workflow_scripts.settings.compose import Composition
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.schema import Kind, find
+from workflow_scripts.settings.schema import NOT_ONE, Kind, find
 from workflow_scripts.settings.secrets import holds_secret
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.tree import DELETED, Setting, dotted, is_interpolation
@@ -81,13 +81,21 @@ def status_of(path: str) -> str:
 
 
 def inert_warnings(rows: Sequence[Row]) -> list[str]:
-    """Give a warning for every key that nothing reads and that was set to another value."""
-    return [
-        f"{row.source}: {row.parameter} is set to {row.value} (default {row.default}), and nothing "
-        f"reads it: {row.status.removeprefix('inert: ')}"
-        for row in rows
-        if row.overridden == "yes" and row.status.startswith("inert: ") and row.value
-    ]
+    """Give a warning for every key that nothing reads and that has another value than its own."""
+    warnings = []
+    for row in rows:
+        key = find(row.parameter)
+        if key is None or key.kind is not Kind.INERT or not row.value:
+            continue
+        default = row.default if row.overridden == "yes" else row.value
+        if key.default is not NOT_ONE:
+            default = inline(key.default)
+        if row.value != default:
+            warnings.append(
+                f"{row.source}: {row.parameter} is set to {row.value} (default {default}), and "
+                f"nothing reads it: {key.reason}"
+            )
+    return warnings
 
 
 def leaves(values: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

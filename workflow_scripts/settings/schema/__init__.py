@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from workflow_scripts.settings.schema import backbone, data, model, ours, run, training
-from workflow_scripts.settings.schema.key import STAGES, WORKFLOW, Key, Kind
+from workflow_scripts.settings.schema.key import NOT_ONE, STAGES, WORKFLOW, Key, Kind
 
-__all__ = ["BY_PATH", "KEYS", "STAGES", "WORKFLOW", "Key", "Kind", "find", "leaves"]
+__all__ = ["BY_PATH", "KEYS", "NOT_ONE", "STAGES", "WORKFLOW", "Key", "Kind", "find", "leaves"]
 
 KEYS: tuple[Key, ...] = (
     *run.KEYS,

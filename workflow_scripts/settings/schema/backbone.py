@@ -84,7 +84,7 @@ def _positions(name: str, meaning: str, zh: str) -> Key:
     )
 
 
-def _of_text(name: str, meaning: str, zh: str) -> Key:
+def _of_text(name: str, meaning: str, zh: str, **more: Any) -> Key:
     return inert(
         f"{SECTION}.{name}",
         meaning,
@@ -92,6 +92,7 @@ def _of_text(name: str, meaning: str, zh: str) -> Key:
         "it belongs to models of text, and a cell is no word",
         "属于文本模型;细胞不是词",
         optional=True,
+        **more,
     )
 
 
@@ -180,16 +181,22 @@ KEYS: tuple[Key, ...] = (
         "a llama has no key of this name in the reference either: 1e-6 stands (GPT2: 1e-5)",
         "llama 本就不读此键:固定为 1e-6(GPT2 为 1e-5)",
         optional=True,
+        default=1e-6,
     ),
-    _of_text("use_cache", "Keep keys and values while generating", "生成时是否缓存键值"),
+    _of_text(
+        "use_cache", "Keep keys and values while generating", "生成时是否缓存键值", default=False
+    ),
     _of_text("vocab_size", "Number of different words", "词表大小"),
-    _of_text("pad_token_id", "Number of the padding word", "填充 token 的编号"),
-    _of_text("bos_token_id", "Number of the word that begins a text", "起始 token 的编号"),
-    _of_text("eos_token_id", "Number of the word that ends a text", "结束 token 的编号"),
+    _of_text("pad_token_id", "Number of the padding word", "填充 token 的编号", default=0),
+    _of_text(
+        "bos_token_id", "Number of the word that begins a text", "起始 token 的编号", default=1
+    ),
+    _of_text("eos_token_id", "Number of the word that ends a text", "结束 token 的编号", default=2),
     _of_text(
         "tie_word_embeddings",
         "Share weights between the words' input and output embeddings",
         "是否共享输入与输出词向量",
+        default=False,
     ),
     not_built(
         f"{SECTION}.hidden_dropout",
@@ -197,6 +204,7 @@ KEYS: tuple[Key, ...] = (
         "隐藏状态的 dropout 比例",
         types=(float,),
         choices=(0,),
+        default=0.0,
         optional=True,
     ),
     not_built(

@@ -11,6 +11,7 @@ KEYS: tuple[Key, ...] = (
         "加载数据的类名",
         "there is one way to load data",
         "数据加载方式只有一种",
+        default="PerturbationDataModule",
     ),
     identity(
         "data.kwargs.toml_config_path",
@@ -29,6 +30,7 @@ KEYS: tuple[Key, ...] = (
         "本版本只使用表达量;仅接受 null",
         types=(str,),
         choices=(None,),
+        default=None,
     ),
     identity(
         "data.kwargs.output_space",
@@ -47,6 +49,7 @@ KEYS: tuple[Key, ...] = (
         "扰动的表示方式",
         "perturbation_features_file decides: null is one-hot, a file is the vectors in it",
         "由 perturbation_features_file 决定:null 为 one-hot,否则使用文件中的向量",
+        default="onehot",
     ),
     inert(
         "data.kwargs.basal_rep",
@@ -54,6 +57,7 @@ KEYS: tuple[Key, ...] = (
         "基础(未扰动)状态的来源",
         "it is always a sampled control cell; basal_mapping_strategy says from where",
         "始终从对照细胞中采样;采样范围见 basal_mapping_strategy",
+        default="sample",
     ),
     operational(
         "data.kwargs.num_workers",
@@ -77,6 +81,7 @@ KEYS: tuple[Key, ...] = (
         "每个扰动细胞抽取的对照细胞数",
         "it is always one: a cell set of n cells starts from n control cells",
         "始终为 1:n 个细胞的细胞集合对应 n 个对照细胞",
+        default=1,
     ),
     identity(
         "data.kwargs.basal_mapping_strategy",
@@ -144,6 +149,7 @@ KEYS: tuple[Key, ...] = (
         "除嵌入外是否保留对照细胞的原始表达",
         "the packed cells hold the expression of every gene",
         "打包后的细胞保留全部基因的表达量",
+        default=False,
     ),
     inert(
         "data.kwargs.int_counts",
@@ -151,6 +157,7 @@ KEYS: tuple[Key, ...] = (
         "X 是否为整数计数",
         "what X holds is found by looking; cells.values can say it instead",
         "X 的内容自动识别;也可用 cells.values 指定",
+        default=False,
     ),
     inert(
         "data.kwargs.barcode",
@@ -158,6 +165,7 @@ KEYS: tuple[Key, ...] = (
         "是否保留细胞条形码",
         "the names of the cells are always kept",
         "始终保留细胞名称",
+        default=True,
     ),
     inert(
         "data.kwargs.output_dir",
@@ -165,6 +173,7 @@ KEYS: tuple[Key, ...] = (
         "数据加载器的输出目录",
         "all that a run makes lies in output_dir/name",
         "运行的所有输出都在 output_dir/name",
+        default=None,
     ),
     inert(
         "data.kwargs.debug",
@@ -172,5 +181,6 @@ KEYS: tuple[Key, ...] = (
         "加载数据时是否输出更多信息",
         "every stage writes a full log in the run's folder, logs/",
         "每个阶段的完整日志都在运行目录的 logs/ 下",
+        default=True,
     ),
 )

@@ -39,6 +39,10 @@ LARGEST_SEED = 2**32 - 1
 """The largest seed that every random number generator behind the stages takes."""
 
 
+NOT_ONE = object()
+"""Stands for the default of a key that has no single one."""
+
+
 @dataclass(frozen=True)
 class Key:
     """One key of the config.
@@ -71,6 +75,9 @@ class Key:
         Whether a config may lack it: not every option of its group has it.
     reason, reason_zh
         Of an inert key: why nothing reads it, and what to do instead.
+    default
+        Of an inert key: the value that every option has, so that another one was meant to do
+        something. Other keys have theirs in the option files alone.
     """
 
     path: str
@@ -90,6 +97,7 @@ class Key:
     optional: bool = False
     reason: str = ""
     reason_zh: str = ""
+    default: Any = NOT_ONE
 
     @property
     def name(self) -> str:
@@ -130,6 +138,7 @@ def inert(path: str, meaning: str, zh: str, reason: str, reason_zh: str, **more:
 def not_built(path: str, meaning: str, zh: str, **more: Any) -> Key:
     """Make the key of a part that this version doesn't build: it takes false alone."""
     given = {"types": (bool,), "nullable": False, "choices": (False,), **more}
+    given.setdefault("default", given["choices"][0])
     return inert(
         path,
         meaning,

@@ -21,6 +21,7 @@ KEYS: tuple[Key, ...] = (
         "继续训练所用的检查点",
         "a training that stopped continues by itself from its last checkpoint",
         "中断的训练会自动从最近的检查点继续",
+        default=None,
     ),
     operational(
         "model.device",
@@ -46,6 +47,7 @@ KEYS: tuple[Key, ...] = (
         "cells have no positions, and no special tokens are built",
         "细胞没有位置编码,本版本也没有特殊 token",
         optional=True,
+        default=1,
     ),
     inert(
         "model.kwargs.decoder_hidden_dims",
@@ -54,6 +56,7 @@ KEYS: tuple[Key, ...] = (
         "expression is predicted directly: with embed_key null nothing is decoded",
         "直接预测表达量;embed_key 为 null 时无需解码",
         optional=True,
+        default=[1024, 1024, 512],
     ),
     identity(
         "model.kwargs.blur",
@@ -138,12 +141,18 @@ KEYS: tuple[Key, ...] = (
         "there is no transformer decoder; predicted expression ends with a ReLU",
         "没有 transformer 解码器;预测的表达量以 ReLU 结尾",
         optional=True,
+        default=True,
     ),
-    not_built(
+    inert(
         "model.kwargs.transformer_decoder",
-        "Decode an embedding to genes by a transformer",
-        "是否用 transformer 将嵌入解码到基因",
+        "Decode the backbone's output by a transformer",
+        "是否用 transformer 解码主干输出",
+        "n_decoder_layers linear layers decode it, whatever stands here",
+        "始终由 n_decoder_layers 个线性层解码",
+        types=(bool,),
+        nullable=False,
         optional=True,
+        default=False,
     ),
     not_built(
         "model.kwargs.finetune_vci_decoder",
@@ -184,6 +193,7 @@ KEYS: tuple[Key, ...] = (
         "expression is predicted directly: there is one loss",
         "直接预测表达量,只有一个损失",
         optional=True,
+        default=1.0,
     ),
     identity(
         "model.kwargs.use_basal_projection",
@@ -200,11 +210,16 @@ KEYS: tuple[Key, ...] = (
         "是否让每个细胞只注意自身而不注意集合内其他细胞",
         optional=True,
     ),
-    not_built(
+    inert(
         "model.kwargs.use_effect_gating_token",
         "Add a token that learns how much a perturbation changes",
         "是否添加控制扰动效应大小的门控 token",
+        "no such token is built",
+        "没有这种 token",
+        types=(bool,),
+        nullable=False,
         optional=True,
+        default=False,
     ),
     identity(
         "model.kwargs.distributional_loss",
@@ -254,6 +269,7 @@ KEYS: tuple[Key, ...] = (
         types=(bool,),
         nullable=False,
         optional=True,
+        default=False,
     ),
     inert(
         "model.kwargs.init_from",
@@ -264,6 +280,7 @@ KEYS: tuple[Key, ...] = (
         types=(str,),
         choices=(None,),
         optional=True,
+        default=None,
     ),
     identity(
         "model.kwargs.transformer_backbone_key",

@@ -33,6 +33,7 @@ KEYS: tuple[Key, ...] = (
         "finished work is kept while what it was made from is the same, and replaced when that "
         "changes; for another training of the same run, change training.train_seed",
         "来源不变则沿用已有结果,来源改变则自动替换;若要另训一次,请修改 training.train_seed",
+        default=False,
     ),
     inert(
         "return_adatas",
@@ -40,6 +41,7 @@ KEYS: tuple[Key, ...] = (
         "是否返回预测细胞与观测细胞",
         "every run writes both: predictions.h5ad and observed.h5ad in its folder",
         "每次运行都会在运行目录写出 predictions.h5ad 与 observed.h5ad",
+        default=False,
     ),
     inert(
         "pred_adata_path",
@@ -47,6 +49,7 @@ KEYS: tuple[Key, ...] = (
         "预测细胞的文件路径",
         "they always lie in the run's folder, as predictions.h5ad",
         "固定写入运行目录下的 predictions.h5ad",
+        default=None,
     ),
     inert(
         "true_adata_path",
@@ -54,5 +57,6 @@ KEYS: tuple[Key, ...] = (
         "观测细胞的文件路径",
         "they always lie in the run's folder, as observed.h5ad",
         "固定写入运行目录下的 observed.h5ad",
+        default=None,
     ),
 )

@@ -18,6 +18,7 @@ KEYS: tuple[Key, ...] = (
         "是否用 Weights & Biases 记录训练",
         "use_wandb decides",
         "由 use_wandb 决定",
+        default=False,
     ),
     identity(
         "training.weight_decay",
@@ -84,6 +85,7 @@ KEYS: tuple[Key, ...] = (
         "逐细胞预测模型的损失函数",
         "this model compares cell sets: model.kwargs.loss is its loss",
         "本模型比较细胞集合,损失由 model.kwargs.loss 指定",
+        default="mse",
     ),
     operational(
         "training.devices",
