@@ -136,7 +136,9 @@ def test_facts_of_a_key(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("key", "training.lrr"), "did you mean `training.lr`?"),
+        (("key", "training.lrr"), "did you mean training.lr?"),
+        (("key", "lr"), "`lr`; did you mean training.lr?"),
+        (("key", "nonsense"), "config/README.md lists the keys there are"),
         (("key", "model.kwargs"), "it is a section, of model.kwargs.cell_set_len,"),
         (("diff", "modle", "a", "b"), "did you mean `model`?"),
         (("diff", "model", "pertsets", "state"), "did you mean `state_sm`?"),
@@ -194,3 +196,18 @@ def test_command_without_a_question_prints_its_usage() -> None:
     )
     assert done.returncode == 2
     assert "{trace,diff,key}" in done.stderr
+
+
+def test_key_that_the_run_lacks_is_explained_nevertheless(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = "model.kwargs.transformer_backbone_kwargs.n_layer"
+    text = explain(capsys, "key", path, "--run", "demo")
+    assert "(absent)" in text
+    assert "Layers of a GPT2 backbone" in text
+
+
+def test_key_that_takes_a_mapping_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    text = explain(capsys, "key", "cells.datasets", "--run", "demo")
+    assert "cells.datasets.simulated: [simulated/demo/sim_alpha.h5ad" in text
+    assert "config/runs/demo.yaml:" in text

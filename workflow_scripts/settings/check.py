@@ -75,10 +75,10 @@ def _walk(config: Mapping[Any, Any], prefix: str, found: dict[str, Any]) -> Iter
             found[path] = value
         elif path not in SECTIONS and isinstance(value, Mapping) and value:
             # Named by a key inside it, which knows where it was set; once for all of them.
-            text = f"no such key: there is no section {path}{_meant(path)}"
+            text = f"no such key: there is no section {path}{meant(path)}"
             yield Problem(_inside_of(value, path), text)
         elif path not in SECTIONS:
-            yield Problem(path, f"no such key{_meant(path)}")
+            yield Problem(path, f"no such key{meant(path)}")
         elif isinstance(value, Mapping):
             yield from _walk(value, f"{path}.", found)
         else:
@@ -99,11 +99,11 @@ def _ill_named(name: Any, prefix: str) -> str:
     if path in BY_PATH or path in SECTIONS:
         written = ": {".join(name.split("."))
         return f"no such key: in a file, write it nested: {written}: …" + "}" * name.count(".")
-    return f"no such key{_meant(path)}"
+    return f"no such key{meant(path)}"
 
 
-def _meant(path: str) -> str:
-    """Give the end of a message: the keys that were probably meant."""
+def meant(path: str) -> str:
+    """Give the end of a message about a key that isn't there: the ones that were probably meant."""
     section, _, name = path.rpartition(".")
     known = [*BY_PATH, *SECTIONS]
     siblings = [other for other in known if other.rpartition(".")[0] == section]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.settings.check import meant
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.errors import ConfigError
@@ -137,13 +138,19 @@ def one_key(asked: Composition, path: str, lang: str) -> Table:
     if path in asked.choices and path not in BY_PATH:
         return _one_group(asked, path, words)
     values = {dotted(key): (key, value) for key, value in leaves(asked.values)}
-    if path not in values:
-        inside = _inside(asked, path)
-        hint = f": it is a section, of {', '.join(inside)}" if inside else nearest(path, values)
+    inside = _inside(asked, path)
+    if path not in values and path not in BY_PATH:
+        hint = f": it is a section, of {', '.join(inside)}" if inside else meant(path)
         raise ConfigError(f"the config has no key `{path}`{hint}")
-    key_path, value = values[path]
+    facts = [("value", words["absent"])]
+    if path in values:
+        key_path, value = values[path]
+        facts = [("value", shown_value(value)), ("sources", _chain(asked, key_path))]
+    elif inside:  # a key that takes a mapping as a whole
+        lines = [f"{inner}: {shown_value(values[inner][1])}" for inner in inside]
+        sources = [_chain(asked, values[inner][0]) for inner in inside]
+        facts = [("value", "\n".join(lines)), ("sources", "\n".join(sources))]
     key = find(path)
-    facts = [("value", shown_value(value)), ("sources", _chain(asked, key_path))]
     if key is not None:
         facts += [
             ("type", type_of(key)),

@@ -180,6 +180,8 @@ class _Reader:
             hint = ": YAML is indented with spaces, this line has a tab"
         elif re.search(r"[\[{,:] *\$\{", shown):
             hint = ": inside {…} and […] an interpolation needs quotes, '${…}'"
+        elif "another document" in problem:
+            problem = "a second document begins here, and a config file holds one"
         return ConfigError(f"{self.path}:{line + 1}: {problem}{hint}, in {shown.strip()!r}")
 
     def _fail(self, node: yaml.Node, message: str) -> ConfigError:
