@@ -61,8 +61,8 @@ def test_a_decoder_is_built_for_embeddings_unless_gene_decoder_bool_says_no(
 
 @pytest.mark.parametrize(
     "key",
-    ["confidence_token", "confidence_head", "use_batch_token", "use_effect_gating_token",
-     "nb_decoder", "residual_decoder", "transformer_decoder", "finetune_vci_decoder",
+    ["confidence_token", "confidence_head", "use_batch_token",
+     "nb_decoder", "residual_decoder", "finetune_vci_decoder",
      "freeze_pert", "freeze_pert_backbone"],
 )  # fmt: skip
 def test_what_is_not_built_is_refused_by_its_key(preset_settings: Settings, key: str) -> None:
