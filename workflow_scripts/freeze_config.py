@@ -20,7 +20,6 @@ from workflow_scripts.command import run_command
 from workflow_scripts.settings.compose import compose, compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.sweeps import expand_sweep
 
 
@@ -61,6 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(text)
         return
     # Only now: printing a config shouldn't wait for the schema.
+    from workflow_scripts.settings.finished import write_atomically
     from workflow_scripts.settings.runs import frozen_digest
     from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 
