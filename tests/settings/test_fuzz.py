@@ -112,6 +112,13 @@ def test_random_trees_compose_as_in_hydra(
     except ConfigError:
         assert hydra_refuses(path, given_overrides)
     else:
+        if hydra_refuses(path, given_overrides):
+            # Hydra can't take out what leads nowhere (see docs/config.md): give it a value first.
+            given_overrides = [
+                part
+                for text in given_overrides
+                for part in ([f"++{text[1:]}=0", text] if text.startswith("~") else [text])
+            ]
         assert ours == hydra_yaml(path, given_overrides)
 
 

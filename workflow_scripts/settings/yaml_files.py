@@ -146,8 +146,9 @@ class _Reader:
         self.path = path
         self.text = text
         self.lines: dict[KeyPath, int] = {}
-        # libyaml is ten times as fast but lets tabs pass that PyYAML, and so Hydra, refuses.
-        self._loader = (_STRICT if "\t" in text else _FAST)(text)
+        # libyaml is ten times as fast but lets tabs and question marks pass that PyYAML, and so
+        # Hydra, refuses.
+        self._loader = (_STRICT if "\t" in text or "?" in text else _FAST)(text)
         self._open: set[int] = set()
 
     def read(self) -> dict[Any, Any] | list[Any]:
