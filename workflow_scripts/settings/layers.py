@@ -201,7 +201,11 @@ class Composer:
             return entry
         wish.used = True
         key = place.key_of(entry)
-        self.choices[key] = Choice(key, wish.option, wish.source, entry.option, entry.source)
+        known = self.choices.get(key)
+        options = [wish.option] if known is None else [wish.option, known.option]
+        # Beside another choice, made before this wish was read, _note_choice refuses it.
+        if options[0] == options[-1] or any(isinstance(option, list) for option in options):
+            self.choices[key] = Choice(key, wish.option, wish.source, entry.option, entry.source)
         return replace(entry, option=wish.option, source=wish.source)
 
     def _resolve_option(self, entry: Entry) -> Entry:
@@ -231,10 +235,11 @@ class Composer:
         if known is None or isinstance(known.option, list):
             self.choices[key] = Choice(key, entry.option, entry.source, entry.option, entry.source)
         elif not isinstance(entry.option, list):
+            here, there = (option or "null" for option in (entry.option, known.option))
             raise ConfigError(
-                f"{entry.source}: `{key}` is {entry.option!r} here, but {known.option!r} in "
-                f"{known.source}: to change a choice write `override {key}: {known.option}` in a "
-                f"defaults list, or {key}={known.option} as an override"
+                f"{entry.source}: `{key}` is {here!r} here, but {there!r} in {known.source}: to "
+                f"change a choice write `override {key}: {there}` in a defaults list, or "
+                f"{key}={there} as an override"
             )
 
     def _find(self, entry: Entry, place: Place) -> YamlFile | None:
