@@ -168,9 +168,10 @@ class Composer:
                 later.append(index)
             else:
                 expanded[index] = self._expand_options(entry, place, chain, interpolated)
-        for index in reversed(later):  # once all choices beside them are known
+        made: dict[Any, Any] = {key: choice.option for key, choice in self.choices.items()}
+        for index in later:  # once all plain choices beside them are made, and from those alone
             written = kept[index].option
-            entry = self._resolve_option(kept[index])
+            entry = self._resolve_option(kept[index], made)
             known = self.choices.get(place.key_of(entry))
             if known is not None and known.option == written:  # by an override, as it was written
                 self.choices[known.key] = replace(known, option=entry.option)
@@ -208,17 +209,16 @@ class Composer:
             self.choices[key] = Choice(key, wish.option, wish.source, entry.option, entry.source)
         return replace(entry, option=wish.option, source=wish.source)
 
-    def _resolve_option(self, entry: Entry) -> Entry:
-        """Evaluate ``${group}`` in an option, from the choices made so far."""
-        known: dict[Any, Any] = {key: choice.option for key, choice in self.choices.items()}
-        tree = Tree({**known, "": f"{entry.option}"})
+    def _resolve_option(self, entry: Entry, made: dict[Any, Any]) -> Entry:
+        """Evaluate ``${group}`` in an option, from the choices that have been made."""
+        tree = Tree({**made, "": f"{entry.option}"})
         tree.record(("",), entry.option, entry.source)
         try:
             option = Resolver(tree).value(("",))
         except ConfigError as error:
             raise ConfigError(
                 f"{entry.source}: {entry.option!r} can refer to choices of groups alone"
-                f"{nearest(entry.option, known)}"
+                f"{nearest(entry.option, made)}"
             ) from error
         if not isinstance(option, str):
             raise ConfigError(f"{entry.source}: {entry.option!r} is {option!r}, not one option")
