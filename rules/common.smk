@@ -106,3 +106,13 @@ def source_files(wildcards):
 def data_key(run, key):
     """Return a value of data.kwargs."""
     return RUNS[run].config["data"]["kwargs"][key]
+
+
+def feature_files(run):
+    """Return the feature files of a run that are there, as inputs."""
+    files = data_key(run, "perturbation_features_file")
+    return [
+        path
+        for name in (files if isinstance(files, list) else [files])
+        for path in there(name)
+    ]

@@ -7,7 +7,7 @@
 
 rule validate_features:
     input:
-        lambda wildcards: there(data_key(wildcards.run, "perturbation_features_file")),
+        lambda wildcards: feature_files(wildcards.run),
         settings="{run}/stages/features.json",
         groups=cells_file("groups.parquet"),
         cells_audit=cells_file("cells_audit.json"),

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
     settings = FeatureSettings.from_slice(read_settings("features", given.settings))
-    audit = validate_features(sorted(groups["perturbation"].unique()), control, settings)
+    audit = validate_features(groups, control, settings)
     with replacing(given.features) as beside:
         write_features(audit.features, beside)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")

@@ -150,18 +150,35 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
         "validation": "from_train",
         "findings": [],
     }
-    norms = 1.0 if screen.stand_in else None
+    file = {
+        "file": "data/features.pt",
+        "sha256": "cd" * 32,
+        "n_vectors": 5 * n,
+        "n_unused": 2,
+        "dimension": 5 * n,
+        "norm_median": 1.0,
+    }
+    real = screen.stand_in
     features = {
-        "source": "data/features.pt" if screen.stand_in else None,
-        "sha256": "cd" * 32 if screen.stand_in else None,
+        "files": [file] if real else [],
         "n_vectors": 5 * n,
         "dimension": 5 * n,
-        "control": {"policy": "one_hot", "label": "non-targeting"},
-        "missing": [],
-        "unused": 0,
-        "norm_min": norms,
-        "norm_median": norms,
-        "norm_max": norms,
+        "control": {"policy": "given" if real else "one-hot", "label": "non-targeting"},
+        "missing": ["P1"] if real else [],
+        "made": {"P1": "zeros (features.missing)"} if real else {},
+        "coverage": {
+            context: {
+                "n_perturbations": n,
+                "n_with_vector": n - 1,
+                "n_cells": 40 * n,
+                "n_cells_without": 40,
+            }
+            for context in screen.contexts
+        },
+        "norms": {"least": 0.5, "median": 1.0, "most": 2.0} if real else None,
+        "spectrum": {"shares": [0.75, 0.25], "n_components_95": 2} if real else None,
+        "neighbours": {"P1": [["P2", 0.5]], "P2": [["P1", 0.5]]} if real else {},
+        "n_compared": 2 if real else 0,
         "stand_in": screen.stand_in,
         "findings": [],
     }

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import safetensors.numpy
 from jaxtyping import Float32
 
-from workflow_scripts.features.reading import read_features
+from workflow_scripts.features.assignment import (
+    Assignment,
+    Policies,
+    assign_vectors,
+    wanted_names,
+)
+from workflow_scripts.features.checks import OUTLYING_NORM, check_entries
+from workflow_scripts.features.reading import read_entries
+from workflow_scripts.features.summary import coverage, summarise
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.findings import Finding
 from workflow_scripts.settings.finished import file_digest
 from workflow_scripts.settings.slices import Slice
 
@@ -26,25 +33,32 @@ class FeatureSettings:
 
     Attributes
     ----------
-    source
-        The feature file; None is one-hot over the sorted names of the data.
-    control
-        Vector of the control: given (the file holds it), zeros, or mean of the others.
+    sources
+        The feature files; the vectors of several are concatenated. None is one-hot over the sorted
+        names of the data.
+    policies
+        What becomes of perturbations without a vector of their own.
     stand_in
         The vectors are no real features; reports say so.
     """
 
-    source: Path | None
-    control: str
-    stand_in: bool
+    sources: tuple[Path, ...] = ()
+    policies: Policies = field(default_factory=Policies)
+    stand_in: bool = False
 
     @classmethod
     def from_slice(cls, settings: Slice) -> FeatureSettings:
         """Take the settings out of the features slice."""
         source = settings["data.kwargs.perturbation_features_file"]
+        paths = source if isinstance(source, list) else [] if source is None else [source]
         return cls(
-            None if source is None else Path(source),
-            settings["features.control"],
+            tuple(map(Path, paths)),
+            Policies(
+                settings["features.control"],
+                settings["features.missing"],
+                settings["features.combinations"],
+                dict(settings["features.aliases"]),
+            ),
             bool(settings["features.stand_in"]),
         )
 
@@ -74,48 +88,67 @@ class FeatureAudit:
 
 
 def validate_features(
-    labels: Sequence[str], control: str, settings: FeatureSettings
+    groups: pd.DataFrame, control: str, settings: FeatureSettings
 ) -> FeatureAudit:
     """Give every perturbation of the data its vector; problems become findings.
 
     Parameters
     ----------
-    labels
-        Perturbations of the data, with or without the control.
+    groups
+        One row a group of cells: columns ``perturbation``, ``context`` and ``n_cells``.
     control
         The control's label.
     settings
         Where the vectors come from.
     """
-    names = tuple(sorted({*labels, control}))
-    if settings.source is None:
-        matrix = np.eye(len(names), dtype=np.float32)
-        return FeatureAudit(
-            Features(names, matrix), _report(names, matrix, {}, [], control, settings, [])
-        )
-    try:
-        vectors = read_features(settings.source)
-    except DataError as error:
-        findings = [Finding("error", "features-unreadable", str(error))]
-        return _empty(names, control, settings, findings)
-    findings = _check_vectors(vectors, settings.source)
-    missing = [
-        name
-        for name in names
-        if name not in vectors and (name != control or settings.control == "given")
-    ]
-    if missing:
-        findings.append(_missing_finding(missing, names, vectors, control, settings.source))
+    names = tuple(sorted({*groups["perturbation"], control}))
+    if not settings.sources:
+        features = Features(names, np.eye(len(names), dtype=np.float32))
+        return FeatureAudit(features, _report(features, groups, control, settings, [], [], []))
+    parts, files, findings = [], [], []
+    for source in dict.fromkeys(settings.sources):
+        part, file, found = _serve(source, names, control, settings.policies)
+        parts.append(part)
+        files.append(file)
+        findings.extend(found)
     if any(finding.severity == "error" for finding in findings):
-        return _empty(names, control, settings, findings, missing)
-    if control not in vectors or settings.control != "given":
-        perturbed = np.stack([vectors[name] for name in names if name != control])
-        vectors[control] = (
-            np.zeros_like(perturbed[0]) if settings.control == "zeros" else perturbed.mean(axis=0)
-        )
-    matrix = np.stack([vectors[name] for name in names])
-    report = _report(names, matrix, vectors, missing, control, settings, findings)
-    return FeatureAudit(Features(names, matrix), report)
+        features = Features((), np.zeros((0, 0), dtype=np.float32))
+    else:
+        rows = [np.concatenate([part.vectors[name] for part in parts]) for name in names]
+        features = Features(names, np.stack(rows).astype(np.float32))
+    findings.extend(_unequal_scales(files))
+    report = _report(features, groups, control, settings, parts, files, findings)
+    return FeatureAudit(features, report)
+
+
+def _serve(
+    source: Path, names: Sequence[str], control: str, policies: Policies
+) -> tuple[Assignment, dict[str, Any], list[Finding]]:
+    """Take from one file what it has for the data's perturbations."""
+    file: dict[str, Any] = {
+        "file": str(source),
+        "sha256": file_digest(source) if source.is_file() else None,
+        "n_vectors": 0,
+        "n_unused": 0,
+        "dimension": 0,
+        "norm_median": None,
+    }
+    try:
+        entries = read_entries(source)
+    except DataError as error:
+        return Assignment(), file, [Finding("error", "features-unreadable", str(error))]
+    wanted = wanted_names(names, control, policies)
+    check = check_entries(entries, source, wanted, control)
+    part = assign_vectors(names, control, policies, check) if entries else Assignment()
+    vectors = list(check.vectors.values())
+    used = [np.linalg.norm(vector) for label, vector in part.vectors.items() if label != control]
+    file |= {
+        "n_vectors": check.n_entries,
+        "n_unused": sum(name not in wanted for name in check.vectors),
+        "dimension": len(vectors[0]) if vectors else 0,
+        "norm_median": float(np.median(used)) if used else None,
+    }
+    return part, file, [*check.findings, *part.findings]
 
 
 def write_features(features: Features, path: Path) -> None:
@@ -136,107 +169,51 @@ def load_features(path: Path) -> Features:
     return Features(names, np.stack([tensors[name] for name in names]).astype(np.float32))
 
 
-def _check_vectors(
-    vectors: Mapping[str, Float32[np.ndarray, " dimension"]], source: Path
-) -> list[Finding]:
-    findings = []
-    if not vectors:
-        return [Finding("error", "features-empty", f"{source}: holds no vectors")]
-    shapes = {name: vector.shape for name, vector in vectors.items()}
-    if flat := [name for name, shape in shapes.items() if len(shape) != 1 or shape[0] == 0]:
-        findings.append(
-            Finding(
-                "error",
-                "features-shape",
-                f"{source}: {len(flat)} entries are not vectors of one dimension: "
-                f"{listing((f'{name} {list(shapes[name])}' for name in flat), 8)}",
-            )
+def _unequal_scales(files: Sequence[dict[str, Any]]) -> list[Finding]:
+    """Warn of files whose vectors are so much longer that the others hardly count."""
+    norms = {file["file"]: file["norm_median"] for file in files if file.get("norm_median")}
+    if len(norms) < 2 or max(norms.values()) <= OUTLYING_NORM * min(norms.values()):
+        return []
+    lengths = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
+    return [
+        Finding(
+            "warning",
+            "features-scale",
+            f"the feature files differ in scale (median norms: {lengths}); the encoder will hear "
+            "the longest alone: scale them alike before they are concatenated",
         )
-    usual, _ = Counter(shapes.values()).most_common(1)[0]
-    if other := [name for name, shape in shapes.items() if shape != usual and name not in flat]:
-        findings.append(
-            Finding(
-                "error",
-                "features-lengths",
-                f"{source}: vectors differ in length: most have {list(usual)}, these do not: "
-                f"{listing((f'{name} {list(shapes[name])}' for name in other), 8)}; "
-                "embed them all with one model",
-            )
-        )
-    if bad := [name for name, vector in vectors.items() if not np.isfinite(vector).all()]:
-        findings.append(
-            Finding(
-                "error",
-                "features-not-finite",
-                f"{source}: vectors with NaN or infinite values: {listing(bad)}; embed them anew",
-            )
-        )
-    if zero := [name for name, vector in vectors.items() if not vector.any()]:
-        findings.append(
-            Finding("warning", "features-zero", f"{source}: vectors of zeros: {listing(zero)}")
-        )
-    return findings
-
-
-def _missing_finding(
-    missing: Sequence[str],
-    names: Sequence[str],
-    vectors: Mapping[str, object],
-    control: str,
-    source: Path,
-) -> Finding:
-    folded = {name.casefold().replace("-", ""): name for name in vectors}
-    described = []
-    for name in missing:
-        near = folded.get(name.casefold().replace("-", "")) or next(
-            iter(difflib.get_close_matches(name, vectors, n=1, cutoff=0.85)), None
-        )
-        described.append(f"{name} (it has {near})" if near else name)
-    way = "add their vectors, or remove these perturbations from the data"
-    if control in missing:
-        way += f"; for the control ({control}) alone, features.control=zeros or mean will do"
-    return Finding(
-        "error",
-        "features-missing",
-        f"{source}: no vector for {len(missing)} of the data's {len(names)} perturbations: "
-        f"{', '.join(described)}; {way}",
-    )
-
-
-def _empty(
-    names: tuple[str, ...],
-    control: str,
-    settings: FeatureSettings,
-    findings: Sequence[Finding],
-    missing: Sequence[str] = (),
-) -> FeatureAudit:
-    matrix = np.zeros((0, 0), dtype=np.float32)
-    report = _report(names, matrix, {}, missing, control, settings, findings)
-    return FeatureAudit(Features((), matrix), report)
+    ]
 
 
 def _report(
-    names: Sequence[str],
-    matrix: Float32[np.ndarray, "names dimension"],
-    vectors: Mapping[str, object],
-    missing: Sequence[str],
+    features: Features,
+    groups: pd.DataFrame,
     control: str,
     settings: FeatureSettings,
+    parts: Sequence[Assignment],
+    files: Sequence[dict[str, Any]],
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
-    source = settings.source
-    norms = np.linalg.norm(matrix, axis=1) if matrix.size else np.zeros(1)
+    made: dict[str, list[str]] = {}
+    for part, file in zip(parts, files, strict=True):
+        where = f" in {file['file']}" if len(files) > 1 else ""
+        for name, how in part.made.items():
+            made.setdefault(name, []).append(f"{how}{where}")
+    missing = sorted({name for part in parts for name in part.missing})
+    # One-hot vectors have nothing to tell.
+    drawn = features if settings.sources else Features((), features.matrix[:0])
     return {
-        "source": None if source is None else str(source),
-        "sha256": file_digest(source) if source is not None and source.is_file() else None,
-        "n_vectors": len(matrix),
-        "dimension": int(matrix.shape[1]),
-        "control": {"policy": settings.control if source else "one-hot", "label": control},
-        "missing": list(missing),
-        "unused": len(set(vectors) - set(names)),
-        "norm_min": float(norms.min()),
-        "norm_median": float(np.median(norms)),
-        "norm_max": float(norms.max()),
+        "files": list(files),
+        "n_vectors": len(features.names),
+        "dimension": int(features.matrix.shape[1]),
+        "control": {
+            "policy": settings.policies.control if settings.sources else "one-hot",
+            "label": control,
+        },
+        "missing": missing,
+        "made": {name: "; ".join(how) for name, how in sorted(made.items())},
+        "coverage": coverage(groups, "context", control, missing),
+        **summarise(drawn.names, drawn.matrix, control),
         "stand_in": settings.stand_in,
         "findings": [finding.to_dict() for finding in findings],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -81,19 +81,55 @@ class ControlPolicy(TypedDict):
     label: str
 
 
-class FeaturesAudit(TypedDict):
-    """``features_audit.json``: the perturbations' feature vectors (no source: one-hot)."""
+class FeatureFile(TypedDict):
+    """One feature file: what is in it, used or not."""
 
-    source: str | None
+    file: str
     sha256: str | None
+    n_vectors: int
+    n_unused: int
+    dimension: int
+    norm_median: float | None
+
+
+class Norms(TypedDict):
+    """Euclidean lengths of the vectors of the perturbations."""
+
+    least: float
+    median: float
+    most: float
+
+
+class Spectrum(TypedDict):
+    """How the variance of the vectors is spread over principal components."""
+
+    shares: list[float]
+    n_components_95: int
+
+
+class Coverage(TypedDict):
+    """Perturbations of a context, and how many have a vector of their own."""
+
+    n_perturbations: int
+    n_with_vector: int
+    n_cells: int
+    n_cells_without: int
+
+
+class FeaturesAudit(TypedDict):
+    """``features_audit.json``: the perturbations' feature vectors (no files: one-hot)."""
+
+    files: list[FeatureFile]
     n_vectors: int
     dimension: int
     control: ControlPolicy
     missing: list[str]
-    unused: int
-    norm_min: float | None
-    norm_median: float | None
-    norm_max: float | None
+    made: dict[str, str]
+    coverage: dict[str, Coverage]
+    norms: Norms | None
+    spectrum: Spectrum | None
+    neighbours: dict[str, list[list[Any]]]
+    n_compared: int
     stand_in: bool
     findings: list[FindingEntry]
 

@@ -22,11 +22,14 @@ class Finding:
         Short stable name, for tests and for looking it up.
     message
         What, where (file and key), what was found, and what to do.
+    names
+        All the names concerned (perturbations, cells, genes), where the message shows the first.
     """
 
     severity: Severity
     code: str
     message: str
+    names: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON types."""
@@ -35,7 +38,10 @@ class Finding:
 
 def from_dicts(entries: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """Read findings back from an audit."""
-    return [Finding(entry["severity"], entry["code"], entry["message"]) for entry in entries]
+    return [
+        Finding(entry["severity"], entry["code"], entry["message"], tuple(entry.get("names", ())))
+        for entry in entries
+    ]
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -136,12 +136,15 @@ KEYS: tuple[Key, ...] = (
     ),
     identity(
         "data.kwargs.perturbation_features_file",
-        str,
+        (str, list),
         "features",
-        "File with a vector for every perturbation (.pt, .safetensors, …); null is one-hot over "
-        "their sorted names",
-        "每个扰动的特征向量文件;null 表示按名称排序的 one-hot",
+        "File with a vector for every perturbation (.pt, .safetensors, .npz, .parquet, .csv, .tsv, "
+        ".h5ad), or a list of files whose vectors are concatenated; null is one-hot over their "
+        "sorted names",
+        "每个扰动的特征向量文件(.pt、.safetensors、.npz、.parquet、.csv、.tsv、.h5ad);给出列表时各文件的"
+        "向量首尾相接;null 表示按名称排序的 one-hot",
         nullable=True,
+        items=str,
     ),
     inert(
         "data.kwargs.store_raw_basal",

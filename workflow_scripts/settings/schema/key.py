@@ -105,9 +105,12 @@ class Key:
         return self.path.rpartition(".")[2]
 
 
-def identity(path: str, takes: type, stages: str, meaning: str, zh: str, **more: Any) -> Key:
+def identity(
+    path: str, takes: type | tuple[type, ...], stages: str, meaning: str, zh: str, **more: Any
+) -> Key:
     """Make a key whose change makes ``stages`` start afresh."""
-    return Key(path, (takes,), Kind.IDENTITY, tuple(stages.split()), meaning, zh, **more)
+    types = takes if isinstance(takes, tuple) else (takes,)
+    return Key(path, types, Kind.IDENTITY, tuple(stages.split()), meaning, zh, **more)
 
 
 def extent(path: str, takes: type, meaning: str, zh: str, **more: Any) -> Key:

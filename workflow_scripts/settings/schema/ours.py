@@ -18,6 +18,32 @@ KEYS: tuple[Key, ...] = (
         choices=("given", "zeros", "mean"),
     ),
     identity(
+        "features.missing",
+        str,
+        "features",
+        "A perturbation of the data without a vector: stop (error), or the mean of the others, or "
+        "zeros (zero); the report names each",
+        "数据中没有特征向量的扰动:停止(error)、用其余向量的均值(mean)或全零(zero);报告会逐一列出",
+        choices=("error", "mean", "zero"),
+    ),
+    identity(
+        "features.combinations",
+        str,
+        "features",
+        "A combination A+B without a vector of its own: stop (error), or the sum or the mean of "
+        "its parts' vectors; the control among its parts is left out",
+        "没有自身向量的组合扰动 A+B:停止(error),或取各组成部分向量之和(sum)或均值(mean);"
+        "其中的对照不计",
+        choices=("error", "sum", "mean"),
+    ),
+    identity(
+        "features.aliases",
+        dict,
+        "features",
+        "Other names: label in the data: name in the feature file",
+        "别名:数据中的标签: 特征文件中的名称",
+    ),
+    identity(
         "features.stand_in",
         bool,
         "features",

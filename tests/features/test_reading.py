@@ -1,0 +1,150 @@
+"""Every format gives the same vectors, and none of them can run code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import scipy.sparse
+import torch
+
+from workflow_scripts.features.reading import read_entries
+from workflow_scripts.settings.errors import DataError
+
+NAMES = ["A", "NA", "HLA-A", "control"]
+MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
+TABLE = pd.DataFrame(MATRIX, index=NAMES, columns=["d0", "d1", "d2"])
+
+
+def as_tensors() -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(row) for name, row in zip(NAMES, MATRIX, strict=True)}
+
+
+def as_anndata(matrix: object) -> anndata.AnnData:
+    return anndata.AnnData(matrix, obs=pd.DataFrame(index=NAMES))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "torch.pt": lambda path: torch.save(as_tensors(), path),
+    "old.pt": lambda path: torch.save(as_tensors(), path, _use_new_zipfile_serialization=False),
+    "numpy_names.pt": lambda path: torch.save(
+        {np.str_(name): vector for name, vector in as_tensors().items()}, path
+    ),
+    "big_endian_names.pt": lambda path: torch.save(
+        {np.array([name], ">U9")[0]: vector for name, vector in as_tensors().items()}, path
+    ),
+    "bytes.pt": lambda path: torch.save(
+        {np.bytes_(name.encode()): vector for name, vector in as_tensors().items()}, path
+    ),
+    "one.safetensors": lambda path: safetensors.torch.save_file(as_tensors(), path),
+    "by_name.npz": lambda path: np.savez(path, **dict(zip(NAMES, MATRIX, strict=True))),
+    "matrix.npz": lambda path: np.savez(path, genes=np.array(NAMES), embedding=MATRIX),
+    "index.parquet": lambda path: TABLE.to_parquet(path),
+    "column.parquet": lambda path: TABLE.rename_axis("gene").reset_index().to_parquet(path),
+    "list.parquet": lambda path: pd.DataFrame(
+        {"gene": NAMES, "vector": MATRIX.tolist()}
+    ).to_parquet(path),
+    "table.csv": lambda path: TABLE.to_csv(path),
+    "table.tsv": lambda path: TABLE.to_csv(path, sep="\t", index_label="gene"),
+    "dense.h5ad": lambda path: as_anndata(MATRIX).write_h5ad(path),
+    "sparse.h5ad": lambda path: as_anndata(scipy.sparse.csr_matrix(MATRIX)).write_h5ad(path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_names_and_vectors(tmp_path, name):
+    path = tmp_path / name
+    WRITERS[name](path)
+    entries = read_entries(path)
+    read = {key.decode() if isinstance(key, bytes) else str(key): value for key, value in entries}
+    assert sorted(read) == sorted(NAMES)
+    for key, row in zip(NAMES, MATRIX, strict=True):
+        np.testing.assert_allclose(np.asarray(read[key]), row, rtol=1e-6)
+
+
+def test_names_of_numpy_become_plain_text(tmp_path):
+    WRITERS["numpy_names.pt"](tmp_path / "f.pt")
+    assert {type(name) for name, _ in read_entries(tmp_path / "f.pt")} == {str}
+
+
+class Trap:
+    """Unpickling it would leave a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("name", ["zip.pt", "pickle.pt", "objects.npz"])
+def test_code_in_a_file_is_refused_and_never_run(tmp_path, name):
+    trace, path = tmp_path / "ran", tmp_path / name
+    if name == "zip.pt":
+        torch.save({"A": Trap(trace)}, path)
+    elif name == "pickle.pt":
+        path.write_bytes(pickle.dumps({"A": Trap(trace)}))
+    else:
+        np.savez(path, A=np.array([Trap(trace)], dtype=object))
+    with pytest.raises(DataError, match=r"could run code|not a torch file"):
+        read_entries(path)
+    assert not trace.exists()
+
+
+def test_the_allow_list_makes_text_and_nothing_else(tmp_path):
+    """A NumPy number asks for the same globals as a NumPy string, and is refused."""
+    path = tmp_path / "f.pt"
+    torch.save({np.float32(1.0): torch.ones(2)}, path)
+    with pytest.raises(DataError, match="NumPy scalar of type f4"):
+        read_entries(path)
+    torch.save({"A": np.ones(2)}, path)
+    with pytest.raises(DataError, match=r"GLOBAL numpy\.\S+_reconstruct"):
+        read_entries(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("f.pkl", b"x", r"the ending \.pkl is no format of feature files"),
+        ("f.pt", b"gene,vector\n", "not a torch file"),
+        ("f.safetensors", b"x", "not a readable safetensors file"),
+        ("f.parquet", b"x", "not a readable Parquet file"),
+        ("f.h5ad", b"x", "not a readable h5ad file"),
+        ("f.npz", b"x", "not a readable npz file"),
+        ("f.csv", b"", "not a readable table"),
+        ("f.csv", b"gene,d0\nA,one\nB,2\n", "columns d0 hold something other than numbers"),
+        ("f.csv", b"gene,d0,d1\nA,1,x\nB,2,3\n", "columns d1 hold something other than numbers"),
+    ],
+)
+def test_other_files_are_refused_in_words(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_entries(path)
+
+
+def test_a_torch_file_of_something_else_is_named(tmp_path):
+    torch.save(torch.ones(3), tmp_path / "f.pt")
+    with pytest.raises(DataError, match="holds a Tensor; it must be a mapping"):
+        read_entries(tmp_path / "f.pt")
+
+
+def test_a_missing_file_is_named_with_the_key(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.pt: no such file; data\.kwargs\."):
+        read_entries(tmp_path / "gone.pt")
+
+
+def test_archives_that_are_no_names_and_vectors_are_refused(tmp_path):
+    path = tmp_path / "f.npz"
+    np.savez(path, names=np.array(["A", "B"]), matrix=np.ones((3, 2)))
+    with pytest.raises(DataError, match=r"2 names, and a matrix of shape \[3, 2\]"):
+        read_entries(path)
+    np.savez(path, names=np.array(["A"]), one=np.ones((1, 2)), two=np.ones((1, 2)))
+    with pytest.raises(DataError, match="holds the arrays names, one, two"):
+        read_entries(path)
