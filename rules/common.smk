@@ -108,6 +108,11 @@ def data_key(run, key):
     return RUNS[run].config["data"]["kwargs"][key]
 
 
+def feature_setting(run, *names):
+    """Return a value of features."""
+    return functools.reduce(dict.__getitem__, names, RUNS[run].config["features"])
+
+
 def feature_files(run):
     """Return the feature files of a run that are there, as inputs."""
     files = data_key(run, "perturbation_features_file")

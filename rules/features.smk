@@ -1,8 +1,37 @@
 # The perturbation-feature file becomes checked, canonical vectors.
 #
+# Where features.missing is embed, what it lacks is computed from the proteins' sequences.
+#
 # needs: data.kwargs.perturbation_features_file (or null: one-hot), the groups of cells
-# makes: {run}/features.safetensors    a vector for every perturbation of the data
+# makes: {run}/embedded.safetensors    vectors of proteins, and of no other
+#        {run}/features.safetensors    a vector for every perturbation of the data
 #        {run}/features_audit.json     what is in the file, and what is wrong
+
+
+rule embed_proteins:
+    input:
+        lambda wildcards: feature_files(wildcards.run),
+        lambda wildcards: there(feature_setting(wildcards.run, "embedding", "fasta")),
+        settings="{run}/stages/features.json",
+        groups=cells_file("groups.parquet"),
+        cells_audit=cells_file("cells_audit.json"),
+    output:
+        "{run}/embedded.safetensors",
+    log:
+        "{run}/logs/embed_proteins.log",
+    conda:
+        "../envs/gpu.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+    params:
+        cache=f"{CACHE}/proteins",
+    message:
+        "{wildcards.run}: embedding proteins (follow it in {log})"
+    shell:
+        "python -m workflow_scripts.embed_proteins --settings {input.settings:q}"
+        " --groups {input.groups:q} --cells-audit {input.cells_audit:q}"
+        " --cache {params.cache:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule validate_features:
@@ -11,6 +40,11 @@ rule validate_features:
         settings="{run}/stages/features.json",
         groups=cells_file("groups.parquet"),
         cells_audit=cells_file("cells_audit.json"),
+        embedded=branch(
+            lambda wildcards: feature_setting(wildcards.run, "missing") == "embed",
+            then="{run}/embedded.safetensors",
+            otherwise=[],
+        ),
     output:
         features="{run}/features.safetensors",
         audit="{run}/features_audit.json",
@@ -19,9 +53,13 @@ rule validate_features:
     priority: 10
     conda:
         "../envs/cpu.yaml"
+    params:
+        embedded=lambda wildcards, input: (
+            ["--embedded", input.embedded] if input.embedded else []
+        ),
     message:
         "{wildcards.run}: checking the perturbation features"
     shell:
         "python -m workflow_scripts.validate_features --settings {input.settings:q}"
         " --groups {input.groups:q} --cells-audit {input.cells_audit:q}"
-        " --features {output.features:q} --audit {output.audit:q} > {log:q} 2>&1"
+        " {params.embedded:q} --features {output.features:q} --audit {output.audit:q} > {log:q} 2>&1"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from workflow_scripts.command import run_command
 from workflow_scripts.features.validation import (
+    Embedded,
     FeatureSettings,
     validate_features,
     write_features,
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--settings", type=Path, required=True, help="stage file of features")
     parser.add_argument("--groups", type=Path, required=True, help="groups of cells (Parquet)")
     parser.add_argument("--cells-audit", type=Path, required=True, help="audit of the cells")
+    parser.add_argument("--embedded", type=Path, help="what embed_proteins computed, if it did")
     parser.add_argument("--features", type=Path, required=True, help="vectors to write")
     parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
@@ -40,7 +42,9 @@ def main(arguments: Sequence[str]) -> None:
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
     settings = FeatureSettings.from_slice(read_settings("features", given.settings))
-    audit = validate_features(groups, control, settings)
+    audit = validate_features(
+        groups, control, settings, None if given.embedded is None else Embedded.read(given.embedded)
+    )
     with replacing(given.features) as beside:
         write_features(audit.features, beside)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from workflow_scripts.features.assignment import Policies
+from workflow_scripts.features.assignment import Policies, names_to_embed
 from workflow_scripts.features.validation import (
+    Embedded,
     FeatureAudit,
     FeatureSettings,
     load_features,
@@ -283,3 +284,65 @@ def test_neighbours_and_spectrum_are_those_of_the_vectors(tmp_path):
     assert report["spectrum"]["n_components_95"] == 2
     norms = np.linalg.norm(rows, axis=1)
     assert report["norms"]["most"] == pytest.approx(norms.max())
+
+
+EMBEDDED = Embedded(
+    {"B": np.array([0, 0, 3, 1], np.float32)}, {"model": "tiny", "fasta": "p.fa", "absent": []}
+)
+
+
+def embed_audit(folder: Path, content: object, embedded: Embedded, **policies: Any) -> FeatureAudit:
+    torch.save(content, folder / "features.pt")
+    policy = replace(Policies(), missing="embed", **policies)
+    settings = FeatureSettings((folder / "features.pt",), policy)
+    labels = [*LABELS, "A+B"] if "combinations" in policies else LABELS
+    return validate_features(groups(labels), "control", settings, embedded)
+
+
+WITHOUT_B = {name: VECTORS[name] for name in ("A", "HLA-A", "control")}
+
+
+def test_embedded_vectors_serve_what_the_file_lacks_and_are_named(tmp_path):
+    result = embed_audit(tmp_path, WITHOUT_B, EMBEDDED)
+    assert found(result) == {}
+    np.testing.assert_array_equal(vector(result, "B"), EMBEDDED.vectors["B"])
+    assert result.report["made"] == {"B": "embedded by tiny"}
+    result = embed_audit(tmp_path, WITHOUT_B, EMBEDDED, combinations="sum")
+    np.testing.assert_array_equal(vector(result, "A+B"), [1, 0, 3, 2])
+
+
+def test_the_files_own_vectors_win_over_embedded_ones(tmp_path):
+    result = embed_audit(tmp_path, VECTORS, EMBEDDED)
+    np.testing.assert_array_equal(vector(result, "B"), VECTORS["B"])
+    assert result.report["made"] == {}
+
+
+def test_what_could_not_be_embedded_is_missing(tmp_path):
+    result = embed_audit(tmp_path, WITHOUT_B, replace(EMBEDDED, vectors={}))
+    problem = found(result)["error features-missing"]
+    assert problem["names"] == ("B",)
+    assert "add their proteins to features.embedding.fasta" in problem["message"]
+
+
+def test_a_model_of_another_width_than_the_file_is_refused(tmp_path):
+    wide = replace(EMBEDDED, vectors={"B": np.ones(7, np.float32)})
+    problem = found(embed_audit(tmp_path, WITHOUT_B, wide))["error features-lengths"]
+    assert "its vectors have 4 values, those that tiny gives have 7" in problem["message"]
+
+
+def test_without_a_feature_file_everything_is_embedded():
+    vectors = {name: VECTORS[name].numpy() for name in ("A", "B", "HLA-A")}
+    settings = FeatureSettings((), Policies(missing="embed", control="zeros"))
+    result = validate_features(
+        groups(LABELS), "control", settings, replace(EMBEDDED, vectors=vectors)
+    )
+    assert found(result) == {}
+    np.testing.assert_array_equal(vector(result, "HLA-A"), VECTORS["HLA-A"])
+    np.testing.assert_array_equal(vector(result, "control"), np.zeros(4))
+
+
+def test_names_to_embed_are_parts_and_aliases_of_what_has_no_vector():
+    policies = Policies(aliases={"SEPT2": "SEPTIN2", "HLAA": "HLA-A"})
+    labels = ["A", "B", "A+C", "C+control", "SEPT2", "HLAA", "control"]
+    wanted = names_to_embed(labels, "control", policies, {"A", "HLA-A"})
+    assert wanted == {"B", "C", "SEPT2", "SEPTIN2"}

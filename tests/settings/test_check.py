@@ -104,6 +104,17 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ["a head is 7 wide; make head_dim even"],
     ),
     (["training.val_freq=50000"], ["more than training.max_steps (40000)"]),
+    (
+        ["features.missing=embed", "features.embedding.fasta=f"],
+        ["features.embedding.model", "is null, but features.missing is embed; name an ESM2 model"],
+    ),
+    (
+        [
+            *("features.missing=embed", "features.embedding.model=m", "features.embedding.fasta=f"),
+            "data.kwargs.perturbation_features_file=[a.pt,b.csv]",
+        ],
+        ["features.missing", "completes one feature file, but there are 2"],
+    ),
     (["data.kwargs.output_space=embedding"], ["data.kwargs.embed_key is null", "all or gene"]),
     (["data.kwargs.pert_col=cell_type"], ["a column can't hold both"]),
     (["data.kwargs.batch_col=gene"], ["data.kwargs.batch_col: is 'gene', which is also"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,8 @@ class Policies:
     control
         The control's vector: given (the file holds it), zeros, or mean of the others.
     missing
-        A perturbation without a vector: error, or mean of the others, or zero.
+        A perturbation without a vector: error, mean of the others, zero, or embed: what
+        `embed_proteins` computed, an error where it could not.
     combinations
         ``A+B`` without a vector of its own: error, or the sum or mean of its parts'.
     aliases
@@ -61,6 +62,22 @@ def wanted_names(labels: Sequence[str], control: str, policies: Policies) -> set
     """Return the names that a feature file may serve these labels with."""
     names = {part for label in labels for part in (label, *_parts(label, control))}
     return names | {policies.aliases[name] for name in names if name in policies.aliases}
+
+
+def names_to_embed(
+    labels: Sequence[str], control: str, policies: Policies, there: Collection[str]
+) -> set[str]:
+    """Return the names whose proteins must be embedded, given those that have a vector.
+
+    Of a combination its parts; of a label with an alias both names, of which the FASTA may have
+    one.
+    """
+    names: set[str] = set()
+    for label in {*labels} - {control}:
+        if label not in there and policies.aliases.get(label) not in there:
+            names.update(_parts(label, control) or (label,))
+    names |= {policies.aliases[name] for name in names if name in policies.aliases}
+    return names - {*there}
 
 
 def assign_vectors(
@@ -165,7 +182,7 @@ def _decide_missing(
 ) -> None:
     there = [given.vectors[label] for label in perturbed if label in given.vectors]
     served: list[str] = []
-    if policies.missing != "error" and there:
+    if policies.missing in ("mean", "zero") and there:
         served = [label for label in given.missing if label != control]
     lacking = [label for label in given.missing if label not in served]
     if served:
@@ -184,7 +201,7 @@ def _decide_missing(
             f"{name} (it has {likely[name]})" if name in likely else name for name in lacking
         )
         text = f"no vector for {_count(lacking, perturbed)}: {described}; " + "; ".join(
-            _ways(lacking, control, likely)
+            _ways(lacking, control, likely, policies.missing == "embed")
         )
         given.findings.append(
             Finding("error", "features-missing", f"{check.source}: {text}", tuple(lacking))
@@ -195,14 +212,17 @@ def _count(names: Sequence[str], perturbed: Sequence[str]) -> str:
     return f"{len(names)} of the data's {len(perturbed) + 1} perturbations"
 
 
-def _ways(missing: Sequence[str], control: str, likely: Mapping[str, str]) -> Iterator[str]:
+def _ways(
+    missing: Sequence[str], control: str, likely: Mapping[str, str], embed: bool
+) -> Iterator[str]:
     named = next((name for name in missing if name in likely and name != control), None)
     if named is not None:
         yield f"where another name is meant: +features.aliases.{named}={likely[named]}"
     if any(name != control for name in missing):
+        other = "mean or zero" if embed else "embed, mean or zero"
         yield (
-            "add their vectors, remove these perturbations from the data, or choose "
-            "features.missing=mean or zero"
+            f"{'add their proteins to features.embedding.fasta' if embed else 'add their vectors'}"
+            f", remove these perturbations from the data, or choose features.missing={other}"
         )
     if control in missing:
         yield f"for the control ({control}) alone, features.control=zeros or mean will do"

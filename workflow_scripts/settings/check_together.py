@@ -230,7 +230,26 @@ def _datasets(values: Mapping[str, Any]) -> Iterator[Problem]:
             )
 
 
+def _embedding(values: Mapping[str, Any]) -> Iterator[Problem]:
+    if values.get("features.missing") != "embed":
+        return
+    for name, what in (("model", "an ESM2 model"), ("fasta", "a FASTA file of proteins")):
+        path = f"features.embedding.{name}"
+        if path in values and values[path] is None:
+            yield Problem(
+                path, f"is null, but features.missing is embed; name {what}", ("features.missing",)
+            )
+    files = values.get("data.kwargs.perturbation_features_file")
+    if isinstance(files, list) and len(files) > 1:
+        yield Problem(
+            "features.missing",
+            f"is embed, which completes one feature file, but there are {len(files)}; choose "
+            "another policy, or complete the files with embed_proteins by hand",
+            ("data.kwargs.perturbation_features_file",),
+        )
+
+
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
-    *(_space, _validations, _columns, _metrics, _datasets),
+    *(_space, _validations, _columns, _metrics, _datasets, _embedding),
 )

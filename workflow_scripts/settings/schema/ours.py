@@ -21,10 +21,48 @@ KEYS: tuple[Key, ...] = (
         "features.missing",
         str,
         "features",
-        "A perturbation of the data without a vector: stop (error), or the mean of the others, or "
-        "zeros (zero); the report names each",
-        "数据中没有特征向量的扰动:停止(error)、用其余向量的均值(mean)或全零(zero);报告会逐一列出",
-        choices=("error", "mean", "zero"),
+        "A perturbation of the data without a vector: stop (error), embed its protein (embed), or "
+        "the mean of the others, or zeros (zero); the report names each",
+        "数据中没有特征向量的扰动:停止(error)、由蛋白序列计算(embed)、用其余向量的均值(mean)或全零(zero);"
+        "报告会逐一列出",
+        choices=("error", "embed", "mean", "zero"),
+    ),
+    identity(
+        "features.embedding.model",
+        str,
+        "features",
+        "ESM2 model that embeds proteins: a folder, or a name on the hub such as "
+        "facebook/esm2_t36_3B_UR50D",
+        "计算蛋白特征的 ESM2 模型:本地目录或 hub 上的名称",
+        nullable=True,
+    ),
+    identity(
+        "features.embedding.fasta",
+        str,
+        "features",
+        "Protein sequences (FASTA, .gz too) with the gene symbol in the header: GN=, gene_symbol:, "
+        "[gene=] or the first word; of several isoforms the longest is taken",
+        "蛋白序列(FASTA,可为 .gz),标题中含基因符号(GN=、gene_symbol:、[gene=] 或首个单词);"
+        "多个异构体取最长者",
+        nullable=True,
+    ),
+    identity(
+        "features.embedding.window",
+        int,
+        "features",
+        "Residues that the model sees at once; longer proteins are read in windows that begin half "
+        "a window apart, and a residue's state is the mean over the windows that hold it",
+        "模型一次读取的残基数;更长的蛋白按半窗重叠分窗读取,残基状态取所在各窗的均值",
+        at_least=64,
+        unit="residues",
+    ),
+    identity(
+        "features.embedding.precision",
+        str,
+        "features",
+        "Precision of the protein model",
+        "蛋白模型的数值精度",
+        choices=("32-true", "bf16-true"),
     ),
     identity(
         "features.combinations",

@@ -1,0 +1,133 @@
+"""Compute ESM2 features of genes from their proteins' sequences.
+
+In a workflow: those that the run's feature file lacks (features.missing: embed). By hand, for any
+genes: python -m workflow_scripts.embed_proteins --fasta UP000005640_9606.fasta.gz
+--model facebook/esm2_t33_650M_UR50D --genes TP53 --genes CDKN1A --out features.safetensors
+
+Vectors that were computed before are kept in --cache, so that a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+
+from workflow_scripts.command import run_command
+from workflow_scripts.features.assignment import names_to_embed
+from workflow_scripts.features.proteins import read_fasta
+from workflow_scripts.features.reading import read_entries
+from workflow_scripts.features.validation import EmbeddingSettings, FeatureSettings
+from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.finished import file_digest, replacing
+from workflow_scripts.settings.slices import read_settings
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read sequences, embed the genes asked for, and write one tensor a gene."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow_scripts.embed_proteins",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run = parser.add_argument_group("for a run")
+    run.add_argument("--settings", type=Path, help="stage file of features")
+    run.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
+    run.add_argument("--cells-audit", type=Path, help="audit of the cells, for the control's label")
+    hand = parser.add_argument_group("by hand")
+    hand.add_argument("--fasta", type=Path, help="protein sequences, the gene symbol in the header")
+    hand.add_argument("--model", help="folder of an ESM2 model, or its name on the hub")
+    hand.add_argument("--genes", action="append", help="a gene; all of the FASTA if none is given")
+    hand.add_argument("--window", type=int, default=1022, help="residues seen at once (1022)")
+    hand.add_argument("--precision", default="32-true", choices=("32-true", "bf16-true"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--cache", type=Path, default=Path("cache/proteins"), help="kept vectors")
+    parser.add_argument("--out", type=Path, required=True, help="vectors to write (safetensors)")
+    given = parser.parse_args(arguments)
+
+    if given.settings is None:
+        if given.fasta is None or given.model is None:
+            parser.error("give --fasta and --model, or --settings of a run")
+        settings = EmbeddingSettings(given.model, given.fasta, given.window, given.precision)
+        wanted = None if given.genes is None else set(given.genes)
+    else:
+        settings, wanted = _of_run(given)
+    try:
+        vectors, facts = _embed(settings, wanted, given.device, given.cache)
+    except (ConfigError, DataError) as error:
+        if given.settings is None:
+            raise
+        # validate_features makes a finding of it, beside everything else that is wrong.
+        print(f"nothing was embedded: {error}")
+        vectors, facts = {}, {"model": settings.model, "problem": str(error)}
+    with replacing(given.out) as beside:
+        safetensors.numpy.save_file(
+            {gene: np.ascontiguousarray(vector) for gene, vector in sorted(vectors.items())},
+            beside,
+            {"embedding": json.dumps(facts)},
+        )
+
+
+def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
+    settings = FeatureSettings.from_slice(read_settings("features", given.settings))
+    if settings.embedding is None:
+        raise ConfigError("features.embedding names no model and no FASTA")
+    labels = sorted(pd.read_parquet(given.groups)["perturbation"].unique())
+    control = json.loads(given.cells_audit.read_text())["control"]
+    there: set[str] = set()
+    try:
+        for source in settings.sources:
+            there |= {str(name) for name, _ in read_entries(source)}
+    except DataError as error:
+        # validate_features says so, beside everything else that is wrong.
+        print(f"nothing to embed: {error}")
+        return settings.embedding, set()
+    return settings.embedding, names_to_embed(labels, control, settings.policies, there)
+
+
+def _embed(
+    settings: EmbeddingSettings, wanted: set[str] | None, device: str, cache: Path
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    facts: dict[str, Any] = {
+        "model": settings.model,
+        "fasta": str(settings.fasta),
+        "window": settings.window,
+        "precision": settings.precision,
+    }
+    if wanted is not None and not wanted:
+        return {}, facts
+    proteins = read_fasta(settings.fasta)
+    genes = proteins.sequences.keys() if wanted is None else wanted & proteins.sequences.keys()
+    sequences = {gene: proteins.sequences[gene] for gene in sorted(genes)}
+    absent = sorted((wanted or set()) - genes)
+    facts |= {
+        "fasta_sha256": file_digest(settings.fasta),
+        "absent": absent,
+        "replaced": [gene for gene in proteins.replaced if gene in genes],
+        "unnamed": len(proteins.unnamed),
+    }
+    print(
+        f"{settings.fasta}: {len(proteins.sequences)} genes ({proteins.n_isoforms} shorter "
+        f"isoforms left out, {len(proteins.unnamed)} headers without a gene symbol)"
+    )
+    if absent:
+        print(f"not in it: {listing(absent)}")
+    if not sequences:
+        return {}, facts
+    # Only now: torch and transformers take seconds to import.
+    from workflow_scripts.features.embedding import ProteinEncoder, embed_cached
+
+    encoder = ProteinEncoder(settings.model, device, settings.precision, settings.window)
+    facts["digest"] = encoder.digest()
+    return embed_cached(sequences, encoder, cache), facts
+
+
+if __name__ == "__main__":
+    run_command(main)
