@@ -34,8 +34,8 @@ rule check:
 
 onsuccess:
     for run in RUNS:
-        for name in ("report.html", "preflight.json"):
+        for name in ("report.html", "preflight/findings.html"):
             made = Path(run, name).resolve()
             if made.exists():
-                print(f"{run}: {made}")
+                print(f"{run}: {made}{warnings_of(run)}")
                 break

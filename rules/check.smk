@@ -1,14 +1,17 @@
 # Everything that the audits found, shown at once; nothing trains past an error.
 #
-# needs: the three audits
+# needs: the three audits, the splits
 # makes: {run}/preflight.json    the pass stamp that train takes
+# keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
 
 
 rule preflight:
     input:
-        cells_file("cells_audit.json"),
-        "{run}/splits_audit.json",
-        "{run}/features_audit.json",
+        settings="{run}/stages/preflight.json",
+        cells=cells_file("cells_audit.json"),
+        splits="{run}/splits_audit.json",
+        table="{run}/splits.parquet",
+        features="{run}/features_audit.json",
     output:
         "{run}/preflight.json",
     log:
@@ -17,9 +20,10 @@ rule preflight:
     conda:
         "../envs/cpu.yaml"
     params:
-        audits=lambda wildcards, input: [f"--audit={path}" for path in input],
+        record="{run}/preflight",
     message:
         "{wildcards.run}: is everything ready to train?"
     shell:
-        "python -m workflow_scripts.preflight --run {wildcards.run:q} {params.audits:q}"
-        " --passed {output:q} > {log:q} 2>&1"
+        "python -m workflow_scripts.preflight --run {wildcards.run:q} --settings {input.settings:q}"
+        " --cells {input.cells:q} --splits {input.splits:q} --split-table {input.table:q}"
+        " --features {input.features:q} --record {params.record:q} --passed {output:q} > {log:q} 2>&1"

@@ -5,6 +5,7 @@
 # makes: RUNS (by folder, output_dir/name), CACHE, and what the input functions below return
 
 import functools
+import json
 import sys
 from pathlib import Path
 from shlex import quote
@@ -106,6 +107,17 @@ def source_files(wildcards):
 def data_key(run, key):
     """Return a value of data.kwargs."""
     return RUNS[run].config["data"]["kwargs"][key]
+
+
+def warnings_of(run):
+    """Return how many warnings preflight had, for the last line of the output."""
+    found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]
+    count = sum(
+        entry["severity"] == "warning"
+        for entries in found.values()
+        for entry in entries
+    )
+    return f" ({count} warning{'s' if count > 1 else ''})" if count else ""
 
 
 def feature_setting(run, *names):

@@ -50,7 +50,7 @@ class Training:
         rule = SplitSettings("from_toml", 0.1, "error", 0)
         splits = split_groups(groups, read_split_file(toml), rule)
         splits.table.to_parquet(folder / "splits.parquet")
-        audit = validate_features(["A", "B", "C"], "control", FeatureSettings(None, "given", False))
+        audit = validate_features(groups, "control", FeatureSettings())
         write_features(audit.features, folder / "features.safetensors")
 
     def command(self, out: str, *overrides: str) -> list[str]:

@@ -20,6 +20,7 @@ from workflow_scripts import (
     pack_cells,
     predict,
     predict_baselines,
+    preflight,
     report,
     train,
     validate_features,
@@ -84,6 +85,12 @@ class Stages:
             **{"settings": "features.json", "groups": "groups.parquet"},
             **{"cells-audit": "cells_audit.json", "features": "features.safetensors"},
             **{"audit": "features_audit.json"},
+        )
+        self.start(
+            *("preflight", preflight.main),
+            **{"run": "tiny", "settings": "preflight.json", "cells": "cells_audit.json"},
+            **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
+            **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
         )
 
     def train(self) -> None:

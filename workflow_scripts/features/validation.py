@@ -92,15 +92,13 @@ class FeatureSettings:
     def from_slice(cls, settings: Slice) -> FeatureSettings:
         """Take the settings out of the features slice."""
         source = settings["data.kwargs.perturbation_features_file"]
-        model, fasta = settings["features.embedding.model"], settings["features.embedding.fasta"]
+        model, fasta, window, precision = (
+            settings[f"features.embedding.{name}"]
+            for name in ("model", "fasta", "window", "precision")
+        )
         embedding = None
         if settings["features.missing"] == "embed" and model and fasta:
-            embedding = EmbeddingSettings(
-                model,
-                Path(fasta),
-                settings["features.embedding.window"],
-                settings["features.embedding.precision"],
-            )
+            embedding = EmbeddingSettings(model, Path(fasta), window, precision)
         paths = source if isinstance(source, list) else [] if source is None else [source]
         return cls(
             tuple(map(Path, paths)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 Better = Literal["higher", "lower", "neither"]
@@ -13,6 +14,13 @@ class FindingEntry(TypedDict):
     severity: Literal["error", "warning", "note"]
     code: str
     message: str
+    names: NotRequired[Sequence[str]]
+
+
+def in_order(findings: Sequence[FindingEntry]) -> list[FindingEntry]:
+    """Return findings with errors first, then warnings, then notes."""
+    order = ("error", "warning", "note")
+    return sorted(findings, key=lambda entry: order.index(entry["severity"]))
 
 
 class CellsFile(TypedDict):

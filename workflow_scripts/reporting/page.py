@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
 from workflow_scripts.reporting.figures import Drawing, effect_panel, loss_curves, strips
-from workflow_scripts.reporting.formats import FindingEntry
+from workflow_scripts.reporting.formats import FindingEntry, in_order
 from workflow_scripts.reporting.inputs import RunRecord
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
 from workflow_scripts.reporting.tables import perturbation_table, score_tables
+from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
     MODEL,
     MODEL_MEANINGS,
     STRONG_BASELINE,
-    counted,
     model_label,
     models_in_order,
     number,
 )
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 SECTIONS = {
     "verdict": "Verdict",
@@ -73,7 +68,7 @@ def render_report(run: RunRecord) -> str:
         )
     ]
     return (
-        _environment()
+        template_environment()
         .get_template("page.html")
         .render(
             title=run.settings.title or run_name(run.config),
@@ -82,6 +77,7 @@ def render_report(run: RunRecord) -> str:
             score_sections=SCORE_SECTIONS,
             badges=badges(run),
             run=run,
+            version=run.provenance["stateline"],
             verdict=verdict,
             strong_baseline=STRONG_BASELINE,
             discrimination=_discrimination(run.metrics, verdict),
@@ -114,23 +110,6 @@ def badges(run: RunRecord) -> list[Badge]:
         meaning = "The perturbation features stand in for real ones: scores only show that it runs."
         found.append(Badge("stand-in", "STAND-IN FEATURES", meaning))
     return found
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.filters["counted"] = counted
-    environment.filters["count"] = lambda value: f"{value:,}"
-    # Our own files, the only text of the page that isn't escaped.
-    environment.globals["stylesheet"] = Markup((_TEMPLATES / "style.css").read_text("utf-8"))
-    environment.globals["script"] = Markup((_TEMPLATES / "page.js").read_text("utf-8"))
-    return environment
 
 
 def _discrimination(metrics: pd.DataFrame, verdict: Verdict) -> Drawing | None:
@@ -188,13 +167,9 @@ def _training_facts(training: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _findings(run: RunRecord) -> list[tuple[str, list[FindingEntry]]]:
     """Return each audit's findings, errors first."""
-    order = ("error", "warning", "note")
     audits = {
         "Cells": run.cells["findings"],
         "Splits": run.splits["findings"],
         "Features": run.features["findings"],
     }
-    return [
-        (title, sorted(found, key=lambda entry: order.index(entry["severity"])))
-        for title, found in audits.items()
-    ]
+    return [(title, in_order(found)) for title, found in audits.items()]

@@ -49,10 +49,14 @@ def has_errors(findings: Iterable[Finding]) -> bool:
     return any(finding.severity == "error" for finding in findings)
 
 
+def in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings with errors first, then warnings, then notes."""
+    return sorted(findings, key=lambda finding: _ORDER[finding.severity])
+
+
 def render(findings: Sequence[Finding]) -> str:
-    """Return the findings as text for a terminal, errors first."""
-    ordered = sorted(findings, key=lambda finding: _ORDER[finding.severity])
-    return "\n".join(f"{finding.severity}: {finding.message}" for finding in ordered)
+    """Return the findings as text, errors first."""
+    return "\n".join(f"{finding.severity}: {finding.message}" for finding in in_order(findings))
 
 
 def listing(names: Iterable[object], limit: int = 20) -> str:

@@ -24,6 +24,7 @@ STAGES = (
     "cells",
     "features",
     "splits",
+    "preflight",
     "train",
     "predict",
     "predict_baselines",

@@ -34,7 +34,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.cell_set_len",
         int,
-        "train predict predict_baselines",
+        "preflight train predict predict_baselines",
         "Cells of a set: those that attend to one another",
         "每个细胞集合的细胞数(集合内细胞互相注意)",
         at_least=1,

@@ -1,0 +1,30 @@
+"""The templates of all pages, and what they may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from workflow_scripts.reporting.words import counted, number
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def template_environment() -> jinja2.Environment:
+    """Return the environment in which every page is rendered: strict, and escaping."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["counted"] = counted
+    environment.filters["count"] = lambda value: f"{value:,}"
+    # Our own files, the only text of the page that isn't escaped.
+    environment.globals["stylesheet"] = Markup((_TEMPLATES / "style.css").read_text("utf-8"))
+    environment.globals["script"] = Markup((_TEMPLATES / "page.js").read_text("utf-8"))
+    return environment
