@@ -2,6 +2,8 @@
 #
 # needs: the h5ad files of [datasets] or cells.datasets, and the split file
 # makes: {cache}/cells/{cells}/groups.parquet     groups of cells, with their sizes
+#        {cache}/cells/{cells}/batches.parquet    the same by technical batch
+#        {cache}/cells/{cells}/twins.parquet      cells that have the values of another one
 #        {cache}/cells/{cells}/cells_audit.json   what is in the files, and what is wrong
 #        {cache}/cells/{cells}/manifest.json      the packed cells, shared by all runs on them
 #        {run}/splits.parquet, splits_audit.json  what trains, validates and tests
@@ -28,6 +30,8 @@ rule audit_cells:
         source_files,
     output:
         groups=f"{CACHE}/cells/{{cells}}/groups.parquet",
+        batches=f"{CACHE}/cells/{{cells}}/batches.parquet",
+        twins=f"{CACHE}/cells/{{cells}}/twins.parquet",
         audit=f"{CACHE}/cells/{{cells}}/cells_audit.json",
     log:
         f"{CACHE}/cells/{{cells}}/logs/audit_cells.log",
@@ -39,7 +43,8 @@ rule audit_cells:
         "looking at the cells of {input}"
     shell:
         "python -m workflow_scripts.audit_cells --settings {params.settings:q}"
-        " --groups {output.groups:q} --audit {output.audit:q} > {log:q} 2>&1"
+        " --groups {output.groups:q} --batches {output.batches:q}"
+        " --twins {output.twins:q} --audit {output.audit:q} > {log:q} 2>&1"
 
 
 rule audit_splits:
@@ -47,6 +52,7 @@ rule audit_splits:
         lambda wildcards: there(data_key(wildcards.run, "toml_config_path")),
         settings="{run}/stages/splits.json",
         groups=cells_file("groups.parquet"),
+        twins=cells_file("twins.parquet"),
     output:
         splits="{run}/splits.parquet",
         audit="{run}/splits_audit.json",
@@ -59,7 +65,7 @@ rule audit_splits:
         "{wildcards.run}: applying the split file"
     shell:
         "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
-        " --groups {input.groups:q} --splits {output.splits:q}"
+        " --groups {input.groups:q} --twins {input.twins:q} --splits {output.splits:q}"
         " --audit {output.audit:q} > {log:q} 2>&1"
 
 

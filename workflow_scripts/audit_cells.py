@@ -13,7 +13,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.cells.audit import CellSettings, audit_cells
+from workflow_scripts.cells.audit import audit_cells
+from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.findings import from_dicts, render
 from workflow_scripts.settings.finished import replacing, write_atomically
@@ -27,14 +28,17 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--settings", required=True, help="cells slice, as JSON")
     parser.add_argument("--groups", type=Path, required=True, help="groups to write (Parquet)")
+    parser.add_argument("--batches", type=Path, required=True, help="groups by batch (Parquet)")
+    parser.add_argument("--twins", type=Path, required=True, help="equal cells (Parquet)")
     parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
 
     content = json.loads(given.settings)
     settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
     audit = audit_cells(content["datasets"], settings, content.get("unreadable"))
-    with replacing(given.groups) as beside:
-        audit.groups.to_parquet(beside, index=False)
+    for name in ("groups", "batches", "twins"):
+        with replacing(getattr(given, name)) as beside:
+            getattr(audit, name).to_parquet(beside, index=False)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(
         f"cells: {audit.report['n_cells']} in {len(audit.report['contexts'])} contexts",

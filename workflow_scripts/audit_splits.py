@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, splits_report
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import ConfigError
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--settings", type=Path, required=True, help="stage file of splits")
     parser.add_argument("--groups", type=Path, required=True, help="groups of cells (Parquet)")
+    parser.add_argument("--twins", type=Path, help="equal cells (Parquet), for leaks")
     parser.add_argument("--splits", type=Path, required=True, help="splits to write (Parquet)")
     parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     except ConfigError as error:
         finding = Finding("error", "split-file", str(error))
         splits = Splits(groups.assign(split="dropped"), [finding])
+    if given.twins is not None:
+        splits.findings.extend(leaks(splits.table, pd.read_parquet(given.twins)))
     with replacing(given.splits) as beside:
         splits.table.to_parquet(beside, index=False)
     report = splits_report(splits, settings)

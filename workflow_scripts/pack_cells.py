@@ -59,7 +59,7 @@ def _pack(
     work: IdentityFolder,
 ) -> None:
     # Only now: cells that are already packed return without these seconds.
-    from workflow_scripts.cells.audit import CellSettings
+    from workflow_scripts.cells.cell_settings import CellSettings
     from workflow_scripts.cells.packing import pack_cells, write_manifest
 
     # Written beside and moved into place, so that a store is whole or absent.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from workflow_scripts.cells.annotations import Columns
-from workflow_scripts.cells.audit import CellSettings
+from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.packing import pack_cells, write_manifest
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.settings.errors import DataError

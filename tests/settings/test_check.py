@@ -79,7 +79,8 @@ WRONG: list[tuple[list[str], list[str]]] = [
     # choices
     (["evaluation.profile=minimum"], ["it can be minimal, full", "did you mean `minimal`?"]),
     (["training.devices=2"], ["training.devices: is 2; it can be 1 alone"]),
-    (["data.kwargs.embed_key=X_hvg"], ["it can be null alone: this version reads expression"]),
+    (["data.kwargs.embed_key=X_pca"], ["data.kwargs.embed_key: is 'X_pca'; it can be"]),
+    (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["one matrix can be read"]),
     (["prediction.baselines=[mean]"], ["its item 1 is 'mean'; there are control, mean_response"]),
     (["model.kwargs.freeze_pert=true"], ["model.kwargs.freeze_pert: is true; it can be false"]),
     # texts
@@ -116,6 +117,10 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ["features.missing", "completes one feature file, but there are 2"],
     ),
     (["data.kwargs.output_space=embedding"], ["data.kwargs.embed_key is null", "all or gene"]),
+    (
+        ["data.kwargs.output_space=embedding", "data.kwargs.embed_key=X_hvg"],
+        ["data.kwargs.embed_key is X_hvg, which is expression"],
+    ),
     (["data.kwargs.pert_col=cell_type"], ["a column can't hold both"]),
     (["data.kwargs.batch_col=gene"], ["data.kwargs.batch_col: is 'gene', which is also"]),
     (["evaluation.extra_metrics=[pds_cosin]"], ["did you mean `pds_cosine`?"]),

@@ -71,8 +71,8 @@ class Stages:
 
     def data(self) -> None:
         cells = self.run.cells_json()
-        found = {"groups": "groups.parquet", "audit": "cells_audit.json"}
-        self.start("cells", audit_cells.main, settings=cells, **found)
+        found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
+        self.start("cells", audit_cells.main, settings=cells, audit="cells_audit.json", **found)
         packed = {"audit": "cells_audit.json", "manifest": "cells/manifest.json"}
         self.start("cells", pack_cells.main, settings=cells, **packed)
         self.start(

@@ -1,4 +1,4 @@
-"""Read what an h5ad file says of its cells and genes, without reading the cells."""
+"""Read what an h5ad file says of its cells, without reading the matrix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anndata.io
 import h5py
@@ -16,7 +16,8 @@ import pandas as pd
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
-Encoding = Literal["csr", "csc", "dense"]
+_MISSING = ("", "nan", "NaN", "<NA>")
+"""Texts that a missing value becomes when a table is turned into text."""
 
 
 @dataclass(frozen=True)
@@ -47,46 +48,16 @@ def open_h5ad(path: str) -> h5py.File:
         file = h5py.File(path, "r")
     except OSError as error:
         raise DataError(f"{path}: not a readable h5ad (HDF5) file: {error}") from error
-    missing = [name for name in ("X", "obs", "var") if name not in file]
+    missing = [name for name in ("obs", "var") if name not in file]
     if missing:
         file.close()
         raise DataError(f"{path}: not an h5ad file: it has no {', '.join(missing)}")
     return file
 
 
-def matrix_shape(file: h5py.File) -> tuple[int, int]:
-    """Return (cells, genes) of X."""
-    matrix = file["X"]
-    n_cells, n_genes = matrix.shape if isinstance(matrix, h5py.Dataset) else matrix.attrs["shape"]
-    return int(n_cells), int(n_genes)
-
-
-def matrix_encoding(file: h5py.File) -> Encoding:
-    """Return how X is stored; DataError for anything but CSR, CSC and dense."""
-    matrix = file["X"]
-    if isinstance(matrix, h5py.Dataset):
-        return "dense"
-    encoding = str(matrix.attrs.get("encoding-type", ""))
-    if encoding == "csr_matrix":
-        return "csr"
-    if encoding == "csc_matrix":
-        return "csc"
-    raise DataError(
-        f"{file.filename}: X is stored as {encoding or 'something unknown'}; "
-        "write it anew with a current anndata, as CSR, CSC or dense"
-    )
-
-
-def read_genes(file: h5py.File) -> np.ndarray:
-    """Return gene names [n_genes]: ``var["gene_name"]``, or else the index of var."""
-    var = file["var"]
-    column = "gene_name" if "gene_name" in var else var.attrs.get("_index", "_index")
-    return _strings(file, "var", str(column))
-
-
 def read_barcodes(file: h5py.File) -> np.ndarray:
     """Return the cells' names [n_cells], the index of obs."""
-    return _strings(file, "obs", str(file["obs"].attrs.get("_index", "_index")))
+    return read_names(file, "obs", str(file["obs"].attrs.get("_index", "_index")))
 
 
 def read_labels(file: h5py.File, columns: Columns) -> pd.DataFrame:
@@ -95,16 +66,22 @@ def read_labels(file: h5py.File, columns: Columns) -> pd.DataFrame:
     Raises
     ------
     DataError
-        For the first column that obs lacks (with the nearest names) or that has missing values
-        (with their number and first rows).
+        For the first column that `read_column` refuses.
     """
     return pd.DataFrame(
         {meaning: read_column(file, key, column) for meaning, key, column in columns.items()}
     )
 
 
-def read_column(file: h5py.File, key: str, column: str) -> np.ndarray:
-    """Return one obs column as text [n_cells]; ``key`` is the config key that names it."""
+def read_column(file: h5py.File, key: str, column: str) -> pd.Categorical:
+    """Return one obs column as text [n_cells]; ``key`` is the config key that names it.
+
+    Raises
+    ------
+    DataError
+        Where obs lacks it (with the nearest names), where it has missing values (with their number
+        and first rows), written as text too, or where it holds fractional numbers.
+    """
     obs = file["obs"]
     there = [str(name) for name in obs.attrs.get("column-order", [])]
     if column not in there:
@@ -115,14 +92,23 @@ def read_column(file: h5py.File, key: str, column: str) -> np.ndarray:
             f"set {key}"
         )
     _refuse_legacy(file, "obs", column)
-    values = pd.Series(anndata.io.read_elem(obs[column]))
-    missing = np.flatnonzero(values.isna().to_numpy())
-    if missing.size:
+    where = f"{file.filename}: obs column {column!r} ({key})"
+    codes, labels = pd.factorize(pd.Series(anndata.io.read_elem(obs[column])), sort=False)
+    texts = np.array([str(label) for label in labels], dtype=object)
+    unnamed = [at for at, text in enumerate(texts) if text.strip() in _MISSING]
+    if (missing := np.flatnonzero((codes < 0) | np.isin(codes, unnamed))).size:
+        written = sorted({repr(str(texts[at])) for at in unnamed})
         raise DataError(
-            f"{file.filename}: obs column {column!r} ({key}) has {missing.size} missing values, "
+            f"{where} has {missing.size} missing values"
+            f"{f' (written as {listing(written)})' if written else ''}, "
             f"first in rows {listing(missing[:5])}; label these cells or remove them"
         )
-    return np.asarray(values.astype(str), dtype=object)
+    if pd.api.types.is_float_dtype(labels.dtype):
+        raise DataError(
+            f"{where} holds fractional numbers ({listing(labels[:5])}); labels are text, "
+            "whole numbers or categories: convert the column, or name another one"
+        )
+    return pd.Categorical(texts[codes])
 
 
 def duplicates(names: Sequence[Any] | np.ndarray) -> list[str]:
@@ -141,7 +127,8 @@ def _refuse_legacy(file: h5py.File, group: str, column: str) -> None:
         )
 
 
-def _strings(file: h5py.File, group: str, column: str) -> np.ndarray:
+def read_names(file: h5py.File, group: str, column: str) -> np.ndarray:
+    """Return a column of obs or var as text, one name a row."""
     try:
         _refuse_legacy(file, group, column)
         values = anndata.io.read_elem(file[group][column])

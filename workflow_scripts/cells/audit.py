@@ -1,72 +1,27 @@
-"""Audit the cells of a run in seconds: labels and genes whole, values by a sample."""
+"""Audit the cells of a run in seconds, file by file and then all together."""
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import h5py
-import numpy as np
 import pandas as pd
 
-from workflow_scripts.cells.annotations import (
-    Columns,
-    duplicates,
-    matrix_encoding,
-    matrix_shape,
-    open_h5ad,
-    read_barcodes,
-    read_column,
-    read_genes,
+from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.cells.file_audit import (
+    BATCH_COLUMNS,
+    GROUP_COLUMNS,
+    FileAudit,
+    audit_file,
+    digest_namesakes,
 )
-from workflow_scripts.cells.values import ValueSummary, decide_values
+from workflow_scripts.cells.gene_audit import audit_targets, compare_genes, targets_of
+from workflow_scripts.cells.label_audit import audit_contexts, audit_controls, audit_labels
+from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.slices import Slice
-
-SAMPLED_CELLS = 512
-"""Cells of a file whose values are looked at before packing, which looks at all of them."""
-
-GROUP_COLUMNS = ("dataset", "file", "context", "perturbation", "is_control", "n_cells")
-
-
-@dataclass(frozen=True)
-class CellSettings:
-    """How cells are read.
-
-    Attributes
-    ----------
-    columns
-        Which obs column holds what.
-    control
-        Label of the unperturbed cells.
-    values
-        counts, log1p or auto.
-    target_sum
-        Counts that a raw cell is scaled to before log1p.
-    """
-
-    columns: Columns
-    control: str
-    values: str
-    target_sum: float
-
-    @classmethod
-    def from_slice(cls, settings: Slice) -> CellSettings:
-        """Take the settings out of the cells slice."""
-        return cls(
-            Columns(
-                settings["data.kwargs.pert_col"],
-                settings["data.kwargs.cell_type_key"],
-                settings["data.kwargs.batch_col"],
-            ),
-            settings["data.kwargs.control_pert"],
-            settings["cells.values"],
-            float(settings["cells.target_sum"]),
-        )
+from workflow_scripts.settings.findings import Finding
 
 
 @dataclass
@@ -77,24 +32,20 @@ class CellAudit:
     ----------
     groups
         One row a (dataset, file, context, perturbation), columns `GROUP_COLUMNS`.
+    batches
+        The same by technical batch, columns `BATCH_COLUMNS`.
+    twins
+        Cells whose content another cell has too, among the cells that were looked at: columns
+        `leakage.TWIN_COLUMNS`.
     report
-        JSON: files, counts by context, whether the cells say that they are simulated, findings.
+        JSON: files, counts by context, knockdowns, whether the cells say that they are simulated,
+        findings.
     """
 
     groups: pd.DataFrame
+    batches: pd.DataFrame
+    twins: pd.DataFrame
     report: dict[str, Any]
-
-
-@dataclass
-class _Seen:
-    genes: np.ndarray | None = None
-    genes_of: str = ""
-    values: set[str] = field(default_factory=set)
-    simulated: bool = False
-    findings: list[Finding] = field(default_factory=list)
-
-    def error(self, code: str, message: str) -> None:
-        self.findings.append(Finding("error", code, message))
 
 
 def audit_cells(
@@ -113,190 +64,117 @@ def audit_cells(
     unreadable
         Why the datasets are not known, where the file that names them can't be read.
     """
-    seen = _Seen()
-    owners: dict[str, str] = {}
-    entries: dict[str, list[dict[str, Any]]] = {}
-    tables = []
-    if unreadable is not None:
-        seen.error("split-file", unreadable)
-    elif not datasets:
-        seen.error(
-            "no-datasets",
-            "no dataset is named: neither by [datasets] of the split file "
-            "(data.kwargs.toml_config_path) nor by cells.datasets; name the h5ad files there",
-        )
+    findings = _audit_datasets(datasets, unreadable)
+    audits: dict[str, FileAudit] = {}
     for dataset, files in datasets.items():
-        entries[dataset] = []
-        if not files:
-            seen.error(
-                "no-files",
-                f"dataset {dataset}: its folder or pattern matches no file; "
-                "mend [datasets] of the split file (paths are relative to the working directory)",
-            )
         for label, path in files.items():
-            owner = owners.setdefault(os.path.realpath(path), dataset)
-            if owner != dataset:
-                seen.error(
-                    "file-in-two-datasets",
-                    f"{path}: belongs to dataset {owner} and to dataset {dataset}; name it in "
-                    "one, or what one holds out the other trains on",
-                )
-                continue
+            if any(os.path.realpath(path) == os.path.realpath(known) for known in audits):
+                continue  # in two datasets, which has been said
             try:
-                entry, table = _audit_file(dataset, label, path, settings, seen)
+                audits[path] = audit_file(dataset, label, path, settings)
             except DataError as error:
-                seen.error("file", str(error))
+                findings.append(Finding("error", "file", str(error)))
                 continue
-            entries[dataset].append(entry)
-            tables.append(table)
-    if len(seen.values) > 1:
-        seen.error(
-            "mixed-values",
-            "some files hold raw counts and others log1p values; make them the same",
-        )
-    groups = pd.concat(tables) if tables else pd.DataFrame({c: [] for c in GROUP_COLUMNS})
-    groups = groups.sort_values(list(GROUP_COLUMNS[:4]), ignore_index=True)
-    _audit_controls(groups, settings.control, seen)
-    return CellAudit(groups, _report(groups, entries, seen, settings))
-
-
-def _audit_file(
-    dataset: str, label: str, path: str, settings: CellSettings, seen: _Seen
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    with open_h5ad(path) as file:
-        n_cells, n_genes = matrix_shape(file)
-        if n_cells == 0 or n_genes == 0:
-            raise DataError(f"{path}: X is empty ({n_cells} cells, {n_genes} genes)")
-        _audit_genes(file, seen)
-        if repeated := duplicates(read_barcodes(file)):
-            seen.findings.append(
-                Finding(
-                    "warning",
-                    "duplicate-barcodes",
-                    f"{path}: {len(repeated)} cell names occur more than once "
-                    f"({listing(repeated, 5)}); make them unique to trace predictions to cells",
-                )
-            )
-        try:
-            values = decide_values(_sample(file, n_cells), settings.values, path)
-            seen.values.add(values)
-        except DataError as error:
-            values = None
-            seen.error("values", str(error))
-        labels = {}
-        for meaning, key, column in settings.columns.items():
-            try:
-                labels[meaning] = read_column(file, key, column)
-            except DataError as error:
-                seen.error("column", str(error))
-        simulated = "uns" in file and "simulated" in file["uns"]
-    seen.simulated = seen.simulated or simulated
-    entry = {"file": path, "n_cells": n_cells, "n_genes": n_genes, "values": values}
-    if {"context", "perturbation"} - labels.keys():
-        return entry, pd.DataFrame({column: [] for column in GROUP_COLUMNS})
-    table = pd.DataFrame(labels).groupby(["context", "perturbation"]).size()
-    groups = table.reset_index(name="n_cells").assign(dataset=dataset, file=label)
-    groups["is_control"] = groups["perturbation"] == settings.control
-    return entry, groups[list(GROUP_COLUMNS)]
-
-
-def _audit_genes(file: h5py.File, seen: _Seen) -> None:
-    path = file.filename
-    genes = read_genes(file)
-    if repeated := duplicates(genes):
-        seen.error(
-            "duplicate-genes",
-            f"{path}: {len(repeated)} gene names occur more than once ({listing(repeated, 5)}); "
-            "make them unique (anndata's var_names_make_unique), or remove var['gene_name']",
-        )
-    if seen.genes is None:
-        seen.genes, seen.genes_of = genes, path
-        return
-    if np.array_equal(genes, seen.genes):
-        return
-    if set(genes) == set(seen.genes):
-        seen.findings.append(
-            Finding(
-                "note",
-                "gene-order",
-                f"{path}: the same genes as {seen.genes_of} in another order; aligned by name",
-            )
-        )
-        return
-    here, there = sorted(set(genes) - set(seen.genes)), sorted(set(seen.genes) - set(genes))
-    seen.error(
-        "genes-differ",
-        f"{path}: its genes are not those of {seen.genes_of}: {len(here)} are only here "
-        f"({listing(here, 5)}), {len(there)} only there ({listing(there, 5)}); "
-        "bring the files to the same genes",
+            findings += audits[path].findings
+    files_there = list(audits.values())
+    findings += _audit_together(files_there, settings)
+    groups = _together([file.groups(settings.control) for file in files_there], GROUP_COLUMNS)
+    batches = _together([file.batches() for file in files_there], BATCH_COLUMNS)
+    if len(groups):
+        findings += _audit_groups(groups, files_there, settings)
+    twins = _find_twins(audits, settings)
+    findings += describe_twins(twins)
+    entries = {
+        dataset: [audits[path].entry() for path in files.values() if path in audits]
+        for dataset, files in datasets.items()
+    }
+    return CellAudit(
+        groups, batches, twins, _report(groups, entries, files_there, settings, findings)
     )
 
 
-def _sample(file: h5py.File, n_cells: int) -> ValueSummary:
-    """Look at the values of some rows, spread evenly over the file (columns, for CSC)."""
-    matrix, summary = file["X"], ValueSummary()
-    encoding = matrix_encoding(file)
-    if encoding == "dense":
-        rows = np.unique(np.linspace(0, n_cells - 1, SAMPLED_CELLS).astype(np.int64))
-        for row in rows:
-            summary.add(np.asarray(matrix[int(row)]).ravel())
-        return summary
-    indptr = matrix["indptr"]
-    spans = np.unique(np.linspace(0, indptr.shape[0] - 2, SAMPLED_CELLS).astype(np.int64))
-    for span in spans:
-        start, stop = indptr[int(span) : int(span) + 2]
-        summary.add(np.asarray(matrix["data"][int(start) : int(stop)]))
-    return summary
-
-
-def _audit_labels(labels: list[str], seen: _Seen) -> None:
-    """Find labels that a person would read as one, and that the workflow would not."""
-    if any(not label.strip() for label in labels):
-        seen.error("empty-label", "some cells have an empty perturbation label; label them")
-    alike: dict[str, list[str]] = {}
-    for label in labels:
-        alike.setdefault(label.strip().casefold(), []).append(label)
-    for same in alike.values():
-        if len(same) > 1:
-            names = listing(repr(label) for label in same)
-            blank = len({label.strip() for label in same}) < len(same)
-            seen.findings.append(
-                Finding(
-                    "error" if blank else "warning",
-                    "labels-alike",
-                    f"perturbations that differ only by {'blanks' if blank else 'case'}: {names}; "
-                    "make them one, or one of them trains when the other is held out",
-                )
+def _audit_datasets(
+    datasets: Mapping[str, Mapping[str, str]], unreadable: str | None
+) -> list[Finding]:
+    if unreadable is not None:
+        return [Finding("error", "split-file", unreadable)]
+    if not datasets:
+        text = (
+            "no dataset is named: neither by [datasets] of the split file "
+            "(data.kwargs.toml_config_path) nor by cells.datasets; name the h5ad files there"
+        )
+        return [Finding("error", "no-datasets", text)]
+    findings = []
+    owners: dict[str, str] = {}
+    for dataset, files in datasets.items():
+        if not files:
+            text = (
+                f"dataset {dataset}: its folder or pattern matches no file; mend [datasets] of the "
+                "split file (paths are relative to the working directory)"
             )
+            findings.append(Finding("error", "no-files", text))
+        for path in files.values():
+            owner = owners.setdefault(os.path.realpath(path), dataset)
+            if owner != dataset:
+                text = (
+                    f"{path}: belongs to dataset {owner} and to dataset {dataset}; name it in "
+                    "one, or what one holds out the other trains on"
+                )
+                findings.append(Finding("error", "file-in-two-datasets", text))
+    return findings
 
 
-def _audit_controls(groups: pd.DataFrame, control: str, seen: _Seen) -> None:
-    if groups.empty:
-        return
+def _audit_together(files: Sequence[FileAudit], settings: CellSettings) -> list[Finding]:
+    """Compare the genes and the values of the files with one another."""
+    findings = []
+    for file in files[1:]:
+        first = files[0]
+        findings += compare_genes(file.genes, file.path, first.genes, first.path, settings.genes)
+    kinds = {file.values: file.path for file in files if file.values is not None}
+    if len(kinds) > 1:
+        text = (
+            f"some files hold raw counts ({kinds['counts']}) and others log1p values "
+            f"({kinds['log1p']}); make them the same"
+        )
+        findings.append(Finding("error", "mixed-values", text))
+    return findings
+
+
+def _audit_groups(
+    groups: pd.DataFrame, files: Sequence[FileAudit], settings: CellSettings
+) -> list[Finding]:
     labels = sorted(groups["perturbation"].unique())
-    _audit_labels(labels, seen)
-    if control not in labels:
-        close = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
-        hint = f" (near it: {', '.join(close)})" if close else f" (there are {listing(labels, 8)})"
-        seen.error(
-            "no-control",
-            f"no cell is labelled {control!r}, the control{hint}; set data.kwargs.control_pert",
-        )
-        return
-    by_context = groups.groupby(["dataset", "file", "context"])["is_control"].any()
-    for dataset, label, context in by_context[~by_context].index:
-        seen.error(
-            "no-control-in-context",
-            f"{label}: context {context!r} (dataset {dataset}) has no cell labelled {control!r}; "
-            "every context needs controls in its own file",
-        )
+    targets = {
+        target for parts in targets_of(labels, settings.control).values() for target in parts
+    }
+    return [
+        *audit_labels(labels),
+        *audit_controls(groups, settings.control),
+        *audit_contexts(groups),
+        *audit_targets(targets, files[0].genes),
+    ]
+
+
+def _find_twins(audits: Mapping[str, FileAudit], settings: CellSettings) -> pd.DataFrame:
+    rows = namesakes([audit.names for audit in audits.values()])
+    more = digest_namesakes(audits, dict(zip(audits, rows, strict=True)), settings)
+    looked_at = [audit.digests for audit in audits.values() if audit.digests is not None]
+    return find_twins([*looked_at, *more])
+
+
+def _together(tables: Sequence[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    full = [table for table in tables if len(table)]
+    table = pd.concat(full) if full else pd.DataFrame({column: [] for column in columns})
+    by = [column for column in columns if column not in ("is_control", "n_cells")]
+    return table[list(columns)].sort_values(by, ignore_index=True)
 
 
 def _report(
     groups: pd.DataFrame,
     entries: Mapping[str, list[dict[str, Any]]],
-    seen: _Seen,
+    files: Sequence[FileAudit],
     settings: CellSettings,
+    findings: Sequence[Finding],
 ) -> dict[str, Any]:
     contexts = {
         str(context): {
@@ -309,13 +187,17 @@ def _report(
         for context, part in groups.groupby("context")
     }
     perturbed = groups.loc[~groups["is_control"].astype(bool), "perturbation"]
+    common = set(files[0].genes).intersection(*(file.genes for file in files)) if files else set()
     return {
         "datasets": entries,
         "control": settings.control,
         "n_cells": int(groups["n_cells"].sum()),
-        "n_genes": 0 if seen.genes is None else len(seen.genes),
+        "n_genes": len(common),
+        "n_values": sum(file.n_values for file in files),
         "n_perturbations": int(perturbed.nunique()),
         "contexts": contexts,
-        "simulated": seen.simulated,
-        "findings": [finding.to_dict() for finding in seen.findings],
+        "simulated": any(file.simulated for file in files),
+        "n_looked_at": sum(file.n_looked_at for file in files),
+        "knockdowns": [row for file in files for row in file.knockdowns],
+        "findings": [finding.to_dict() for finding in findings],
     }

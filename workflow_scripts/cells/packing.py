@@ -15,15 +15,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from workflow_scripts.cells.annotations import (
-    matrix_encoding,
-    matrix_shape,
-    open_h5ad,
-    read_barcodes,
-    read_genes,
-    read_labels,
-)
-from workflow_scripts.cells.audit import CellSettings
+from workflow_scripts.cells.annotations import open_h5ad, read_barcodes, read_labels
+from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.cells.digests import LEAST_VALUES, gene_keys, row_digests
+from workflow_scripts.cells.leakage import find_twins
+from workflow_scripts.cells.matrices import Matrix, find_matrix
 from workflow_scripts.cells.store import ARRAYS, SCHEMA
 from workflow_scripts.cells.values import Values, ValueSummary, decide_values
 from workflow_scripts.settings.errors import DataError
@@ -45,6 +41,7 @@ class _Source:
     values: Values
     lengths: np.ndarray  # stored values of each row
     totals: np.ndarray  # sum of each row
+    digests: np.ndarray  # of each row's content
     cells: pd.DataFrame
 
 
@@ -75,7 +72,7 @@ def pack_cells(
     values = _new_array(folder / "values.npy", np.float32, int(indptr[-1]))
     first = 0
     for source in sources:
-        for start, block in _blocks(source.path, source.order):
+        for start, block in _blocks(source.path, source.order, settings):
             if source.values == "counts":
                 _normalise(block, source.totals[start : start + block.shape[0]], settings)
             rows = target_of[first + start : first + start + block.shape[0]]
@@ -87,6 +84,7 @@ def pack_cells(
         if isinstance(array, np.memmap):
             array.flush()
     _write_tables(cells.iloc[order], genes, folder)
+    _write_twins(cells, sources, folder)
     return _manifest(sources, settings, folder, len(cells), len(genes))
 
 
@@ -94,17 +92,13 @@ def _survey(
     datasets: Mapping[str, Mapping[str, str]], settings: CellSettings
 ) -> tuple[list[_Source], np.ndarray]:
     """Read everything once: labels, row lengths, and every value checked."""
-    genes: np.ndarray | None = None
+    genes = _common_genes(datasets, settings)
     sources: list[_Source] = []
     for dataset, files in datasets.items():
         for label, path in files.items():
             with open_h5ad(path) as file:
-                own = read_genes(file)
-                genes = own if genes is None else genes
-                sources.append(_survey_file(dataset, label, file, own, genes, settings))
+                sources.append(_survey_file(dataset, label, file, genes, settings))
             print(f"{path}: {sources[-1].n_cells} cells of {sources[-1].values}", flush=True)
-    if genes is None:
-        raise DataError("no file to pack; see cells_audit.json of the run")
     if len({source.values for source in sources}) > 1:
         counts = listing(source.path for source in sources if source.values == "counts")
         raise DataError(
@@ -113,86 +107,107 @@ def _survey(
     return sources, genes
 
 
+def _common_genes(datasets: Mapping[str, Mapping[str, str]], settings: CellSettings) -> np.ndarray:
+    """Return the store's genes: the first file's, or those of them that every file has."""
+    names = []
+    for files in datasets.values():
+        for path in files.values():
+            with open_h5ad(path) as file:
+                names.append(find_matrix(file, settings.matrix).genes)
+    if not names:
+        raise DataError("no file to pack; see cells_audit.json of the run")
+    if settings.genes == "same":
+        return names[0]
+    common = set(names[0]).intersection(*names[1:])
+    kept: np.ndarray = names[0][[name in common for name in names[0]]]
+    return kept
+
+
 def _survey_file(
-    dataset: str,
-    label: str,
-    file: h5py.File,
-    own: np.ndarray,
-    genes: np.ndarray,
-    settings: CellSettings,
+    dataset: str, label: str, file: h5py.File, genes: np.ndarray, settings: CellSettings
 ) -> _Source:
     path = str(file.filename)
-    if len(own) != len(genes) or set(own) != set(genes):
+    matrix = find_matrix(file, settings.matrix)
+    own = matrix.genes
+    fits = set(genes) <= set(own) if settings.genes == "intersection" else set(own) == set(genes)
+    if not fits or len(set(own)) != len(own):
         raise DataError(f"{path}: its genes are not those of the first file; see cells_audit.json")
     position = {gene: at for at, gene in enumerate(own)}
     order = np.array([position[gene] for gene in genes], dtype=np.int64)
-    n_cells, _ = matrix_shape(file)
-    labels = read_labels(file, settings.columns)
-    summary = ValueSummary()
-    lengths, totals = [], []
-    for _, block in _blocks(path, order):
-        summary.add(block.data)
+    labels = read_labels(file, settings.columns).astype(object)
+    summary, keys = ValueSummary(), gene_keys(genes)
+    lengths, totals, digests = [], [], []
+    for _, block in _blocks(path, order, settings):
         lengths.append(np.diff(block.indptr))
-        totals.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
+        totals.append(summary.add_rows(block))
+        digests.append(row_digests(block, keys))
     cells = labels.assign(
         dataset=dataset,
         file=label,
         is_control=labels["perturbation"] == settings.control,
         barcode=read_barcodes(file),
-        source_row=np.arange(n_cells, dtype=np.int64),
+        source_row=np.arange(matrix.n_cells, dtype=np.int64),
         total=np.concatenate(totals),
     )
+    where, all_genes = f"{path}: {matrix.place}", settings.matrix.obsm is None
     return _Source(
         dataset,
         label,
         path,
-        n_cells,
+        matrix.n_cells,
         order,
-        decide_values(summary, settings.values, path),
+        decide_values(summary, settings.values, where, all_genes=all_genes),
         np.concatenate(lengths),
         np.concatenate(totals),
+        np.concatenate(digests),
         cells,
     )
 
 
-def _blocks(path: str, order: np.ndarray) -> Iterator[tuple[int, scipy.sparse.csr_matrix]]:
-    """Yield (first row, CSR block) of X, columns in the given order, no stored zeros.
+def _blocks(
+    path: str, order: np.ndarray, settings: CellSettings
+) -> Iterator[tuple[int, scipy.sparse.csr_matrix]]:
+    """Yield (first row, CSR block) of the cells, columns in the given order, no stored zeros.
 
     CSC has no rows to stream: it is read whole.
     """
     with open_h5ad(path) as file:
-        n_cells, n_genes = matrix_shape(file)
-        encoding = matrix_encoding(file)
-        if encoding == "csc":
-            yield 0, _tidy(scipy.sparse.csr_matrix(anndata.io.read_elem(file["X"])), order)
-            return
-        if encoding == "dense":
-            step = max(1, BLOCK_VALUES // n_genes)
-            for start in range(0, n_cells, step):
-                dense = np.asarray(file["X"][start : start + step], dtype=np.float32)
-                yield start, _tidy(scipy.sparse.csr_matrix(dense), order)
-            return
-        matrix = file["X"]
-        indptr = np.asarray(matrix["indptr"], dtype=np.int64)
-        start = 0
-        while start < n_cells:
-            stop = int(np.searchsorted(indptr, indptr[start] + BLOCK_VALUES, side="right")) - 1
-            stop = min(max(stop, start + 1), n_cells)
-            span = slice(int(indptr[start]), int(indptr[stop]))
-            block = scipy.sparse.csr_matrix(
-                (
-                    np.asarray(matrix["data"][span], dtype=np.float32),
-                    np.asarray(matrix["indices"][span]),
-                    indptr[start : stop + 1] - indptr[start],
-                ),
-                shape=(stop - start, n_genes),
-            )
+        matrix = find_matrix(file, settings.matrix)
+        for start, block in _read_blocks(matrix):
             yield start, _tidy(block, order)
-            start = stop
+
+
+def _read_blocks(matrix: Matrix) -> Iterator[tuple[int, scipy.sparse.csr_matrix]]:
+    node, n_cells, n_genes = matrix.node, matrix.n_cells, matrix.n_genes
+    if matrix.encoding == "csc":
+        yield 0, scipy.sparse.csr_matrix(anndata.io.read_elem(node))
+        return
+    if matrix.encoding == "dense":
+        step = max(1, BLOCK_VALUES // n_genes)
+        for start in range(0, n_cells, step):
+            dense = np.asarray(node[start : start + step], dtype=np.float32)
+            yield start, scipy.sparse.csr_matrix(dense)
+        return
+    indptr = np.asarray(node["indptr"], dtype=np.int64)
+    start = 0
+    while start < n_cells:
+        stop = int(np.searchsorted(indptr, indptr[start] + BLOCK_VALUES, side="right")) - 1
+        stop = min(max(stop, start + 1), n_cells)
+        span = slice(int(indptr[start]), int(indptr[stop]))
+        block = scipy.sparse.csr_matrix(
+            (
+                np.asarray(node["data"][span], dtype=np.float32),
+                np.asarray(node["indices"][span]),
+                indptr[start : stop + 1] - indptr[start],
+            ),
+            shape=(stop - start, n_genes),
+        )
+        yield start, block
+        start = stop
 
 
 def _tidy(block: scipy.sparse.csr_matrix, order: np.ndarray) -> scipy.sparse.csr_matrix:
-    if not np.array_equal(order, np.arange(len(order))):
+    if len(order) < block.shape[1] or not np.array_equal(order, np.arange(len(order))):
         block = block[:, order]
     block.sum_duplicates()
     block.eliminate_zeros()
@@ -241,10 +256,19 @@ def _write_tables(cells: pd.DataFrame, genes: np.ndarray, folder: Path) -> None:
     pd.DataFrame({"gene": genes.astype(str)}).to_parquet(folder / "genes.parquet", index=False)
 
 
+def _write_twins(cells: pd.DataFrame, sources: Sequence[_Source], folder: Path) -> None:
+    """Write down the cells that have one content: what held-out cells may leak through."""
+    names = ["dataset", "file", "context", "perturbation", "barcode", "source_row"]
+    digests = np.concatenate([source.digests for source in sources])
+    lengths = np.concatenate([source.lengths for source in sources])
+    twins = find_twins([cells[names].assign(digest=digests)[lengths >= LEAST_VALUES]])
+    twins.to_parquet(folder / "twins.parquet", index=False)
+
+
 def _manifest(
     sources: Sequence[_Source], settings: CellSettings, folder: Path, n_cells: int, n_genes: int
 ) -> dict[str, Any]:
-    names = [f"{name}.npy" for name in ARRAYS] + ["cells.parquet", "genes.parquet"]
+    names = [f"{name}.npy" for name in ARRAYS] + ["cells.parquet", "genes.parquet", "twins.parquet"]
     digests = {name: file_digest(folder / name) for name in names}
     return {
         "digest": text_digest(canonical_json(digests)),

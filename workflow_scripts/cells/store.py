@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int64
 from workflow_scripts.cells.gather import gather_dense
 from workflow_scripts.settings.errors import DataError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the store's layout; another one is refused."""
 
 ARRAYS = ("indptr", "indices", "values")
@@ -88,7 +88,7 @@ class CellStore:
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
         return cls(
             pd.read_parquet(folder / "cells.parquet"),
-            pd.read_parquet(folder / "genes.parquet")["gene"].to_numpy(dtype=object),
+            cls.read_genes(folder),
             arrays[0],
             arrays[1],
             arrays[2],
@@ -105,6 +105,20 @@ class CellStore:
     def n_genes(self) -> int:
         """Number of genes; all of them are kept."""
         return len(self.genes)
+
+    @staticmethod
+    def read_genes(folder: Path) -> np.ndarray:
+        """Return the gene names of the store in a folder [n_genes]."""
+        return pd.read_parquet(folder / "genes.parquet")["gene"].to_numpy(dtype=object)
+
+    def twins(self) -> pd.DataFrame:
+        """Return the cells whose content another one has too, columns `leakage.TWIN_COLUMNS`."""
+        return pd.read_parquet(self.folder / "twins.parquet")
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.path.parent / str(self.manifest["folder"])
 
     @property
     def largest_value(self) -> float | None:

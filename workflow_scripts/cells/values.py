@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.sparse
 
 from workflow_scripts.settings.errors import DataError
 
@@ -14,16 +15,51 @@ Values = Literal["counts", "log1p"]
 LARGEST_LOG1P = 16.0
 """log1p(8.9 million): no cell is normalised to more counts than that in one gene."""
 
+_SAME_SUM = 1e-3
+"""Sums of cells scaled to one target agree to this share, even where genes were dropped since."""
+
+_FEW_CELLS = 10
+"""With fewer cells than this, sums that agree mean nothing."""
+
+_LOGGED_COUNT = 1e-3
+"""What expm1 of the float32 log1p of a count below `_SMALL` may be off a whole number."""
+
+_SMALL = 100.0
+
 
 @dataclass
 class ValueSummary:
-    """What has been seen so far of a matrix's stored values."""
+    """What has been seen so far of a matrix's stored values.
+
+    Attributes
+    ----------
+    n_values, smallest, largest, fractional, n_not_finite
+        Of the stored values.
+    n_rows, least_sum, most_sum
+        Of the sums of whole cells.
+    n_logged_counts
+        Values whose expm1 is a whole number below `_SMALL`; None once one was seen whose is not.
+    """
 
     n_values: int = 0
     smallest: float = np.inf
     largest: float = -np.inf
     fractional: bool = False
     n_not_finite: int = 0
+    n_rows: int = 0
+    least_sum: float = np.inf
+    most_sum: float = -np.inf
+    n_logged_counts: int | None = 0
+
+    def add_rows(self, block: scipy.sparse.csr_matrix) -> np.ndarray:
+        """Look at whole cells; return their sums [rows], float64."""
+        self.add(block.data)
+        sums: np.ndarray = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+        if sums.size and np.isfinite(sums).all():
+            self.n_rows += sums.size
+            self.least_sum = min(self.least_sum, float(sums.min()))
+            self.most_sum = max(self.most_sum, float(sums.max()))
+        return sums
 
     def add(self, values: np.ndarray) -> None:
         """Look at more values (one dimension)."""
@@ -38,9 +74,35 @@ class ValueSummary:
             self.smallest = min(self.smallest, float(values.min()))
             self.largest = max(self.largest, float(values.max()))
             self.fractional = self.fractional or bool((values != np.rint(values)).any())
+            self._look_for_logged_counts(values)
+
+    @property
+    def scaled_alike(self) -> bool:
+        """Whether all cells have one sum, as after normalisation and before the logarithm."""
+        spread = self.most_sum - self.least_sum
+        return self.n_rows >= _FEW_CELLS and spread <= _SAME_SUM * abs(self.most_sum)
+
+    @property
+    def logged_counts(self) -> bool:
+        """Whether the values are log1p of whole counts, which nobody normalised."""
+        return self.fractional and bool(self.n_logged_counts)
+
+    def _look_for_logged_counts(self, values: np.ndarray) -> None:
+        if self.n_logged_counts is None:
+            return
+        # The first thousand settle it for nearly every file that holds anything else.
+        for part in (values[:1000], values[1000:]):
+            counts = np.expm1(np.minimum(part, 20.0).astype(np.float64))
+            counts = counts[counts < _SMALL]
+            if (np.abs(counts - np.rint(counts)) > _LOGGED_COUNT).any():
+                self.n_logged_counts = None
+                return
+            self.n_logged_counts += counts.size
 
 
-def decide_values(summary: ValueSummary, declared: str, where: str) -> Values:
+def decide_values(
+    summary: ValueSummary, declared: str, where: str, *, all_genes: bool = True
+) -> Values:
     """Return what the values are; DataError where they can't be what was declared.
 
     Parameters
@@ -50,32 +112,49 @@ def decide_values(summary: ValueSummary, declared: str, where: str) -> Values:
     declared
         ``cells.values``: counts, log1p or auto.
     where
-        The file, for messages.
+        File and matrix, for messages.
+    all_genes
+        The matrix holds all genes of a cell, so that counts can be normalised by their sum.
     """
     if summary.n_not_finite:
         raise DataError(
-            f"{where}: X has {summary.n_not_finite} NaN or infinite values; remove these cells "
+            f"{where} has {summary.n_not_finite} NaN or infinite values; remove these cells "
             "or find out what made them"
         )
     if summary.n_values and summary.smallest < 0:
         raise DataError(
-            f"{where}: X has negative values (the smallest is {summary.smallest:g}); scaled or "
+            f"{where} has negative values (the smallest is {summary.smallest:g}); scaled or "
             "centred values can't be used: give raw counts or log1p values"
         )
     seen: Values = "log1p" if summary.fractional else "counts"
-    if seen == "log1p" and summary.largest > LARGEST_LOG1P:
+    if seen == "log1p" and (summary.largest > LARGEST_LOG1P or summary.scaled_alike):
+        found = f"fractional values up to {summary.largest:g}"
+        if summary.scaled_alike:
+            found += f" and cells that all sum to {summary.most_sum:g}"
         raise DataError(
-            f"{where}: X has fractional values up to {summary.largest:g}: neither raw counts nor "
-            "log1p values (were they normalised, but not logged?); give one of these two"
+            f"{where} has {found}: neither raw counts nor log1p values (were they normalised, but "
+            "not logged?); give one of these two"
         )
     if declared == "counts" and seen != "counts":
         raise DataError(
-            f"{where}: cells.values says counts, but X has fractional values; "
+            f"cells.values says counts, but {where} has fractional values; "
             "set cells.values=log1p or auto, or give the raw counts"
         )
     if declared == "log1p" and seen == "counts" and summary.largest > LARGEST_LOG1P:
         raise DataError(
-            f"{where}: cells.values says log1p, but X has whole numbers up to "
+            f"cells.values says log1p, but {where} has whole numbers up to "
             f"{summary.largest:g}; set cells.values=counts or auto"
         )
-    return seen if declared == "auto" else "counts" if declared == "counts" else "log1p"
+    if declared == "auto" and summary.logged_counts:
+        raise DataError(
+            f"{where} has the log1p of raw counts, which were not normalised: cells would differ "
+            "by their depth; give the raw counts, or set cells.values=log1p to use them as they are"
+        )
+    decided: Values = "counts" if declared == "counts" else "log1p"
+    decided = seen if declared == "auto" else decided
+    if decided == "counts" and not all_genes:
+        raise DataError(
+            f"{where} has raw counts of some genes, which can't be normalised without the others; "
+            "give it log1p values, or read X (data.kwargs.embed_key=null)"
+        )
+    return decided

@@ -177,12 +177,24 @@ def _validations(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _space(values: Mapping[str, Any]) -> Iterator[Problem]:
     path, embedding = "data.kwargs.output_space", "data.kwargs.embed_key"
-    if values.get(path) == "embedding" and embedding in values and values[embedding] is None:
+    if values.get(path) == "embedding" and embedding in values:
+        what = "null" if values[embedding] is None else f"{values[embedding]}, which is expression"
         yield Problem(
             path,
-            f"is embedding, but {embedding} is null, so that there is no embedding to predict; "
+            f"is embedding, but {embedding} is {what}, so that there is no embedding to predict; "
             "choose all or gene",
             (embedding,),
+        )
+
+
+def _matrix(values: Mapping[str, Any]) -> Iterator[Problem]:
+    layer, embedding = values.get("cells.layer"), values.get("data.kwargs.embed_key")
+    if layer is not None and embedding is not None:
+        yield Problem(
+            "cells.layer",
+            f"is {layer!r}, and data.kwargs.embed_key is {embedding!r}; one matrix can be read: "
+            "make one of them null",
+            ("data.kwargs.embed_key",),
         )
 
 
@@ -251,5 +263,5 @@ def _embedding(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
-    *(_space, _validations, _columns, _metrics, _datasets, _embedding),
+    *(_space, _matrix, _validations, _columns, _metrics, _datasets, _embedding),
 )

@@ -22,7 +22,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import canonical_json, text_digest
 
 NUMERICS: Mapping[str, int] = {
-    "cells": 1,
+    "cells": 2,
     "train": 1,
     "predict": 1,
     "predict_baselines": 1,

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
+from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.sampling import (
     Group,
     SetSampler,
@@ -28,6 +29,7 @@ from workflow_scripts.features.validation import Features
 from workflow_scripts.models import StateTransition
 from workflow_scripts.models.from_config import set_loss, state_transition_settings
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import Batch, BatchMaker, FixedBatches, TrainingBatches
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoints import latest_usable
@@ -134,7 +136,16 @@ def train(
 def training_groups(
     plan: TrainingPlan, store: CellStore, splits: pd.DataFrame
 ) -> tuple[list[Group], list[Group]]:
-    """Return the groups that train and those that validate."""
+    """Return the groups that train and those that validate.
+
+    Raises
+    ------
+    DataError
+        Where one of them is empty, and where a held-out cell is among those that train under
+        another name: packing has compared all cells, preflight only those that it looked at.
+    """
+    if found := leaks(splits, store.twins()):
+        raise DataError(render(found))
     groups = make_groups(
         store.cells, splits, "train", by_batch=plan.by_batch, controls=plan.yield_controls
     )

@@ -22,15 +22,16 @@ KEYS: tuple[Key, ...] = (
         "划分文件(TOML):列出数据集以及留作验证和测试的部分;没有它无法训练",
         nullable=True,
     ),
-    inert(
+    identity(
         "data.kwargs.embed_key",
-        "Key of obsm that holds an embedding of the cells; null is expression (X)",
-        "细胞嵌入在 obsm 中的键名;null 表示使用表达量(X)",
-        "this version reads expression, and accepts null alone",
-        "本版本只使用表达量;仅接受 null",
-        types=(str,),
-        choices=(None,),
-        default=None,
+        str,
+        "cells",
+        "What is read in place of X: X_hvg, the expression of chosen genes in obsm, whose names "
+        "lie in uns or are marked in var; null is X, with all genes",
+        "代替 X 读取的内容:X_hvg 为 obsm 中所选基因的表达量(基因名取自 uns 或 var 的标记);"
+        "null 表示 X(全部基因)",
+        nullable=True,
+        choices=("X_hvg",),
     ),
     identity(
         "data.kwargs.output_space",

@@ -107,6 +107,32 @@ KEYS: tuple[Key, ...] = (
         choices=("auto", "counts", "log1p"),
     ),
     identity(
+        "cells.layer",
+        str,
+        "cells",
+        "Layer that is read in place of X",
+        "代替 X 读取的 layer",
+        nullable=True,
+    ),
+    identity(
+        "cells.genes",
+        str,
+        "cells",
+        "Genes of several files: the same in all of them (same), or those of every file are kept "
+        "(intersection); counts are scaled by the sum over the kept ones",
+        "多个文件的基因:必须相同(same),或只保留各文件共有的基因(intersection);计数按保留基因之和归一化",
+        choices=("same", "intersection"),
+    ),
+    identity(
+        "cells.gene_names",
+        str,
+        "cells",
+        "Column of var with the genes' names, or index; null: gene_name where there is one, or "
+        "else the index",
+        "var 中基因名称所在的列,或 index;null 表示优先 gene_name 列,否则取索引",
+        nullable=True,
+    ),
+    identity(
         "cells.target_sum",
         float,
         "cells",

@@ -1,0 +1,130 @@
+"""Find what is odd about the labels of cells: look-alikes, missing controls, confounding."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from workflow_scripts.settings.findings import Finding, listing
+
+CHANCE = 0.01
+"""A perturbation is called confined to one batch where that had less than this chance."""
+
+
+def audit_labels(labels: Sequence[str]) -> list[Finding]:
+    """Find labels that a person would read as one, and that the workflow would not."""
+    findings = []
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(label.strip().casefold(), []).append(label)
+    for same in alike.values():
+        if len(same) > 1:
+            names = listing(repr(label) for label in same)
+            blank = len({label.strip() for label in same}) < len(same)
+            findings.append(
+                Finding(
+                    "error" if blank else "warning",
+                    "labels-alike",
+                    f"perturbations that differ only by {'blanks' if blank else 'case'}: {names}; "
+                    "make them one, or one of them trains when the other is held out",
+                    tuple(same),
+                )
+            )
+    return findings
+
+
+def audit_controls(groups: pd.DataFrame, control: str) -> list[Finding]:
+    """Find contexts without controls, and a control label that no cell has."""
+    labels = sorted(groups["perturbation"].unique())
+    if control not in labels:
+        close = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
+        hint = f" (near it: {', '.join(close)})" if close else f" (there are {listing(labels, 8)})"
+        text = f"no cell is labelled {control!r}, the control{hint}; set data.kwargs.control_pert"
+        return [Finding("error", "no-control", text)]
+    by_context = groups.groupby(["dataset", "file", "context"])["is_control"].any()
+    return [
+        Finding(
+            "error",
+            "no-control-in-context",
+            f"{label}: context {context!r} (dataset {dataset}) has no cell labelled {control!r}; "
+            "every context needs controls in its own file",
+            (context,),
+        )
+        for dataset, label, context in by_context[~by_context].index
+    ]
+
+
+def audit_contexts(groups: pd.DataFrame) -> list[Finding]:
+    """Point out contexts that stand in several files of a dataset: public screens have that."""
+    files: dict[Any, Any] = groups.groupby(["dataset", "context"])["file"].unique().to_dict()
+    return [
+        Finding(
+            "note",
+            "context-in-two-files",
+            f"context {context!r} of dataset {dataset} stands in {len(found)} files "
+            f"({listing(sorted(found), 5)}); its cells are split together, and each file's with "
+            "its own controls",
+            (str(context),),
+        )
+        for (dataset, context), found in files.items()
+        if len(found) > 1
+    ]
+
+
+def audit_batches(counts: pd.DataFrame, control: str, path: str) -> list[Finding]:
+    """Find perturbations confined to one technical batch, and batches without controls.
+
+    Parameters
+    ----------
+    counts
+        Cells of one file by context, perturbation and batch: those columns and ``n_cells``.
+    control
+        The control's label.
+    path
+        The file, for messages.
+    """
+    findings = []
+    for context, here in counts.groupby("context", observed=True):
+        batches = set(here["batch"])
+        if len(batches) < 2:
+            continue
+        where = f"{path}: context {context!r}: "
+        bare = sorted(batches - set(here.loc[here["perturbation"] == control, "batch"]))
+        if bare and len(bare) < len(batches):
+            findings.append(
+                Finding(
+                    "warning",
+                    "batch-without-controls",
+                    f"{where}{len(bare)} of {len(batches)} technical batches have no controls: "
+                    f"{listing(bare, 8)}; their cells are compared with controls of other batches, "
+                    "so that an effect of the batch looks like one of the perturbation",
+                    tuple(bare),
+                )
+            )
+        perturbed = here[here["perturbation"] != control]
+        by_name = perturbed.groupby("perturbation", observed=True)
+        sizes, spread = by_name["n_cells"].sum(), by_name["batch"].nunique()
+        unlikely = len(batches) ** (1.0 - sizes) < CHANCE
+        confined = sorted(sizes.index[(spread == 1) & unlikely])
+        if confined:
+            batch_of = by_name["batch"].first()
+            alone = [name for name in confined if batch_of[name] in bare]
+            findings.append(
+                Finding(
+                    "warning" if alone else "note",
+                    "confined-to-a-batch",
+                    f"{where}{len(confined)} of {len(sizes)} perturbations stand in one technical "
+                    f"batch alone: {listing((f'{n} ({batch_of[n]})' for n in confined), 8)}; "
+                    + (
+                        f"{len(alone)} of those batches' perturbations have no control beside them"
+                        if alone
+                        else "compare them with controls of the same batch: "
+                        "data.kwargs.basal_mapping_strategy=batch"
+                    ),
+                    tuple(confined),
+                )
+            )
+    return findings

@@ -1,0 +1,160 @@
+"""The matrix that is read of an h5ad file (X, a layer, or genes chosen in obsm), and its genes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import h5py
+import numpy as np
+
+from workflow_scripts.cells.annotations import read_names
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.suggestions import nearest
+
+Encoding = Literal["csr", "csc", "dense"]
+
+
+@dataclass(frozen=True)
+class MatrixChoice:
+    """Which matrix of a file holds the cells.
+
+    Attributes
+    ----------
+    layer
+        Name of a layer, or None: X.
+    obsm
+        Name of a matrix of obsm, whose columns are some of the genes; None where it is X or a
+        layer.
+    gene_names
+        Column of var with the genes' names, or ``index``; None is ``gene_name``, or the index
+        where there is none.
+    """
+
+    layer: str | None = None
+    obsm: str | None = None
+    gene_names: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Path of the matrix inside the file."""
+        if self.obsm is not None:
+            return f"obsm/{self.obsm}"
+        return "X" if self.layer is None else f"layers/{self.layer}"
+
+    @property
+    def key(self) -> str:
+        """Config key that names it."""
+        return "cells.layer" if self.obsm is None else "data.kwargs.embed_key"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of an open file, before any value is read.
+
+    Attributes
+    ----------
+    node
+        Where it lies.
+    encoding
+        How it is stored.
+    n_cells, n_genes
+        Its shape.
+    genes
+        Names of its columns [n_genes].
+    place
+        Path inside the file, for messages.
+    """
+
+    node: h5py.Group | h5py.Dataset
+    encoding: Encoding
+    n_cells: int
+    n_genes: int
+    genes: np.ndarray
+    place: str
+
+
+def find_matrix(file: h5py.File, choice: MatrixChoice) -> Matrix:
+    """Find the matrix that holds the cells.
+
+    Raises
+    ------
+    DataError
+        Where it is missing, stored in an unknown way, empty, or its columns have no names.
+    """
+    place = choice.place
+    if place not in file:
+        folder, _, name = place.rpartition("/")
+        there = list(file[folder]) if folder in file else []
+        way = f"there is no {place}{nearest(name, there)} (set {choice.key})"
+        raise DataError(f"{file.filename}: {way if folder else 'not an h5ad file: it has no X'}")
+    node = file[place]
+    encoding, shape = _encoding(node, place), _shape(node)
+    if 0 in shape:
+        raise DataError(f"{file.filename}: {place} is empty ({shape[0]} cells, {shape[1]} genes)")
+    genes = _genes(file, choice.gene_names)
+    if choice.obsm is not None:
+        genes = _chosen_genes(file, choice.obsm, genes, shape[1])
+    if len(genes) != shape[1]:
+        raise DataError(
+            f"{file.filename}: {place} has {shape[1]} columns, and var names {len(genes)} genes; "
+            "write the file anew with a current anndata"
+        )
+    return Matrix(node, encoding, *shape, genes, place)
+
+
+def _shape(node: h5py.Group | h5py.Dataset) -> tuple[int, int]:
+    n_cells, n_genes = node.shape if isinstance(node, h5py.Dataset) else node.attrs["shape"]
+    return int(n_cells), int(n_genes)
+
+
+def _encoding(node: h5py.Group | h5py.Dataset, place: str) -> Encoding:
+    if isinstance(node, h5py.Dataset) and node.ndim == 2:
+        return "dense"
+    encoding = str(node.attrs.get("encoding-type", ""))
+    if encoding == "csr_matrix":
+        return "csr"
+    if encoding == "csc_matrix":
+        return "csc"
+    raise DataError(
+        f"{node.file.filename}: {place} is stored as {encoding or 'something unknown'}; "
+        "write it anew with a current anndata, as CSR, CSC or a dense matrix"
+    )
+
+
+def _genes(file: h5py.File, column: str | None) -> np.ndarray:
+    var = file["var"]
+    if column is None:
+        column = "gene_name" if "gene_name" in var else "index"
+    if column == "index":
+        column = str(var.attrs.get("_index", "_index"))
+    elif column not in var:
+        there = [str(name) for name in var.attrs.get("column-order", [])]
+        raise DataError(
+            f"{file.filename}: var has no column {column!r}{nearest(column, [*there, 'index'])}; "
+            "set cells.gene_names"
+        )
+    return read_names(file, "var", column)
+
+
+def _chosen_genes(file: h5py.File, name: str, genes: np.ndarray, width: int) -> np.ndarray:
+    """Return the names of the columns of an obsm matrix: they lie beside it, or in var.
+
+    A matrix doesn't say which genes its columns are, and a guess would train and score genes under
+    others' names.
+    """
+    lists = [f"uns/{name}_names", "uns/hvg_names"]
+    for place in lists:
+        if place in file and isinstance(file[place], h5py.Dataset) and len(file[place]) == width:
+            return np.asarray(file[place].asstr()[:], dtype=object)
+    marks = file["var"].get("highly_variable")
+    if isinstance(marks, h5py.Dataset):
+        chosen = np.asarray(marks[:]).astype(bool)
+        if chosen.sum() == width:
+            return np.asarray(genes[chosen], dtype=object)
+    raise DataError(
+        f"{file.filename}: obsm/{name} has {width} columns, and nothing says which genes they are; "
+        f"put their names into {listing((f'uns[{p[4:]!r}]' for p in lists), 2)}, or mark that many "
+        "genes in var['highly_variable'], in the matrix's order"
+    )

@@ -1,0 +1,141 @@
+"""Rows for a look before packing: all of a small file, a seeded sample of a large one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import anndata.io
+import h5py
+import numpy as np
+import scipy.sparse
+
+from workflow_scripts.cells.matrices import Matrix
+
+WHOLE_VALUES = 20_000_000
+"""A file of up to this many stored values is read whole: half a second, 240 MB."""
+
+SAMPLED_CELLS = 2000
+"""Cells looked at in a larger file: each costs two reads, and a chunk to decompress."""
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """Some rows of a matrix, as the file has them.
+
+    Attributes
+    ----------
+    rows
+        Their numbers, ascending.
+    matrix
+        Their values [rows, genes], CSR; stored zeros are left out.
+    whole
+        Whether these are all rows.
+    n_empty
+        Cells of the whole file in which nothing is stored; of the sample alone where the format
+        doesn't tell without reading.
+    n_values
+        Values that the whole file stores; an estimate from the sample for a dense matrix.
+    """
+
+    rows: np.ndarray
+    matrix: scipy.sparse.csr_matrix
+    whole: bool
+    n_empty: int
+    n_values: int
+
+
+def sample_rows(matrix: Matrix, groups: np.ndarray) -> SampledRows:
+    """Read rows of a matrix.
+
+    Parameters
+    ----------
+    matrix
+        Of an open file.
+    groups
+        Number of each cell's group [n_cells]: of a large file, groups are sampled alike.
+    """
+    node, n_cells = matrix.node, matrix.n_cells
+    dense = matrix.encoding == "dense"
+    n_stored = n_cells * matrix.n_genes if dense else node["data"].shape[0]
+    whole = n_stored <= WHOLE_VALUES
+    rows = np.arange(n_cells) if whole else _draw(groups, SAMPLED_CELLS)
+    if matrix.encoding != "csc":
+        read = read_rows(matrix, rows)
+    elif whole:
+        read = _tidy(scipy.sparse.csr_matrix(anndata.io.read_elem(node)))
+    else:  # columns are what can be read of it: their values, in no row's company
+        rows = rows[:0]
+        read = _csc_columns(node, matrix.n_genes)
+    empty = int((np.diff(read.indptr) == 0).sum()) if len(rows) else 0
+    lengths = stored_lengths(matrix)
+    if lengths is not None:
+        empty = max(empty, int((lengths == 0).sum()))
+    share = read.nnz / max(len(rows), 1)
+    return SampledRows(rows, read, whole, empty, round(share * n_cells) if dense else n_stored)
+
+
+def read_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
+    """Read rows (ascending) of a CSR or dense matrix, without stored zeros."""
+    if matrix.encoding == "dense":
+        parts = [scipy.sparse.csr_matrix(matrix.node[a:b]) for a, b in _runs(rows)]
+        empty = scipy.sparse.csr_matrix((0, matrix.n_genes), dtype=np.float32)
+        return _tidy(scipy.sparse.vstack(parts or [empty], format="csr"))
+    return _tidy(_csr_rows(matrix.node, rows, matrix.n_genes))
+
+
+def stored_lengths(matrix: Matrix) -> np.ndarray | None:
+    """Return how many values are stored of each cell [n_cells], where the format tells: CSR."""
+    return np.diff(matrix.node["indptr"]) if matrix.encoding == "csr" else None
+
+
+def _tidy(read: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+    read.sum_duplicates()
+    read.eliminate_zeros()
+    return read
+
+
+def _draw(groups: np.ndarray, count: int) -> np.ndarray:
+    """Draw cells by seed, about as many of each group while it lasts."""
+    generator = np.random.default_rng(0)
+    shuffled = generator.permutation(len(groups))
+    order = shuffled[np.argsort(groups[shuffled], kind="stable")]
+    sizes = np.bincount(groups)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[np.argsort(rank, kind="stable")[:count]])
+
+
+def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
+    """Return consecutive rows as (start, stop), so that they are read at once."""
+    edges = np.flatnonzero(np.diff(rows) != 1) + 1
+    starts = [0, *edges.tolist(), len(rows)]
+    return [(int(rows[a]), int(rows[b - 1]) + 1) for a, b in pairwise(starts) if b > a]
+
+
+def _csr_rows(node: h5py.Group, rows: np.ndarray, n_genes: int) -> scipy.sparse.csr_matrix:
+    indptr = np.asarray(node["indptr"], dtype=np.int64)
+    spans = [(indptr[start], indptr[stop]) for start, stop in _runs(rows)]
+    data = [np.asarray(node["data"][a:b]) for a, b in spans]
+    indices = [np.asarray(node["indices"][a:b]) for a, b in spans]
+    lengths = np.diff(indptr)[rows]
+    return scipy.sparse.csr_matrix(
+        (
+            np.concatenate(data) if data else np.empty(0, np.float32),
+            np.concatenate(indices) if indices else np.empty(0, np.int32),
+            np.concatenate([[0], np.cumsum(lengths)]),
+        ),
+        shape=(len(rows), n_genes),
+    )
+
+
+def _csc_columns(node: h5py.Group, n_genes: int) -> scipy.sparse.csr_matrix:
+    indptr = np.asarray(node["indptr"], dtype=np.int64)
+    values: list[np.ndarray] = []
+    for column in np.random.default_rng(0).permutation(n_genes):
+        values.append(np.asarray(node["data"][indptr[column] : indptr[column + 1]]))
+        if sum(map(len, values)) > WHOLE_VALUES // 10:
+            break
+    data = np.concatenate(values)
+    return scipy.sparse.csr_matrix(
+        (data, np.zeros(len(data), np.int32), np.arange(len(data) + 1)), shape=(len(data), 1)
+    )
