@@ -21,8 +21,10 @@ rule all:
     input:
         expand("{run}/config.yaml", run=RUNS),
         expand("{run}/checkpoints/{state}.ckpt", run=RUNS, state=["final", "best"]),
-        expand("{run}/{cells}.h5ad", run=RUNS, cells=["predictions", "observed"]),
-        expand("{run}/{scores}", run=RUNS, scores=["metrics.tsv", "scores.json"]),
+        expand(
+            "{run}/{cells}.h5ad", run=tested_runs(), cells=["predictions", "observed"]
+        ),
+        [file for run in RUNS for file in scored_files(run)],
         expand("{run}/report.html", run=RUNS),
 
 

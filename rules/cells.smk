@@ -7,6 +7,7 @@
 #        {cache}/cells/{cells}/cells_audit.json   what is in the files, and what is wrong
 #        {cache}/cells/{cells}/manifest.json      the packed cells, shared by all runs on them
 #        {run}/splits.parquet, splits_audit.json  what trains, validates and tests
+#        {run}/splits.toml                        the same as a split file, draws included
 #        simulated/demo/*                         the demo's screen
 
 
@@ -53,8 +54,10 @@ rule audit_splits:
         settings="{run}/stages/splits.json",
         groups=cells_file("groups.parquet"),
         twins=cells_file("twins.parquet"),
+        cells_audit=cells_file("cells_audit.json"),
     output:
         splits="{run}/splits.parquet",
+        split_file="{run}/splits.toml",
         audit="{run}/splits_audit.json",
     log:
         "{run}/logs/audit_splits.log",
@@ -65,7 +68,8 @@ rule audit_splits:
         "{wildcards.run}: applying the split file"
     shell:
         "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
-        " --groups {input.groups:q} --twins {input.twins:q} --splits {output.splits:q}"
+        " --groups {input.groups:q} --twins {input.twins:q} --cells-audit {input.cells_audit:q}"
+        " --splits {output.splits:q} --split-file {output.split_file:q}"
         " --audit {output.audit:q} > {log:q} 2>&1"
 
 

@@ -1,13 +1,15 @@
 # Everything that the audits found, shown at once; nothing trains past an error.
 #
 # needs: the three audits, the splits
-# makes: {run}/preflight.json    the pass stamp that train takes
+# makes: {run}/preflight.json    the pass stamp that train takes, with what the run will need
 # keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
 
 
 rule preflight:
     input:
+        config=ancient("{run}/config.yaml"),
         settings="{run}/stages/preflight.json",
+        batches=cells_file("batches.parquet"),
         cells=cells_file("cells_audit.json"),
         splits="{run}/splits_audit.json",
         table="{run}/splits.parquet",
@@ -21,9 +23,12 @@ rule preflight:
         "../envs/cpu.yaml"
     params:
         record="{run}/preflight",
+        packed=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}/manifest.json",
     message:
         "{wildcards.run}: is everything ready to train?"
     shell:
         "python -m workflow_scripts.preflight --run {wildcards.run:q} --settings {input.settings:q}"
-        " --cells {input.cells:q} --splits {input.splits:q} --split-table {input.table:q}"
-        " --features {input.features:q} --record {params.record:q} --passed {output:q} > {log:q} 2>&1"
+        " --config {input.config:q} --cells {input.cells:q} --batches {input.batches:q}"
+        " --splits {input.splits:q} --split-table {input.table:q} --features {input.features:q}"
+        " --packed {params.packed:q} --record {params.record:q} --passed {output:q}"
+        " > {log:q} 2>&1"

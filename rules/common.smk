@@ -109,6 +109,20 @@ def data_key(run, key):
     return RUNS[run].config["data"]["kwargs"][key]
 
 
+def scored_files(run):
+    """Return what is scored of a run: nothing, where nothing is held out for test."""
+    if RUNS[run].config["splits"]["test"] == "none":
+        return []
+    return [
+        f"{run}/{name}" for name in ("metrics.tsv", "scores.json", "effects.parquet")
+    ]
+
+
+def tested_runs():
+    """Return the runs that hold something out for test."""
+    return [run for run in RUNS if scored_files(run)]
+
+
 def warnings_of(run):
     """Return how many warnings preflight had, for the last line of the output."""
     found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]

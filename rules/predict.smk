@@ -40,7 +40,7 @@ rule predict:
 
 rule predict_baselines:
     input:
-        passed="{run}/preflight.json",
+        passed=ancient("{run}/preflight.json"),
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/predict_baselines.json",
         cells=cells_file("manifest.json"),

@@ -1,6 +1,6 @@
 # Everything a person should see of a run, on one page.
 #
-# needs: the frozen config, the audits, the training log, the scores
+# needs: the frozen config, the audits, the training log, the scores where something was tested
 # makes: {run}/report.html    self-contained: it opens from disk
 
 
@@ -12,22 +12,27 @@ rule report:
         cells_audit=cells_file("cells_audit.json"),
         splits_audit="{run}/splits_audit.json",
         features_audit="{run}/features_audit.json",
+        preflight="{run}/preflight.json",
         training="{run}/training.csv",
-        metrics="{run}/metrics.tsv",
-        scores="{run}/scores.json",
-        effects="{run}/effects.parquet",
+        scored=lambda wildcards: scored_files(wildcards.run),
     output:
         "{run}/report.html",
     log:
         "{run}/logs/report.log",
     conda:
         "../envs/cpu.yaml"
+    params:
+        scored=lambda wildcards: [
+            part
+            for file in scored_files(wildcards.run)
+            for part in (f"--{Path(file).stem}", file)
+        ],
     message:
         "{wildcards.run}: writing {output}"
     shell:
         "python -m workflow_scripts.report --settings {input.settings:q}"
         " --config {input.config:q} --provenance {input.provenance:q}"
         " --cells-audit {input.cells_audit:q} --splits-audit {input.splits_audit:q}"
-        " --features-audit {input.features_audit:q} --training-metrics {input.training:q}"
-        " --metrics {input.metrics:q} --scores {input.scores:q} --effects {input.effects:q}"
+        " --features-audit {input.features_audit:q} --preflight {input.preflight:q}"
+        " --training-metrics {input.training:q} {params.scored:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -9,7 +9,7 @@
 
 rule train:
     input:
-        passed="{run}/preflight.json",
+        passed=ancient("{run}/preflight.json"),
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/train.json",
         cells=cells_file("manifest.json"),

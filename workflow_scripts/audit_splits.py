@@ -1,64 +1,124 @@
 """Apply a split file to the cells there are: what trains, validates and tests.
 
-Problems are recorded, not raised: `preflight` shows those of all audits together.
+By hand, on any split file, with keys of the config where they differ from its defaults:
 
-Example: python -m workflow_scripts.audit_splits --settings results/demo/stages/splits.json
---groups groups.parquet --splits splits.parquet --audit splits_audit.json
+    python -m workflow_scripts.audit_splits starter.toml data.kwargs.pert_col=target_gene
+
+In a workflow, problems are recorded and not raised: `preflight` shows those of all audits together.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.cells.audit import audit_cells
+from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.cells.drawing import split_file_text
 from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, splits_report
-from workflow_scripts.command import run_command
-from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.findings import Finding, from_dicts, render
+from workflow_scripts.command import run_command, show_findings
+from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically
-from workflow_scripts.settings.slices import read_settings
-from workflow_scripts.settings.split_file import read_split_file
+from workflow_scripts.settings.runs import resolve_by_hand
+from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
+from workflow_scripts.settings.split_file import SplitFile, read_split_file
+
+_CONFIG = Path(__file__).parents[1] / "config"
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the split file and the groups of cells; write the split of each group and the audit."""
     parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.audit_splits", description=__doc__
+        prog="python -m workflow_scripts.audit_splits",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--settings", type=Path, required=True, help="stage file of splits")
-    parser.add_argument("--groups", type=Path, required=True, help="groups of cells (Parquet)")
-    parser.add_argument("--twins", type=Path, help="equal cells (Parquet), for leaks")
-    parser.add_argument("--splits", type=Path, required=True, help="splits to write (Parquet)")
-    parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
+    parser.add_argument("split_file", nargs="?", help="by hand: the split file (TOML)")
+    parser.add_argument("overrides", nargs="*", help="by hand: keys of the config, as key=value")
+    workflow = parser.add_argument_group("in a workflow")
+    workflow.add_argument("--settings", type=Path, help="stage file of splits")
+    workflow.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
+    workflow.add_argument("--twins", type=Path, help="equal cells (Parquet), for leaks")
+    workflow.add_argument("--cells-audit", type=Path, help="audit of the cells (JSON)")
+    workflow.add_argument("--splits", type=Path, help="splits to write (Parquet)")
+    workflow.add_argument("--split-file", dest="made", type=Path, help="split as applied (TOML)")
+    workflow.add_argument("--audit", type=Path, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
+    if given.split_file is not None:
+        _by_hand(given.split_file, given.overrides)
+        return
+    needed = ("settings", "groups", "twins", "cells_audit", "splits", "made", "audit")
+    if any(getattr(given, name) is None for name in needed):
+        parser.error("name a split file, or give all the options of a workflow")
 
     stage = read_settings("splits", given.settings)
-    settings = SplitSettings.from_slice(stage)
-    split_file = stage["data.kwargs.toml_config_path"]
-    groups = pd.read_parquet(given.groups)
+    cells = json.loads(given.cells_audit.read_text())
+    splits, plan = _split(pd.read_parquet(given.groups), pd.read_parquet(given.twins), cells, stage)
+    files = {name: [entry["file"] for entry in found] for name, found in cells["datasets"].items()}
+    report = splits_report(splits, SplitSettings.from_slice(stage))
+    with replacing(given.splits) as beside:
+        splits.table.to_parquet(beside, index=False)
+    write_atomically(given.made, split_file_text(splits.table, plan, files))
+    write_atomically(given.audit, json.dumps(report, indent=1) + "\n")
+    _show(report, [])
+
+
+def _split(
+    groups: pd.DataFrame, twins: pd.DataFrame, cells: Mapping[str, Any], stage: Slice
+) -> tuple[Splits, SplitFile]:
+    """Apply the split file to the groups; return the splits, and what the file says."""
+    settings, path = SplitSettings.from_slice(stage), stage["data.kwargs.toml_config_path"]
+    plan = SplitFile("no split file", {}, tuple(cells["datasets"]), {}, {})
     try:
-        if split_file is None:
+        if path is not None:
+            plan = read_split_file(Path(path))
+        elif not settings.says_enough:
             raise ConfigError(
-                "data.kwargs.toml_config_path is null; it must name the split file (TOML) that "
-                "says what is held out"
+                "data.kwargs.toml_config_path is null; name the split file (TOML) that says what "
+                "is held out, or have one drawn with splits.make.contexts"
             )
-        splits = split_groups(groups, read_split_file(Path(split_file)), settings)
+        splits = split_groups(groups, plan, settings, cells["knockdowns"])
     except ConfigError as error:
         finding = Finding("error", "split-file", str(error))
         splits = Splits(groups.assign(split="dropped"), [finding])
-    if given.twins is not None:
-        splits.findings.extend(leaks(splits.table, pd.read_parquet(given.twins)))
-    with replacing(given.splits) as beside:
-        splits.table.to_parquet(beside, index=False)
-    report = splits_report(splits, settings)
-    write_atomically(given.audit, json.dumps(report, indent=1) + "\n")
-    sizes = {split: part["n_cells"] for split, part in report["splits"].items()}
-    print(f"splits: {sizes} cells", render(from_dicts(report["findings"])), sep="\n")
+    splits.findings.extend(leaks(splits.table, twins))
+    return splits, plan
+
+
+def _by_hand(split_file: str, overrides: Sequence[str]) -> None:
+    named = f"data.kwargs.toml_config_path={json.dumps(split_file)}"
+    run = resolve_by_hand(_CONFIG, [named, *overrides])
+    content = json.loads(run.cells_json())
+    settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
+    audit = audit_cells(content["datasets"], settings, content.get("unreadable"))
+    stage = stage_slice(run.config, "splits")
+    splits, _ = _split(audit.groups, audit.twins, audit.report, stage)
+    for dataset, files in content["datasets"].items():
+        print(f"dataset {dataset}: {', '.join(files.values()) or 'no file'}")
+    report = splits_report(splits, SplitSettings.from_slice(stage))
+    findings = _show(report, from_dicts(audit.report["findings"]))
+    if has_errors(findings):
+        raise DataError(f"{split_file}: a run would be stopped before training")
+
+
+def _show(report: Mapping[str, Any], others: Sequence[Finding]) -> list[Finding]:
+    for split, size in report["splits"].items():
+        print(
+            f"{split}: {size['n_cells']} cells, {size['n_perturbations']} perturbations in "
+            f"{len(size['contexts'])} contexts"
+        )
+    print(report["claims"]["sentence"])
+    said = {finding.message for finding in others}
+    found = [one for one in from_dicts(report["findings"]) if one.message not in said]
+    show_findings([*others, *found])
+    return [*others, *found]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every command of the package does in the same way: fail with one clear message."""
+"""What every command of the package does in the same way: show findings, fail in clear words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import Finding, in_order
 
 
 def run_command(main: Callable[[Sequence[str]], None]) -> None:
@@ -20,6 +21,21 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
         sys.exit(_say(error, 2))
     except DataError as error:
         sys.exit(_say(error, 1))
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print findings, errors first, in colour on a terminal.
+
+    A terminal wraps them, a log keeps each on its line.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    console = Console(soft_wrap=True, highlight=False)
+    for finding in in_order(findings):
+        label = Text(f"{finding.severity}: ", style=styles[finding.severity])
+        console.print(label.append(finding.message, style="default"))
 
 
 def _say(error: Exception, status: int) -> int:

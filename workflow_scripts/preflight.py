@@ -2,9 +2,10 @@
 
 Whatever comes of it, findings.json and findings.html are left in --record.
 
-Example: python -m workflow_scripts.preflight --run results/demo --settings preflight.json --cells
-cells_audit.json --splits splits_audit.json --split-table splits.parquet --features
-features_audit.json --record results/demo/preflight --passed preflight.json
+Example: python -m workflow_scripts.preflight --run results/demo --settings stages/preflight.json
+--config config.yaml --cells cells_audit.json --batches batches.parquet --splits splits_audit.json
+--split-table splits.parquet --features features_audit.json --packed cache/cells/…/manifest.json
+--record results/demo/preflight --passed preflight.json
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.text import Text
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import run_command, show_findings
 from workflow_scripts.reporting.preflight_page import render_preflight
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import Finding, from_dicts, in_order
+from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.slices import read_settings
-from workflow_scripts.training.readiness import cross_check, split_coverage
-
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
+from workflow_scripts.training.fit import MachineLimits, check_fit, machine_limits
+from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.readiness import (
+    cross_check,
+    set_groups,
+    sets_per_epoch,
+    split_coverage,
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,10 +44,13 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--run", required=True, help="folder of the run, for the message")
     parser.add_argument("--settings", type=Path, required=True, help="stage file of preflight")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config")
     parser.add_argument("--cells", type=Path, required=True, help="audit of the cells")
+    parser.add_argument("--batches", type=Path, required=True, help="groups by batch (Parquet)")
     parser.add_argument("--splits", type=Path, required=True, help="audit of the splits")
     parser.add_argument("--split-table", type=Path, required=True, help="splits (Parquet)")
     parser.add_argument("--features", type=Path, required=True, help="audit of the features")
+    parser.add_argument("--packed", type=Path, required=True, help="where the manifest will be")
     parser.add_argument("--record", type=Path, required=True, help="folder that keeps the findings")
     parser.add_argument("--passed", type=Path, required=True, help="pass stamp to write (JSON)")
     given = parser.parse_args(arguments)
@@ -51,26 +60,80 @@ def main(arguments: Sequence[str]) -> None:
         "Splits": json.loads(given.splits.read_text()),
         "Features": json.loads(given.features.read_text()),
     }
-    settings = read_settings("preflight", given.settings)
-    table = pd.read_parquet(given.split_table)
     found = {title: from_dicts(audit["findings"]) for title, audit in audits.items()}
-    set_size = settings["model.kwargs.cell_set_len"]
-    found["Together"] = cross_check(table, audits["Features"], set_size)
+    settings = read_settings("preflight", given.settings, given.config)
+    plan = TrainingPlan.of_size(settings)
+    table, batches = pd.read_parquet(given.split_table), pd.read_parquet(given.batches)
+    found["Together"] = cross_check(table, batches, audits["Features"], plan)
+    n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
+    estimate = None
+    if n_sets and not any(has_errors(findings) for findings in found.values()):
+        sizes = DataSizes(
+            n_cells=audits["Cells"]["n_cells"],
+            n_values=audits["Cells"]["n_values"],
+            n_genes=audits["Cells"]["n_genes"],
+            feature_dim=audits["Features"]["dimension"],
+            n_batches=int(batches["batch"].nunique()),
+            sets_per_epoch=n_sets,
+        )
+        try:
+            estimate, more = _estimate(settings, plan, sizes, given.packed)
+            found["Together"] += more
+        except ConfigError as error:
+            found["Together"].append(Finding("error", "model", str(error)))
     found = _said_once(found)
+    together = [finding.to_dict() for finding in found["Together"]]
     coverage = split_coverage(table, audits["Features"])
-    _keep(given, found, audits["Splits"]["claims"]["sentence"], coverage)
+    needs = None if estimate is None else estimate.to_dict()
+    entries = {title: [f.to_dict() for f in each] for title, each in found.items()}
+    _keep(given, entries, audits, coverage, needs)
 
-    findings = in_order([finding for each in found.values() for finding in each])
+    findings = [finding for each in found.values() for finding in each]
     counts = Counter(finding.severity for finding in findings)
     if counts["error"]:
-        _show(findings)
+        show_findings(findings)
         raise DataError(
             f"{given.run}: {counts['error']} problem(s) to mend before training starts; all "
             f"findings are in {given.record / 'findings.html'}"
         )
     print(f"{given.run}: ready to train")
-    _show(findings)
-    write_atomically(given.passed, json.dumps({"run": given.run, "findings": counts}) + "\n")
+    show_findings(findings)
+    stamp = {"run": given.run, "findings": together, "coverage": coverage, "estimate": needs}
+    write_atomically(given.passed, json.dumps(stamp, indent=1) + "\n")
+
+
+def _estimate(
+    settings: Slice, plan: TrainingPlan, sizes: DataSizes, packed: Path
+) -> tuple[RunEstimate, list[Finding]]:
+    """Work out what the run needs, and whether it fits where it will train."""
+    limits = machine_limits(packed.parent, already_packed=packed.exists())
+    stated = settings["engine.gpu_memory"]
+    if stated is not None:
+        limits = replace(limits, device_memory=int(stated * 1e9))
+    on_cpu = settings["model.device"] == "cpu" or limits.device_memory is None
+    estimate = estimate_run(
+        plan,
+        sizes,
+        device="cpu" if on_cpu else "cuda",
+        num_workers=settings["data.kwargs.num_workers"],
+    )
+    return estimate, _said_where(check_fit(estimate, limits), settings, limits)
+
+
+def _said_where(
+    findings: Sequence[Finding], settings: Slice, limits: MachineLimits
+) -> list[Finding]:
+    """Say of a CPU's memory that a GPU may train instead, where none is seen."""
+    if settings["model.device"] == "cpu" or limits.device_memory is not None:
+        return list(findings)
+    way = (
+        "; no GPU is seen here, so that the CPU would train: if a GPU elsewhere will, say how "
+        "many GB it has with engine.gpu_memory"
+    )
+    return [
+        replace(finding, message=finding.message + (way if finding.code == "host-memory" else ""))
+        for finding in findings
+    ]
 
 
 def _said_once(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding]]:
@@ -85,23 +148,23 @@ def _said_once(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding
 
 def _keep(
     given: argparse.Namespace,
-    found: Mapping[str, Sequence[Finding]],
-    claims: str,
+    entries: Mapping[str, Any],
+    audits: Mapping[str, Any],
     coverage: Mapping[str, Any],
+    estimate: Mapping[str, Any] | None,
 ) -> None:
-    entries: Any = {title: [f.to_dict() for f in findings] for title, findings in found.items()}
-    content = {"run": given.run, "findings": entries, "claims": claims, "coverage": coverage}
-    page = render_preflight(given.run, entries, claims, coverage)
+    content = {
+        "run": given.run,
+        "findings": entries,
+        "claims": audits["Splits"]["claims"]["sentence"],
+        "coverage": coverage,
+        "estimate": estimate,
+    }
+    page = render_preflight(
+        given.run, entries, audits["Cells"], audits["Splits"], coverage, estimate
+    )
     write_atomically(given.record / "findings.json", json.dumps(content, indent=1) + "\n")
     write_atomically(given.record / "findings.html", page)
-
-
-def _show(findings: Sequence[Finding]) -> None:
-    """Print findings, in colour on a terminal; a terminal wraps them, a log keeps them whole."""
-    console = Console(soft_wrap=True, highlight=False)
-    for finding in findings:
-        label = Text(f"{finding.severity}: ", style=_STYLES[finding.severity])
-        console.print(label.append(finding.message, style="default"))
 
 
 if __name__ == "__main__":

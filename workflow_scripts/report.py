@@ -1,9 +1,9 @@
 """Write a run's report: one HTML file that needs no network and nothing beside it.
 
 Example: python -m workflow_scripts.report --config config.yaml --cells-audit cells_audit.json
---splits-audit splits_audit.json --features-audit features_audit.json --training-metrics
-training.csv --metrics metrics.tsv --scores scores.json --effects effects.parquet --provenance
-provenance.json --settings stages/report.json --out report.html
+--splits-audit splits_audit.json --features-audit features_audit.json --preflight preflight.json
+--training-metrics training.csv --metrics metrics.tsv --scores scores.json --effects effects.parquet
+--provenance provenance.json --settings stages/report.json --out report.html
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ _INPUTS: Mapping[str, str] = {
     "cells_audit": "what the h5ad files hold (JSON)",
     "splits_audit": "who trains, validates and is held out (JSON)",
     "features_audit": "the perturbation features (JSON)",
+    "preflight": "the pass stamp (JSON)",
     "training_metrics": "losses by step (CSV)",
+    "provenance": "where the frozen config came from (JSON)",
+    "settings": "stage file of report (JSON)",
+}
+_WHERE_TESTED: Mapping[str, str] = {
     "metrics": "metrics by model, context and perturbation (TSV)",
     "scores": "aggregated metrics (JSON)",
     "effects": "observed and predicted effects by gene (Parquet)",
-    "provenance": "where the frozen config came from (JSON)",
-    "settings": "stage file of report (JSON)",
 }
 
 
@@ -35,13 +38,20 @@ def main(arguments: Sequence[str]) -> None:
     for name, meaning in _INPUTS.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=Path, required=True, metavar="FILE", help=meaning)
+    tested = parser.add_argument_group("where something was tested (all three)")
+    for name, meaning in _WHERE_TESTED.items():
+        tested.add_argument(f"--{name}", type=Path, metavar="FILE", help=meaning)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
     given = parser.parse_args(arguments)
+    if len({getattr(given, name) is None for name in _WHERE_TESTED}) > 1:
+        parser.error("give all of --metrics, --scores and --effects, or none")
     # Imported late: --help and a wrong option answer at once.
     from workflow_scripts.reporting.inputs import InputPaths, read_run
     from workflow_scripts.reporting.page import render_report
 
-    run = read_run(InputPaths(**{name: getattr(given, name) for name in _INPUTS}))
+    run = read_run(
+        InputPaths(**{name: getattr(given, name) for name in (*_INPUTS, *_WHERE_TESTED)})
+    )
     write_atomically(given.out, render_report(run))
 
 

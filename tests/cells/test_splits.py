@@ -175,8 +175,9 @@ def test_pair_that_trains_in_another_dataset_is_no_claim(tmp_path):
     splits = split_groups(groups(("d", "e")), read_split_file(path), FROM_TOML)
     assert claims(splits.table)["trained_pairs"] == ["k562/B"]
     assert "and show nothing" in claims(splits.table)["sentence"]
-    (warning,) = [f for f in splits.findings if f.code == "tested-and-trained"]
-    assert "k562/B" in warning.message
+    (error,) = [f for f in splits.findings if f.code == "tested-and-trained"]
+    assert error.severity == "error"
+    assert "k562/B" in error.message
 
 
 def test_claims_count_the_perturbations_that_were_never_trained_on(tmp_path):

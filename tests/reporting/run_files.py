@@ -128,6 +128,21 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
             for context in screen.contexts
         },
         "simulated": screen.simulated,
+        "knockdowns": [
+            {
+                "dataset": "screen",
+                "file": "screen.h5ad",
+                "context": context,
+                "perturbation": name,
+                "target": name,
+                "n_cells": 40,
+                "n_controls": 300,
+                "control_mean": 2.5,
+                "log2_fold_change": -0.5 * place,
+            }
+            for context in screen.contexts
+            for place, name in enumerate(screen.perturbations)
+        ],
         "findings": list(screen.findings),
     }
     splits = {
@@ -142,11 +157,15 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
             "val": {},
         },
         "claims": {
+            "kind": "known perturbations in known contexts",
             "unseen_perturbation": False,
             "unseen_context": False,
             "sentence": "Perturbations seen in other contexts, in contexts that were seen.",
         },
-        "controls": "shared",
+        "test": "from_toml",
+        "controls": {"policy": "share", "n_cells": 900, "n_cells_kept_out": 0},
+        "filters": {"least_cells": 1, "least_knockdown": None},
+        "made": [],
         "validation": "from_train",
         "findings": [],
     }
@@ -182,7 +201,31 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
         "stand_in": screen.stand_in,
         "findings": [],
     }
-    return {"cells_audit": cells, "splits_audit": splits, "features_audit": features}
+    preflight = {
+        "findings": [],
+        "coverage": {
+            "test": {"n_perturbations": n, "n_with_vector": n, "n_cells": 9, "n_cells_without": 0}
+        },
+        "estimate": {
+            "steps": 400,
+            "epochs": 3.5,
+            "steps_per_epoch": 114.3,
+            "sets_per_step": 8,
+            "cells_per_step": 256,
+            "precision": "32-true",
+            "packed_bytes": 7_100_000,
+            "host_bytes": 1_200_000_000,
+            "loading_bytes": 3_000,
+            "device_bytes": None,
+            "model": {"n_parameters": 1_234_567},
+        },
+    }
+    return {
+        "cells_audit": cells,
+        "splits_audit": splits,
+        "features_audit": features,
+        "preflight": preflight,
+    }
 
 
 def write_run(folder: Path, screen: Screen) -> InputPaths:

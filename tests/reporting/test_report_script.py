@@ -96,3 +96,30 @@ def test_commands_quote_what_a_shell_would_change(write_files: Write, tmp_path: 
     words = shlex.split(line)
     assert words[6] == "runs=my runs/a.yaml"
     assert json.loads(words[7].removeprefix("overrides=")) == overrides
+
+
+def test_a_run_that_held_nothing_out_has_a_report_without_scores(
+    write_files: Write, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    words = arguments(write_files(), out)
+    for name in ("--metrics", "--scores", "--effects"):
+        at = words.index(name)
+        del words[at : at + 2]
+    main(words)
+    html = out.read_text()
+    assert "Nothing was held out for test, so nothing was scored." in html
+    assert '<section id="training"' in html
+    assert '<section id="scores"' not in html
+    assert 'href="#scores"' not in html
+
+
+def test_scores_come_all_or_none(
+    write_files: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(write_files(), tmp_path / "report.html")
+    at = words.index("--effects")
+    del words[at : at + 2]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "give all of --metrics, --scores and --effects, or none" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_value_from_a_run_file_names_it_and_the_default_it_replaced() -> None:
         "12",
         line_of("config/data/perturbation.yaml", "num_workers:"),
         "yes",
-        "operational: train",
+        "operational: preflight train",
     )
 
 

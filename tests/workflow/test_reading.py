@@ -77,7 +77,8 @@ class Stages:
         self.start("cells", pack_cells.main, settings=cells, **packed)
         self.start(
             *("splits", audit_splits.main),
-            **{"settings": "splits.json", "groups": "groups.parquet"},
+            **{"settings": "splits.json", "groups": "groups.parquet", "twins": "twins.parquet"},
+            **{"cells-audit": "cells_audit.json", "split-file": "splits.toml"},
             **{"splits": "splits.parquet", "audit": "splits_audit.json"},
         )
         self.start(
@@ -88,7 +89,9 @@ class Stages:
         )
         self.start(
             *("preflight", preflight.main),
-            **{"run": "tiny", "settings": "preflight.json", "cells": "cells_audit.json"},
+            **{"run": "tiny", "settings": "preflight.json", "config": "config.yaml"},
+            **{"cells": "cells_audit.json", "batches": "batches.parquet"},
+            **{"packed": "cells/manifest.json"},
             **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
             **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
         )
@@ -127,6 +130,7 @@ class Stages:
             *("report", report.main),
             **{"settings": "report.json", "config": "config.yaml", **audits, **scores},
             **{"training-metrics": "training.csv", "out": "report.html"},
+            preflight="passed.json",
             provenance="provenance.json",
         )
 

@@ -91,7 +91,7 @@ def make_groups(
         Sets and their controls share the technical batch; a batch without controls falls back to
         the context's.
     controls
-        Control cells of the split's contexts are groups too.
+        Control cells that train (their split is ``control``) are groups too.
 
     Raises
     ------
@@ -107,9 +107,7 @@ def make_groups(
     places = ["dataset", "file", "context"]
     wanted = joined[joined["split"] == split]
     if controls:
-        here = wanted[places].drop_duplicates()
-        yielded = joined[joined["is_control"]].merge(here, on=places)
-        wanted = pd.concat([wanted, yielded]).sort_values("row")
+        wanted = joined[joined["split"].isin([split, "control"])]
     pools = _control_pools(joined[joined["is_control"]], places)
     by = [*keys, "batch"] if by_batch else keys
     groups = []

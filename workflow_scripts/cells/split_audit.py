@@ -126,11 +126,26 @@ def _unmatched(path: str, where: str, what: str, name: str, there: Iterable[str]
     )
 
 
-def audit_result(table: pd.DataFrame, path: str, validation: str, findings: list[Finding]) -> None:
-    """Add to the findings what is wrong with the splits as they came out."""
+def audit_result(
+    table: pd.DataFrame, path: str, findings: list[Finding], *, validation: str, test: str
+) -> None:
+    """Add to the findings what is wrong with the splits as they came out.
+
+    Parameters
+    ----------
+    table
+        Groups with their split, without those that were filtered out.
+    path
+        The split file, for messages.
+    findings
+        What was found before: a split that is empty for a reason that has been said says nothing.
+    validation, test
+        ``splits.validation`` and ``splits.test``.
+    """
     if table.empty:
         return
-    counts = table.groupby("split")["n_cells"].sum()
+    perturbed = table[~table["is_control"].astype(bool)]
+    counts = perturbed.groupby("split")["n_cells"].sum()
     ways = {
         "train": "name a dataset under [training]",
         "val": (
@@ -138,21 +153,26 @@ def audit_result(table: pd.DataFrame, path: str, validation: str, findings: list
             if validation == "from_toml"
             else "there are too few training perturbations to draw one from; name it there"
         ),
-        "test": "hold something out under [zeroshot] or [fewshot]",
+        "test": (
+            "hold something out under [zeroshot] or [fewshot], draw it with splits.make, or train "
+            "on everything with splits.test=none"
+        ),
     }
+    wanted = [split for split in ways if split != "test" or test != "none"]
     if not any(finding.severity == "error" for finding in findings):
         findings += [
-            Finding("error", f"empty-{split}", f"{path}: the {split} split is empty; {way}")
-            for split, way in ways.items()
+            Finding("error", f"empty-{split}", f"{path}: the {split} split is empty; {ways[split]}")
+            for split in wanted
             if not counts.get(split)
         ]
+    if test == "none":
+        text = (
+            f"{path}: nothing is held out for test (splits.test=none): all of it trains, and "
+            "nothing will be predicted or scored"
+        )
+        findings.append(Finding("note", "no-test", text))
     dropped = table[table["split"] == "dropped"]
     if len(dropped):
         names = sorted(set(dropped["dataset"] + "." + dropped["context"]))
-        findings.append(
-            Finding(
-                "note",
-                "dropped",
-                f"{path}: not named anywhere, so not used: {listing(names)}",
-            )
-        )
+        text = f"{path}: not named anywhere, so not used: {listing(names)}"
+        findings.append(Finding("note", "dropped", text, tuple(names)))

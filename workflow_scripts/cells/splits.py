@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from workflow_scripts.cells.claims import claims
+from workflow_scripts.cells.drawing import MakeSettings, draw_validation, make_split
+from workflow_scripts.cells.filters import FilterSettings, find_filtered
 from workflow_scripts.cells.split_audit import audit_plan, audit_result
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.slices import Slice
@@ -29,13 +32,25 @@ class SplitSettings:
     overlap
         What to do with a perturbation both in val and in test: error or test_wins.
     seed
-        Of the draw.
+        Of the draws.
+    test
+        from_toml, or none: what would be tested trains.
+    held_out_controls
+        Controls of contexts of which no perturbed cell trains: share or keep_out.
+    make
+        What to draw in place of reading it.
+    filters
+        Which groups are left out.
     """
 
     validation: str
     fraction: float
     overlap: str
     seed: int
+    test: str = "from_toml"
+    held_out_controls: str = "share"
+    make: MakeSettings = field(default_factory=MakeSettings)
+    filters: FilterSettings = field(default_factory=FilterSettings)
 
     @classmethod
     def from_slice(cls, settings: Slice) -> SplitSettings:
@@ -45,7 +60,20 @@ class SplitSettings:
             float(settings["splits.validation_fraction"]),
             settings["splits.overlap"],
             int(settings["splits.seed"]),
+            settings["splits.test"],
+            settings["splits.held_out_controls"],
+            MakeSettings(
+                tuple(settings["splits.make.contexts"] or ()),
+                float(settings["splits.make.test"]),
+                float(settings["splits.make.validation"]),
+            ),
+            FilterSettings(int(settings["splits.least_cells"]), settings["splits.least_knockdown"]),
         )
+
+    @property
+    def says_enough(self) -> bool:
+        """Whether a run can be split without a split file."""
+        return bool(self.make.contexts) or self.test == "none"
 
 
 @dataclass
@@ -55,8 +83,8 @@ class Splits:
     Attributes
     ----------
     table
-        One row a group, columns `SPLIT_COLUMNS`; split is train, val, test, control (shared by
-        all) or dropped.
+        One row a group, columns `SPLIT_COLUMNS`; split is train, val, test, control (trains as
+        well, and starts predictions), held_out_control (starts predictions alone) or dropped.
     findings
         Problems and notes.
     """
@@ -65,14 +93,35 @@ class Splits:
     findings: list[Finding]
 
 
-def split_groups(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings) -> Splits:
+def split_groups(
+    groups: pd.DataFrame,
+    plan: SplitFile,
+    settings: SplitSettings,
+    knockdowns: Sequence[Mapping[str, Any]] = (),
+) -> Splits:
     """Give every group of cells its split.
 
-    Controls are shared by all splits. A context named under [zeroshot] goes to its split whole;
-    one under [fewshot] trains but for its val and test lists; the others train if their dataset
-    is named under [training], and are dropped if it is not.
+    A context named under [zeroshot] goes to its split whole; one under [fewshot] trains but for
+    its val and test lists; the others train if their dataset is named under [training], and are
+    dropped if it is not.
+
+    Parameters
+    ----------
+    groups
+        One row a group, columns `audit.GROUP_COLUMNS`.
+    plan
+        The split file.
+    settings
+        What it leaves open.
+    knockdowns
+        What became of targets, as the audit of the cells has it.
     """
-    findings = audit_plan(groups, plan, settings.overlap)
+    findings: list[Finding] = []
+    filtered, found = find_filtered(groups, settings.filters, knockdowns)
+    if settings.make.contexts:
+        plan, made = make_split(groups[~filtered], plan, settings.make, settings.seed)
+        findings += made
+    findings += [*audit_plan(groups, plan, settings.overlap), *found]
     table = groups.copy()
     table["split"] = "dropped"
     table.loc[table["dataset"].isin(plan.training), "split"] = "train"
@@ -85,20 +134,50 @@ def split_groups(groups: pd.DataFrame, plan: SplitFile, settings: SplitSettings)
             table.loc[named, "split"] = split
     for name, split in plan.zeroshot.items():
         table.loc[contexts == name, "split"] = split
-    table.loc[table["is_control"].astype(bool), "split"] = "control"
-    if settings.validation == "from_train" and not (table["split"] == "val").any():
-        _draw_validation(table, settings, findings)
-    audit_result(table, plan.path, settings.validation, findings)
+    controls = table["is_control"].astype(bool)
+    table.loc[filtered, "split"] = "dropped"
+    if settings.test == "none":
+        table.loc[table["split"] == "test", "split"] = "train"
+    if settings.validation == "from_train" and not (table["split"] == "val")[~controls].any():
+        findings += draw_validation(table, settings.fraction, settings.seed)
+    findings += _settle_controls(table, contexts, settings.held_out_controls)
+    audit_result(
+        table[~filtered],
+        plan.path,
+        findings,
+        validation=settings.validation,
+        test=settings.test,
+    )
     if leaked := claims(table)["trained_pairs"]:
         findings.append(
             Finding(
-                "warning",
+                "error",
                 "tested-and-trained",
                 f"{plan.path}: tested in one dataset and trained on in another: {listing(leaked)}; "
                 "hold them out in both, or scores on them show nothing",
+                tuple(leaked),
             )
         )
     return Splits(table[list(SPLIT_COLUMNS)], findings)
+
+
+def _settle_controls(table: pd.DataFrame, contexts: pd.Series, policy: str) -> list[Finding]:
+    """Give controls their split: they serve every split, and the policy says which train."""
+    controls = table["is_control"].astype(bool)
+    used = controls & (table["split"] != "dropped")
+    trains = set(contexts[~controls & (table["split"] == "train")])
+    held_out = used & ~contexts.isin(trains)
+    table.loc[used, "split"] = "control"
+    if not held_out.any():
+        return []
+    names = sorted(set(contexts[held_out]))
+    if policy == "keep_out":
+        table.loc[held_out, "split"] = "held_out_control"
+        what = "stay out of training and only start predictions"
+    else:
+        what = "are targets of training, as those of the others are"
+    text = f"controls of held-out contexts {what} (splits.held_out_controls={policy}): "
+    return [Finding("note", "held-out-controls", text + listing(names, 8), tuple(names))]
 
 
 def splits_report(splits: Splits, settings: SplitSettings) -> dict[str, Any]:
@@ -129,90 +208,23 @@ def splits_report(splits: Splits, settings: SplitSettings) -> dict[str, Any]:
         }
         for split in ("val", "test")
     }
+    kept_out = table[table["split"] == "held_out_control"]
     return {
         "splits": by_split,
         "contexts": contexts,
         "held_out": held_out,
         "claims": claims(table),
-        "controls": "shared",
+        "test": settings.test,
+        "controls": {
+            "policy": settings.held_out_controls,
+            "n_cells": int(table.loc[table["split"] == "control", "n_cells"].sum()),
+            "n_cells_kept_out": int(kept_out["n_cells"].sum()),
+        },
+        "filters": {
+            "least_cells": settings.filters.least_cells,
+            "least_knockdown": settings.filters.least_knockdown,
+        },
         "validation": settings.validation,
+        "made": list(settings.make.contexts),
         "findings": [finding.to_dict() for finding in splits.findings],
     }
-
-
-def claims(table: pd.DataFrame) -> dict[str, Any]:
-    """Return what a score on the test split can be evidence of.
-
-    A test pair is a perturbation in a context. Its perturbation is unseen when no context trains
-    on it, its context when none of the context's perturbed cells trains. A pair that trains too
-    (in another dataset, say) is evidence of nothing.
-    """
-    train, test = (
-        {
-            (str(context), str(perturbation))
-            for context, perturbation in zip(part["context"], part["perturbation"], strict=True)
-        }
-        for part in (table[table["split"] == "train"], table[table["split"] == "test"])
-    )
-    trained_contexts = {context for context, _ in train}
-    trained_perturbations = {perturbation for _, perturbation in train}
-    new_perturbation = {pair for pair in test if pair[1] not in trained_perturbations}
-    new_context = {pair for pair in test if pair[0] not in trained_contexts}
-    new_combination = test - train - new_perturbation - new_context
-    parts = [
-        f"{len(pairs)} {words}"
-        for pairs, words in (
-            (new_perturbation & new_context, "with neither perturbation nor context trained on"),
-            (new_perturbation - new_context, "whose perturbation was never trained on"),
-            (new_context - new_perturbation, "whose context trains with its controls alone"),
-            (
-                new_combination,
-                "whose perturbation was trained on in other contexts, and whose context with "
-                "other perturbations",
-            ),
-            (test & train, "that were trained on as well, and show nothing"),
-        )
-        if pairs
-    ]
-    sentence = (
-        f"Of {len(test)} test pairs of a perturbation and a context: {'; '.join(parts)}."
-        if test
-        else "Nothing is held out for test: no score can be claimed."
-    )
-    return {
-        "unseen_perturbation": bool(test) and new_perturbation == test,
-        "unseen_context": bool(test) and new_context == test,
-        "trained_pairs": sorted(f"{context}/{name}" for context, name in test & train),
-        "sentence": sentence,
-    }
-
-
-def _draw_validation(table: pd.DataFrame, settings: SplitSettings, findings: list[Finding]) -> None:
-    """Turn some training perturbations of each context into its validation, by the seed.
-
-    Contexts with held-out test perturbations are drawn from first, since validation should
-    resemble test; where there is none (whole contexts are held out), all training contexts are.
-    """
-    train = table[table["split"] == "train"]
-    tested = set(table.loc[table["split"] == "test", "context"])
-    chosen = sorted(set(train["context"]) & tested) or sorted(set(train["context"]))
-    drawn = []
-    for position, context in enumerate(chosen):
-        labels = sorted(train.loc[train["context"] == context, "perturbation"].unique())
-        generator = np.random.default_rng([settings.seed, position])
-        count = min(max(1, round(settings.fraction * len(labels))), len(labels) - 1)
-        if count < 1:
-            continue
-        picked = sorted(generator.choice(labels, size=count, replace=False))
-        here = (table["context"] == context) & (table["split"] == "train")
-        table.loc[here & table["perturbation"].isin(picked), "split"] = "val"
-        drawn.append(f"{context}: {listing(picked)}")
-    if drawn:
-        findings.append(
-            Finding(
-                "note",
-                "validation-drawn",
-                "splits.validation=from_train drew the validation split from the training "
-                f"perturbations (seed {settings.seed}): {'; '.join(drawn)}",
-            )
-        )

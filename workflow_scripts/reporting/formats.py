@@ -41,6 +41,20 @@ class CellsContext(TypedDict):
     n_perturbations: int
 
 
+class Knockdown(TypedDict):
+    """What became of a measured target in the cells where it was perturbed, as far as looked at."""
+
+    dataset: str
+    file: str
+    context: str
+    perturbation: str
+    target: str
+    n_cells: int
+    n_controls: int
+    control_mean: float
+    log2_fold_change: float
+
+
 class CellsAudit(TypedDict):
     """``cells_audit.json``: what the h5ad files hold."""
 
@@ -50,6 +64,7 @@ class CellsAudit(TypedDict):
     n_perturbations: int
     contexts: dict[str, CellsContext]
     simulated: bool
+    knockdowns: list[Knockdown]
     findings: list[FindingEntry]
 
 
@@ -65,9 +80,25 @@ class SplitSize(TypedDict):
 class Claims(TypedDict):
     """What a split allows to be claimed."""
 
+    kind: str
     unseen_perturbation: bool
     unseen_context: bool
     sentence: str
+
+
+class Controls(TypedDict):
+    """What the controls of held-out contexts do, and how many cells stay out of training."""
+
+    policy: Literal["share", "keep_out"]
+    n_cells: int
+    n_cells_kept_out: int
+
+
+class Filters(TypedDict):
+    """Which groups of perturbed cells were left out."""
+
+    least_cells: int
+    least_knockdown: float | None
 
 
 class SplitsAudit(TypedDict):
@@ -77,8 +108,11 @@ class SplitsAudit(TypedDict):
     contexts: dict[str, dict[str, int]]
     held_out: dict[str, dict[str, list[str]]]
     claims: Claims
-    controls: str
+    test: str
+    controls: Controls
+    filters: Filters
     validation: str
+    made: list[str]
     findings: list[FindingEntry]
 
 
@@ -140,6 +174,14 @@ class FeaturesAudit(TypedDict):
     n_compared: int
     stand_in: bool
     findings: list[FindingEntry]
+
+
+class Preflight(TypedDict):
+    """``preflight.json``: what only shows where the audits meet."""
+
+    findings: list[FindingEntry]
+    coverage: dict[str, Coverage]
+    estimate: dict[str, Any] | None
 
 
 class EngineBackend(TypedDict):

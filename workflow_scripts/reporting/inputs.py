@@ -14,6 +14,7 @@ import yaml
 from workflow_scripts.reporting.formats import (
     CellsAudit,
     FeaturesAudit,
+    Preflight,
     Provenance,
     Scores,
     SplitsAudit,
@@ -27,18 +28,22 @@ METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "value")
 
 @dataclass(frozen=True)
 class InputPaths:
-    """Where the files of one run lie; each field is named like its command line option."""
+    """Where the files of one run lie; each field is named like its command line option.
+
+    Metrics, scores and effects are there where something was tested: all three or none.
+    """
 
     config: Path
     cells_audit: Path
     splits_audit: Path
     features_audit: Path
+    preflight: Path
     training_metrics: Path
-    metrics: Path
-    scores: Path
-    effects: Path
     provenance: Path
     settings: Path
+    metrics: Path | None = None
+    scores: Path | None = None
+    effects: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,25 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What became of the test split.
+
+    Attributes
+    ----------
+    metrics
+        One row a model, context, perturbation and metric, with `METRIC_COLUMNS`.
+    scores
+        Their means.
+    effects
+        Path of the effects: a large file, read in passes by `effects`.
+    """
+
+    metrics: pd.DataFrame
+    scores: Scores
+    effects: Path
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything that a report tells about a run, in memory.
 
@@ -67,10 +91,8 @@ class RunRecord:
         The frozen config as it lies on disk, and ``config`` as it was parsed.
     training
         One row a logged step, with `TRAINING_COLUMNS`.
-    metrics
-        One row a model, context, perturbation and metric, with `METRIC_COLUMNS`.
-    effects
-        Path of the effects: a large file, read in passes by `effects`.
+    scored
+        What became of the test split; None where nothing was held out.
     """
 
     config: Mapping[str, Any]
@@ -78,10 +100,9 @@ class RunRecord:
     cells: CellsAudit
     splits: SplitsAudit
     features: FeaturesAudit
+    preflight: Preflight
     training: pd.DataFrame
-    metrics: pd.DataFrame
-    scores: Scores
-    effects: Path
+    scored: Scored | None
     provenance: Provenance
     settings: ReportSettings
 
@@ -105,16 +126,22 @@ def read_run(paths: InputPaths) -> RunRecord:
         cells=cast(CellsAudit, _json(paths.cells_audit, CellsAudit.__required_keys__)),
         splits=cast(SplitsAudit, _json(paths.splits_audit, SplitsAudit.__required_keys__)),
         features=cast(FeaturesAudit, _json(paths.features_audit, FeaturesAudit.__required_keys__)),
+        preflight=cast(Preflight, _json(paths.preflight, Preflight.__required_keys__)),
         training=_training(paths.training_metrics),
-        metrics=_metrics(paths.metrics),
-        scores=cast(Scores, _json(paths.scores, Scores.__required_keys__)),
-        effects=paths.effects,
+        scored=_scored(paths),
         provenance=cast(Provenance, _json(paths.provenance, Provenance.__required_keys__)),
         settings=ReportSettings(
             title=settings["report.title"],
             top_perturbations=settings["report.top_perturbations"],
         ),
     )
+
+
+def _scored(paths: InputPaths) -> Scored | None:
+    if paths.metrics is None or paths.scores is None or paths.effects is None:
+        return None
+    scores = cast(Scores, _json(paths.scores, Scores.__required_keys__))
+    return Scored(_metrics(paths.metrics), scores, paths.effects)
 
 
 def _text(path: Path) -> str:

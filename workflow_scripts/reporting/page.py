@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import pandas as pd
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
 from workflow_scripts.reporting.figures import Drawing, effect_panel, loss_curves, strips
 from workflow_scripts.reporting.formats import FindingEntry, in_order
-from workflow_scripts.reporting.inputs import RunRecord
+from workflow_scripts.reporting.inputs import RunRecord, Scored
+from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
 from workflow_scripts.reporting.tables import perturbation_table, score_tables
 from workflow_scripts.reporting.templating import template_environment
@@ -59,45 +61,60 @@ class Panel:
 
 def render_report(run: RunRecord) -> str:
     """Return a run's report: one HTML page that needs nothing beside it."""
-    summary = summarise_effects(run.effects)
-    verdict = judge(run.scores, run.metrics)
-    panels = [
-        Panel(effects, effect_panel(effects, f"effect-{place}"))
-        for place, effects in enumerate(
-            read_panels(run.effects, summary, MODEL, run.settings.top_perturbations)
-        )
-    ]
+    tested = {} if run.scored is None else _tested(run.scored, run.settings.top_perturbations)
+    sections = {
+        name: heading
+        for name, heading in SECTIONS.items()
+        if run.scored is not None or name == "verdict" or name not in SCORE_SECTIONS
+    }
     return (
         template_environment()
         .get_template("page.html")
         .render(
             title=run.settings.title or run_name(run.config),
             name=run_name(run.config),
-            sections=SECTIONS,
+            sections=sections,
             score_sections=SCORE_SECTIONS,
             badges=badges(run),
             run=run,
             version=run.provenance["stateline"],
-            verdict=verdict,
-            strong_baseline=STRONG_BASELINE,
-            discrimination=_discrimination(run.metrics, verdict),
             essentials=essentials(run.config),
             commands=commands(run.config, run.provenance),
             loss=loss_curves(run.training),
             training=_training_facts(run.training),
-            score_tables=score_tables(run.scores),
-            model_meanings=[
-                (model_label(model), MODEL_MEANINGS[model])
-                for model in models_in_order(run.scores["overall"])
-                if model in MODEL_MEANINGS
-            ],
-            panels=panels,
-            agreement=_agreement(run.metrics, summary),
-            n_effects=int((summary["model"] == MODEL).sum()),
-            perturbations=perturbation_table(run.metrics, summary, run.scores["better"]),
+            knockdowns=knockdown_table(run.cells["knockdowns"]),
             findings=_findings(run),
+            **tested,
         )
     )
+
+
+def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
+    """Return what the sections with scores show."""
+    summary = summarise_effects(scored.effects)
+    verdict = judge(scored.scores, scored.metrics)
+    panels = [
+        Panel(effects, effect_panel(effects, f"effect-{place}"))
+        for place, effects in enumerate(
+            read_panels(scored.effects, summary, MODEL, top_perturbations)
+        )
+    ]
+    return {
+        "scores": scored.scores,
+        "verdict": verdict,
+        "strong_baseline": STRONG_BASELINE,
+        "discrimination": _discrimination(scored.metrics, verdict),
+        "score_tables": score_tables(scored.scores),
+        "model_meanings": [
+            (model_label(model), MODEL_MEANINGS[model])
+            for model in models_in_order(scored.scores["overall"])
+            if model in MODEL_MEANINGS
+        ],
+        "panels": panels,
+        "agreement": _agreement(scored.metrics, summary),
+        "n_effects": int((summary["model"] == MODEL).sum()),
+        "perturbations": perturbation_table(scored.metrics, summary, scored.scores["better"]),
+    }
 
 
 def badges(run: RunRecord) -> list[Badge]:
@@ -109,6 +126,7 @@ def badges(run: RunRecord) -> list[Badge]:
     if run.features["stand_in"]:
         meaning = "The perturbation features stand in for real ones: scores only show that it runs."
         found.append(Badge("stand-in", "STAND-IN FEATURES", meaning))
+    found.append(Badge("claim", run.splits["claims"]["kind"], run.splits["claims"]["sentence"]))
     return found
 
 
@@ -171,5 +189,6 @@ def _findings(run: RunRecord) -> list[tuple[str, list[FindingEntry]]]:
         "Cells": run.cells["findings"],
         "Splits": run.splits["findings"],
         "Features": run.features["findings"],
+        "Together": run.preflight["findings"],
     }
     return [(title, in_order(found)) for title, found in audits.items()]

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from workflow_scripts import __version__
-from workflow_scripts.reporting.formats import Coverage, FindingEntry, in_order
+from workflow_scripts.reporting.formats import (
+    CellsAudit,
+    Coverage,
+    FindingEntry,
+    SplitsAudit,
+    in_order,
+)
+from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.templating import template_environment
 
 
 def render_preflight(
     run: str,
     findings: Mapping[str, Sequence[FindingEntry]],
-    claims: str,
+    cells: CellsAudit,
+    splits: SplitsAudit,
     coverage: Mapping[str, Coverage],
+    estimate: Mapping[str, Any] | None,
 ) -> str:
     """Return the page.
 
@@ -24,10 +34,12 @@ def render_preflight(
         The run's folder.
     findings
         By the title of what found them.
-    claims
-        What a score on the test split can show, in a sentence.
+    cells, splits
+        The audits.
     coverage
         Perturbations with a vector, by split.
+    estimate
+        What the run will need; None where the audits found nothing to train on.
     """
     counts = Counter(entry["severity"] for found in findings.values() for entry in found)
     return (
@@ -37,8 +49,11 @@ def render_preflight(
             title=run,
             version=__version__,
             counts=counts,
-            claims=claims,
+            cells=cells,
+            splits=splits,
             coverage=coverage,
+            knockdowns=knockdown_table(cells["knockdowns"]),
+            estimate=estimate,
             findings=[(title, in_order(found)) for title, found in findings.items()],
         )
     )

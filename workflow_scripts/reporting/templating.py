@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from workflow_scripts.reporting.words import counted, number
+from workflow_scripts.reporting.words import counted, number, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -22,6 +22,7 @@ def template_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["size"] = size
     environment.filters["counted"] = counted
     environment.filters["count"] = lambda value: f"{value:,}"
     # Our own files, the only text of the page that isn't escaped.

@@ -29,11 +29,14 @@ from workflow_scripts.settings.trace import (
 )
 from workflow_scripts.settings.tree import DELETED, dotted, is_interpolation
 
+_AFTER_TRAINING = ("predict", "evaluate", "report")
+
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {
-    "cells": ("splits", "features", "train", "predict", "predict_baselines", "evaluate", "report"),
-    "features": ("train", "predict", "predict_baselines", "evaluate", "report"),
-    "splits": ("train", "predict", "predict_baselines", "evaluate", "report"),
-    "train": ("predict", "evaluate", "report"),
+    "cells": ("splits", "features", "preflight", "train", "predict_baselines", *_AFTER_TRAINING),
+    "features": ("preflight", "train", *_AFTER_TRAINING),
+    "splits": ("preflight", "train", "predict_baselines", *_AFTER_TRAINING),
+    "preflight": ("report",),
+    "train": _AFTER_TRAINING,
     "predict": ("evaluate", "report"),
     "predict_baselines": ("evaluate", "report"),
     "evaluate": ("report",),

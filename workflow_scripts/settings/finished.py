@@ -23,7 +23,8 @@ from workflow_scripts.settings.slices import canonical_json, text_digest
 
 NUMERICS: Mapping[str, int] = {
     "cells": 2,
-    "train": 1,
+    "splits": 2,
+    "train": 2,
     "predict": 1,
     "predict_baselines": 1,
     "evaluate": 1,

@@ -133,7 +133,16 @@ def compose_run(config_dir: Path, run: str, overrides: Sequence[str]) -> AskedRu
 
 def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
     """Compose and check one run; see ``compose_run``."""
-    asked = compose_run(config_dir, run, overrides)
+    return _checked(config_dir, compose_run(config_dir, run, overrides))
+
+
+def resolve_by_hand(config_dir: Path, overrides: Sequence[str]) -> Run:
+    """Compose and check what overrides alone make of the config tree, for a look by hand."""
+    composition = compose_traced(config_dir, "config", [], overrides)
+    return _checked(config_dir, AskedRun(composition, config_dir / "config.yaml", tuple(overrides)))
+
+
+def _checked(config_dir: Path, asked: AskedRun) -> Run:
     composition, config = asked.composition, asked.composition.values
     check_config(config, str(asked.run_file), composition.source_of)
     rows = trace_rows(composition)

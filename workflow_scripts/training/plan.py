@@ -84,6 +84,32 @@ class TrainingPlan:
             validation_sets=settings["engine.validation_sets"],
         )
 
+    @classmethod
+    def of_size(cls, settings: Slice) -> TrainingPlan:
+        """Take a plan of the same size out of the preflight slice.
+
+        That slice lacks what changes neither memory nor the number of steps, so that another
+        learning rate asks for no other check: stand-ins take their place.
+        """
+        return cls(
+            model_kwargs=settings.section("model.kwargs"),
+            output_space=settings["data.kwargs.output_space"],
+            set_size=settings["model.kwargs.cell_set_len"],
+            sets_per_step=settings["training.batch_size"],
+            by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
+            yield_controls=settings["data.kwargs.should_yield_control_cells"],
+            map_controls=True,
+            lr=1.0,
+            weight_decay=0.0,
+            clip=1.0,
+            seed=0,
+            precision=settings["engine.precision"],
+            max_steps=settings["training.max_steps"],
+            val_freq=1,
+            save_every=1,
+            validation_sets=1,
+        )
+
     def validates_at(self, step: int) -> bool:
         """Tell whether a validation follows the optimizer step number ``step`` (from 1)."""
         return step % self.val_freq == 0

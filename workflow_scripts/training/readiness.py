@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.features.summary import coverage
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.training.plan import TrainingPlan
+
+_GROUP = ["dataset", "file", "context", "perturbation"]
 
 
 def split_coverage(splits: pd.DataFrame, features: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -24,67 +28,112 @@ def split_coverage(splits: pd.DataFrame, features: dict[str, Any]) -> dict[str, 
     return coverage(used, "split", features["control"]["label"], features["missing"])
 
 
-def cross_check(splits: pd.DataFrame, features: dict[str, Any], set_size: int) -> list[Finding]:
-    """Find what neither audit could see alone.
+def set_groups(splits: pd.DataFrame, batches: pd.DataFrame, *, by_batch: bool) -> pd.DataFrame:
+    """Return the groups whose cells may share a set, with their split.
+
+    Parameters
+    ----------
+    splits
+        One row a group of cells: its labels, split, is_control, n_cells.
+    batches
+        The same cells by technical batch.
+    by_batch
+        Sets share the technical batch.
+    """
+    if not by_batch:
+        return splits
+    named = splits[[*_GROUP, "is_control", "split"]]
+    return batches.merge(named, on=_GROUP, how="inner", validate="many_to_one")
+
+
+def sets_per_epoch(groups: pd.DataFrame, plan: TrainingPlan) -> int:
+    """Return how many sets visit every training cell once; the last of a group is filled up."""
+    trains = groups["split"] == "train"
+    if plan.yield_controls:
+        trains |= groups["split"] == "control"
+    return int(np.ceil(groups.loc[trains, "n_cells"] / plan.set_size).sum())
+
+
+def cross_check(
+    splits: pd.DataFrame, batches: pd.DataFrame, features: dict[str, Any], plan: TrainingPlan
+) -> list[Finding]:
+    """Find what no audit could see alone.
 
     Parameters
     ----------
     splits
         One row a group of cells: columns perturbation, context, split, n_cells.
+    batches
+        The same cells by technical batch.
     features
         The audit of the features.
-    set_size
-        Cells of a set.
+    plan
+        How sets are made.
     """
+    groups = set_groups(splits, batches, by_batch=plan.by_batch)
+    used = groups[groups["split"] != "dropped"]
+    return [
+        *_small_groups(used, plan.set_size),
+        *_untrained_names(used, bool(features["files"])),
+        *_untrained_batches(splits, batches, plan),
+    ]
+
+
+def _small_groups(used: pd.DataFrame, set_size: int) -> list[Finding]:
     findings = []
-    used = splits[splits["split"] != "dropped"]
-    small = used[used["n_cells"] < set_size]
-    perturbed = small[small["split"] != "control"]
-    if len(perturbed):
-        names = _groups(perturbed)
-        findings.append(
-            Finding(
-                "note",
-                "small-groups",
-                f"{len(names)} of {(used['split'] != 'control').sum()} groups of perturbed cells "
-                f"have fewer cells than a set ({set_size}, model.kwargs.cell_set_len); their sets "
-                f"repeat cells: {listing(names, 8)}",
-                tuple(names),
-            )
+    controls = used["is_control"].astype(bool)
+    small = used["n_cells"] < set_size
+    if (small & ~controls).any():
+        names = _names(used[small & ~controls])
+        text = (
+            f"{len(names)} of {(~controls).sum()} groups of perturbed cells have fewer cells than "
+            f"a set ({set_size}, model.kwargs.cell_set_len); their sets repeat cells: "
         )
-    controls = small[small["split"] == "control"]
-    if len(controls):
-        names = _groups(controls)
-        findings.append(
-            Finding(
-                "note",
-                "few-controls",
-                f"fewer controls than a set has cells ({set_size}); sets repeat them: "
-                f"{listing(names, 8)}",
-                tuple(names),
-            )
-        )
-    trained = set(used.loc[used["split"] == "train", "perturbation"])
-    tested = set(used.loc[used["split"] == "test", "perturbation"])
-    if not features["files"] and (untrained := sorted(tested - trained)):
-        findings.append(
-            Finding(
-                "warning",
-                "one-hot-untrained",
-                f"perturbations are one-hot, and {len(untrained)} of the {len(tested)} that are "
-                f"tested never train: nothing is learned of them: {listing(untrained, 8)}; give "
-                "them features (data.kwargs.perturbation_features_file), or hold them out in some "
-                "contexts alone",
-                tuple(untrained),
-            )
-        )
+        findings.append(Finding("note", "small-groups", text + listing(names, 8), tuple(names)))
+    if (small & controls).any():
+        names = _names(used[small & controls])
+        text = f"fewer controls than a set has cells ({set_size}); sets repeat them: "
+        findings.append(Finding("note", "few-controls", text + listing(names, 8), tuple(names)))
     return findings
 
 
-def _groups(table: pd.DataFrame) -> list[str]:
-    return [
-        f"{context}/{perturbation} ({n_cells})"
-        for context, perturbation, n_cells in zip(
-            table["context"], table["perturbation"], table["n_cells"], strict=True
-        )
-    ]
+def _untrained_names(used: pd.DataFrame, has_features: bool) -> list[Finding]:
+    trained = set(used.loc[used["split"] == "train", "perturbation"])
+    tested = set(used.loc[used["split"] == "test", "perturbation"])
+    untrained = sorted(tested - trained)
+    if has_features or not untrained:
+        return []
+    text = (
+        f"perturbations are one-hot, and {len(untrained)} of the {len(tested)} that are tested "
+        f"never train: nothing is learned of them: {listing(untrained, 8)}; give them features "
+        "(data.kwargs.perturbation_features_file), or hold them out in some contexts alone"
+    )
+    return [Finding("warning", "one-hot-untrained", text, tuple(untrained))]
+
+
+def _untrained_batches(
+    splits: pd.DataFrame, batches: pd.DataFrame, plan: TrainingPlan
+) -> list[Finding]:
+    """Find technical batches that would be encoded by a vector that nothing has trained."""
+    if not plan.model_kwargs.get("batch_encoder", False):
+        return []
+    groups = set_groups(splits, batches, by_batch=True)
+    trains = ["train", "control"] if plan.yield_controls else ["train"]
+    trained = set(groups.loc[groups["split"].isin(trains), "batch"])
+    held_out = groups[groups["split"].isin(["val", "test"])]
+    untrained = sorted(set(held_out["batch"]) - trained)
+    if not untrained:
+        return []
+    text = (
+        f"model.kwargs.batch_encoder gives each technical batch a learned vector, and "
+        f"{len(untrained)} batches of held-out cells have no cell in training: "
+        f"{listing(untrained, 8)}; set model.kwargs.batch_encoder=false, or let controls of those "
+        "batches train (data.kwargs.should_yield_control_cells, splits.held_out_controls=share)"
+    )
+    return [Finding("error", "batches-untrained", text, tuple(untrained))]
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    columns = ["context", "perturbation", *(["batch"] if "batch" in table else [])]
+    labels = table[columns].astype(str).agg("/".join, axis=1)
+    return [f"{name} ({size})" for name, size in zip(labels, table["n_cells"], strict=True)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workflow_scripts.settings.schema import backbone, data, model, ours, run, training
+from workflow_scripts.settings.schema import backbone, data, inputs, model, run, stages, training
 from workflow_scripts.settings.schema.key import NOT_ONE, STAGES, WORKFLOW, Key, Kind
 
 __all__ = ["BY_PATH", "KEYS", "NOT_ONE", "STAGES", "WORKFLOW", "Key", "Kind", "find", "leaves"]
@@ -21,7 +21,8 @@ KEYS: tuple[Key, ...] = (
     *model.KEYS,
     *backbone.KEYS,
     *training.KEYS,
-    *ours.KEYS,
+    *inputs.KEYS,
+    *stages.KEYS,
 )
 """All keys, in the order of the reference."""
 

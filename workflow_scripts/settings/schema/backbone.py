@@ -58,7 +58,9 @@ POSITIONS: Mapping[str, str] = {"llama": "max_position_embeddings", "GPT2": "n_p
 
 
 def _read(name: str, takes: type, meaning: str, zh: str, **more: Any) -> Key:
-    return identity(f"{SECTION}.{name}", takes, "train", meaning, zh, optional=True, **more)
+    return identity(
+        f"{SECTION}.{name}", takes, "preflight train", meaning, zh, optional=True, **more
+    )
 
 
 def _count(name: str, meaning: str, zh: str, unit: str = "") -> Key:

@@ -17,9 +17,10 @@ KEYS: tuple[Key, ...] = (
         "data.kwargs.toml_config_path",
         str,
         "splits",
-        "Split file (TOML): the datasets, and what is held out for validation and test; a run "
-        "can't train without one",
-        "划分文件(TOML):列出数据集以及留作验证和测试的部分;没有它无法训练",
+        "Split file (TOML): the datasets, and what is held out for validation and test; null where "
+        "cells.datasets names the files and splits.make, or splits.test=none, says the rest",
+        "划分文件(TOML):列出数据集以及留作验证和测试的部分;若由 cells.datasets 给出文件,"
+        "并由 splits.make 或 splits.test=none 决定其余,可为 null",
         nullable=True,
     ),
     identity(
@@ -36,7 +37,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "data.kwargs.output_space",
         str,
-        "train",
+        "preflight train",
         "What the model predicts: all or gene, both the expression of every gene. With all, the "
         "residual is added in expression space; with gene, inside the model. embedding predicts "
         "what embed_key names, and goes with nothing else",
@@ -63,7 +64,7 @@ KEYS: tuple[Key, ...] = (
     operational(
         "data.kwargs.num_workers",
         int,
-        "train",
+        "preflight train",
         "Processes that read cells beside the trainer; 0: the trainer reads",
         "读取细胞的子进程数;0 表示由训练进程自己读取",
         at_least=0,
@@ -87,7 +88,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "data.kwargs.basal_mapping_strategy",
         str,
-        "train predict predict_baselines",
+        "preflight train predict predict_baselines",
         "Where the control cells of a set come from: its context (random), or its technical batch "
         "in that context (batch), which falls back to the context where a batch has none",
         "对照细胞的来源:同一细胞背景(random),或同一细胞背景下的同一批次(batch;批次内没有对照时退回细胞背景)",
@@ -96,7 +97,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "data.kwargs.should_yield_control_cells",
         bool,
-        "train",
+        "preflight train",
         "Train on sets of control cells too",
         "是否也把对照细胞集合作为训练目标",
     ),

@@ -114,9 +114,9 @@ def identity(
     return Key(path, types, Kind.IDENTITY, tuple(stages.split()), meaning, zh, **more)
 
 
-def extent(path: str, takes: type, meaning: str, zh: str, **more: Any) -> Key:
+def extent(path: str, takes: type, readers: str, meaning: str, zh: str, **more: Any) -> Key:
     """Make a key whose change makes a training go on, or see less or more of it."""
-    return Key(path, (takes,), Kind.EXTENT, ("train",), meaning, zh, **more)
+    return Key(path, (takes,), Kind.EXTENT, tuple(readers.split()), meaning, zh, **more)
 
 
 def operational(path: str, takes: type, readers: str, meaning: str, zh: str, **more: Any) -> Key:

@@ -26,7 +26,7 @@ KEYS: tuple[Key, ...] = (
     operational(
         "model.device",
         str,
-        "train predict",
+        "preflight train predict",
         "Where the model runs: cuda and auto are the GPU if there is one, cpu is never the GPU",
         "运行设备:cuda 与 auto 表示有 GPU 则用 GPU;cpu 表示不用 GPU",
         choices=("auto", "cuda", "cpu"),
@@ -61,7 +61,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.blur",
         float,
-        "train",
+        "preflight train",
         "Length below which the Sinkhorn divergence blurs; plays no part in energy and mse",
         "Sinkhorn 散度的模糊尺度;对 energy 与 mse 不起作用",
         above=0,
@@ -70,7 +70,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.hidden_dim",
         int,
-        "train",
+        "preflight train",
         "Width of the model: the numbers that describe a cell inside it",
         "模型隐藏维度",
         at_least=1,
@@ -78,7 +78,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.loss",
         str,
-        "train",
+        "preflight train",
         "Distance between the predicted and the observed cell set: energy (see "
         "distributional_loss), mse, sinkhorn, or se = energy + 0.01 × sinkhorn",
         "预测与观测细胞集合之间的损失:energy(另见 distributional_loss)、mse、sinkhorn,"
@@ -100,7 +100,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.n_encoder_layers",
         int,
-        "train",
+        "preflight train",
         "Layers of the perturbation encoder, and with use_basal_projection of the control encoder",
         "扰动编码器的层数;use_basal_projection 为 true 时也是对照编码器的层数",
         at_least=1,
@@ -109,7 +109,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.n_decoder_layers",
         int,
-        "train",
+        "preflight train",
         "Layers from the backbone's output to the prediction",
         "从主干输出到预测值的层数",
         at_least=1,
@@ -118,7 +118,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.predict_residual",
         bool,
-        "train",
+        "preflight train",
         "Predict the change from the control cells (with output_space all, in expression space)",
         "是否预测相对对照细胞的残差(output_space 为 all 时残差加在表达空间)",
     ),
@@ -169,7 +169,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.batch_encoder",
         bool,
-        "train",
+        "preflight train",
         "Add a learned vector of its technical batch to each cell",
         "是否为每个细胞加上可学习的批次向量",
         optional=True,
@@ -198,14 +198,14 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.use_basal_projection",
         bool,
-        "train",
+        "preflight train",
         "Encode control cells by n_encoder_layers layers; false: by one linear layer",
         "对照编码器是否使用 n_encoder_layers 层 MLP;false 表示单个线性层",
     ),
     identity(
         "model.kwargs.mask_attn",
         bool,
-        "train",
+        "preflight train",
         "Let each cell attend to itself alone, not to the others of its set",
         "是否让每个细胞只注意自身而不注意集合内其他细胞",
         optional=True,
@@ -224,7 +224,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.distributional_loss",
         str,
-        "train",
+        "preflight train",
         "What loss: energy measures: the energy distance or the Sinkhorn divergence; plays no "
         "part in other losses",
         "loss 为 energy 时所用的度量:能量距离或 Sinkhorn 散度;对其他损失不起作用",
@@ -234,7 +234,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.mmd_num_chunks",
         int,
-        "train",
+        "preflight train",
         "Parts that the genes are cut into; the loss is the mean over them",
         "把基因切成的份数;损失取各份平均",
         at_least=1,
@@ -244,7 +244,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.regularization",
         float,
-        "train",
+        "preflight train",
         "Weight in the loss of the mean absolute change from the control cells",
         "损失中“相对对照的平均绝对变化”一项的权重",
         at_least=0,
@@ -253,7 +253,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.dropout",
         float,
-        "train",
+        "preflight train",
         "Share of values dropped in the encoders and in the decoder; 0.1 where it is absent",
         "编码器与解码器的 dropout 比例;缺省为 0.1",
         at_least=0,
@@ -285,7 +285,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.transformer_backbone_key",
         str,
-        "train",
+        "preflight train",
         "Layers through which cells attend to one another: llama or GPT2, both with full attention",
         "主干类型:llama 或 GPT2,均为全注意力",
         choices=("llama", "GPT2"),

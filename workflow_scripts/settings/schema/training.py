@@ -31,7 +31,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "training.batch_size",
         int,
-        "train",
+        "preflight train",
         "Cell sets in a training step",
         "每个训练步的细胞集合数",
         at_least=1,
@@ -41,6 +41,7 @@ KEYS: tuple[Key, ...] = (
     extent(
         "training.max_steps",
         int,
+        "preflight train",
         "Steps to train; a larger number later continues from the last step",
         "训练步数;以后调大会从最后一步继续训练",
         at_least=1,
@@ -58,6 +59,7 @@ KEYS: tuple[Key, ...] = (
     extent(
         "training.val_freq",
         int,
+        "train",
         "Steps between two validations; at most max_steps",
         "两次验证之间的步数;不大于 max_steps",
         at_least=1,
@@ -66,6 +68,7 @@ KEYS: tuple[Key, ...] = (
     extent(
         "training.ckpt_every_n_steps",
         int,
+        "train",
         "Steps between two checkpoints; the last step always gives one",
         "两个检查点之间的步数;最后一步总会保存",
         at_least=1,

@@ -1,11 +1,8 @@
-"""Keys of the sections that Stateline adds to those of the field's files."""
+"""Keys of our own sections of the inputs: features, cells and splits."""
 
 from __future__ import annotations
 
-from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, identity, operational
-
-BASELINES = ("control", "mean_response", "perturbation_mean_effect")
-"""The baselines there are."""
+from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, identity
 
 KEYS: tuple[Key, ...] = (
     identity(
@@ -160,6 +157,76 @@ KEYS: tuple[Key, ...] = (
         below=1,
     ),
     identity(
+        "splits.test",
+        str,
+        "splits",
+        "What is tested: what the split file holds out (from_toml), or nothing (none): all of it "
+        "trains, and nothing is predicted or scored",
+        "测试哪些:划分文件留出的部分(from_toml),或都不测试(none):全部用于训练,不预测也不评分",
+        choices=("from_toml", "none"),
+    ),
+    identity(
+        "splits.held_out_controls",
+        str,
+        "splits",
+        "Controls of a context of which no perturbed cell trains: they are targets of training as "
+        "those of the others are (share), or stay out of it and only start predictions (keep_out)",
+        "没有任何受扰动细胞参与训练的细胞背景,其对照细胞:同样作为训练目标(share),"
+        "或不参与训练、仅作为预测的起点(keep_out)",
+        choices=("share", "keep_out"),
+    ),
+    identity(
+        "splits.make.contexts",
+        list,
+        "splits",
+        "Contexts, as dataset.context, of which perturbations are drawn for test and validation; "
+        "the split that was drawn is written to splits.toml in the run's folder. null: none",
+        "从哪些细胞背景(数据集.细胞背景)抽取测试与验证扰动;抽取结果写入运行目录的 splits.toml;"
+        "null 表示不抽取",
+        nullable=True,
+        items=str,
+    ),
+    identity(
+        "splits.make.test",
+        float,
+        "splits",
+        "Share of a context's perturbations that splits.make draws for test, alike from those with "
+        "many and with few cells",
+        "splits.make 从每个细胞背景抽取为测试的扰动比例(按细胞数分层)",
+        above=0,
+        below=1,
+    ),
+    identity(
+        "splits.make.validation",
+        float,
+        "splits",
+        "Share of a context's perturbations that splits.make draws for validation",
+        "splits.make 从每个细胞背景抽取为验证的扰动比例",
+        above=0,
+        below=1,
+    ),
+    identity(
+        "splits.least_cells",
+        int,
+        "splits",
+        "Perturbations with fewer cells in a context are left out there",
+        "某细胞背景中细胞数少于此值的扰动不使用",
+        at_least=1,
+        unit="cells",
+    ),
+    identity(
+        "splits.least_knockdown",
+        float,
+        "splits",
+        "Perturbations whose target lost a smaller share of its expression, in the cells that were "
+        "looked at, are left out; those whose target isn't measured stay. null: all stay",
+        "目标基因表达下降比例(在抽查的细胞中)小于此值的扰动不使用;目标未测量的保留;"
+        "null 表示全部保留",
+        nullable=True,
+        above=0,
+        below=1,
+    ),
+    identity(
         "splits.overlap",
         str,
         "splits",
@@ -172,138 +239,9 @@ KEYS: tuple[Key, ...] = (
         "splits.seed",
         int,
         "splits",
-        "Seed of the draw of validation perturbations",
-        "抽取验证扰动的随机种子",
+        "Seed of the draws of held-out perturbations",
+        "抽取留出扰动的随机种子",
         at_least=0,
         at_most=LARGEST_SEED,
-    ),
-    identity(
-        "engine.precision",
-        str,
-        "train",
-        "Arithmetic of a training step, in Lightning's names; auto: bf16-mixed where the GPU has "
-        "it, else 32-true",
-        "训练的数值精度(Lightning 的名称);auto 表示 GPU 支持时用 bf16-mixed,否则 32-true",
-        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
-    ),
-    operational(
-        "engine.keep_checkpoints",
-        int,
-        "train",
-        "Step checkpoints that stay, the newest ones; last, best and final stay as well",
-        "保留的最新步检查点个数;last、best 与 final 另外保留",
-        at_least=1,
-        unit="checkpoints",
-    ),
-    identity(
-        "engine.validation_sets",
-        int,
-        "train",
-        "Cell sets that a validation looks at, at most; the same ones every time",
-        "每次验证最多使用的细胞集合数;各次相同",
-        at_least=1,
-        unit="cell sets",
-    ),
-    identity(
-        "prediction.checkpoint",
-        str,
-        "predict",
-        "Which weights predict: those of the last step (final), or those with the lowest "
-        "validation loss (best)",
-        "用于预测的权重:最后一步(final)或验证损失最低(best)",
-        choices=("final", "best"),
-    ),
-    identity(
-        "prediction.seed",
-        int,
-        "predict predict_baselines",
-        "Seed of the draw of the control cells that predictions start from",
-        "预测时抽取对照细胞的随机种子",
-        at_least=0,
-        at_most=LARGEST_SEED,
-    ),
-    identity(
-        "prediction.clip",
-        bool,
-        "predict predict_baselines",
-        "Cut predicted values at log1p(cells.target_sum), the largest there can be; how many were "
-        "cut is recorded",
-        "是否把预测值截断到可能的最大值 log1p(cells.target_sum);截断数量会被记录",
-    ),
-    operational(
-        "prediction.sets_per_pass",
-        int,
-        "predict predict_baselines",
-        "Cell sets in a forward pass: memory and speed, not results",
-        "一次前向计算的细胞集合数;只影响内存与速度",
-        at_least=1,
-        unit="cell sets",
-    ),
-    identity(
-        "prediction.baselines",
-        list,
-        "predict_baselines evaluate",
-        "Baselines to predict and score beside the model",
-        "与模型一同预测和评分的基线",
-        items=str,
-        choices=BASELINES,
-    ),
-    identity(
-        "evaluation.preset",
-        str,
-        "evaluate",
-        "Preset of cell-eval2: how its metrics are computed. vcc2026 is for raw counts",
-        "cell-eval2 的预设,决定指标的计算方式;vcc2026 用于原始计数",
-        choices=("v2", "v1", "vcc2026", "cell-eval-0.7.6"),
-    ),
-    identity(
-        "evaluation.profile",
-        str,
-        "evaluate",
-        "Profile of cell-eval2: the metrics to start from",
-        "cell-eval2 的指标组合",
-        choices=("minimal", "full", "de", "anndata", "vcc2026", "vcc", "pds"),
-    ),
-    identity(
-        "evaluation.extra_metrics",
-        list,
-        "evaluate",
-        "Metrics of cell-eval2 beside those of the profile",
-        "在 profile 之外增加的 cell-eval2 指标",
-        items=str,
-    ),
-    identity(
-        "evaluation.input_type",
-        str,
-        "evaluate",
-        "Scale of the cells that are scored: log1p of normalised counts (lognorm), the one scale "
-        "that this version predicts",
-        "评分所用的数值尺度:归一化后的 log1p 值(lognorm),本版本只有这一种",
-        choices=("lognorm",),
-    ),
-    identity(
-        "evaluation.de_backend",
-        str,
-        "evaluate",
-        "Program that tests for differential expression",
-        "差异表达检验所用的程序",
-        choices=("pdex", "scanpy"),
-    ),
-    identity(
-        "report.title",
-        str,
-        "report",
-        "Heading of the report; null: the run's name",
-        "报告标题;null 表示使用运行名称",
-        nullable=True,
-    ),
-    identity(
-        "report.top_perturbations",
-        int,
-        "report",
-        "Perturbations with a plot of their own: those with the strongest observed effects",
-        "单独作图的扰动数(按观测效应从强到弱)",
-        at_least=1,
-        unit="perturbations",
     ),
 )

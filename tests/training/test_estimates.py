@@ -1,0 +1,145 @@
+"""What is said of a run before it starts is what it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cells.test_packing import pack
+from tests.screens import write_screen
+from tests.training.test_step_memory import BATCHES, FEATURES, GENES, LLAMA, plan
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.features.validation import Features
+from workflow_scripts.training import trainer
+from workflow_scripts.training.estimates import (
+    CELL_BYTES,
+    CUDA_CONTEXT_BYTES,
+    PROCESS_BYTES,
+    DataSizes,
+    RunEstimate,
+    estimate_run,
+    packed_bytes,
+)
+from workflow_scripts.training.plan import TrainingPlan
+
+ROOT = Path(__file__).parents[2]
+STATUS = Path("/proc/self/status")
+
+
+@pytest.mark.parametrize(("n_genes", "cells"), [(30, 200), (300, 40), (70_000, 3)])
+def test_packed_cells_are_as_large_as_they_were_said_to_be(tmp_path, make_screen, n_genes, cells):
+    genes = [f"ENSG{number:011d}" for number in range(n_genes)]
+    path = make_screen(genes=genes, cells_per_group=cells)
+    store = pack(tmp_path / "store", path)
+    real = sum(entry["bytes"] for entry in store.manifest["files"].values())
+    told = packed_bytes(store.n_cells, len(store.values), n_genes)
+    assert told == pytest.approx(real, rel=0.1)
+
+
+def sizes(**changes: int) -> DataSizes:
+    whole = {"n_cells": 1_000, "n_values": 2_000_000, "n_genes": GENES}
+    rest = {"feature_dim": FEATURES, "n_batches": BATCHES, "sets_per_epoch": 60}
+    return DataSizes(**{**whole, **rest, **changes})
+
+
+def estimate(asked: TrainingPlan | None = None, **changes: Any) -> RunEstimate:
+    options: dict[str, Any] = {"device": "cuda", "num_workers": 0, **changes}
+    return estimate_run(asked or plan(LLAMA), sizes(), **options)
+
+
+def test_steps_and_epochs_are_counted():
+    told = estimate()
+    assert (told.steps, told.sets_per_step, told.cells_per_step) == (100, 3, 48)
+    assert (told.steps_per_epoch, told.epochs) == (20, 5)
+
+
+def test_estimate_is_json():
+    told = estimate()
+    assert json.loads(json.dumps(told.to_dict())) == told.to_dict()
+    assert told.to_dict()["model"]["n_parameters"] == told.model.n_parameters
+
+
+def test_gpu_holds_the_model_and_the_host_what_waits_for_it():
+    on_gpu, on_cpu = estimate(), estimate(device="cpu")
+    assert on_cpu.device_bytes is None
+    assert on_gpu.device_bytes == on_gpu.model.total + CUDA_CONTEXT_BYTES
+    assert on_cpu.host_bytes > on_gpu.host_bytes
+    busy = estimate(num_workers=8)
+    assert busy.loading_bytes - on_gpu.loading_bytes > 16 * on_gpu.model.batch_bytes
+    assert busy.host_bytes - on_gpu.host_bytes == busy.loading_bytes - on_gpu.loading_bytes
+    # No more batches wait than the run has steps.
+    short = estimate(plan(LLAMA, max_steps=1), num_workers=8)
+    assert busy.loading_bytes - short.loading_bytes == 15 * on_gpu.model.batch_bytes
+
+
+def test_checkpoint_composed_in_memory_counts_where_weights_decide():
+    wide = LLAMA | {"hidden_dim": 512, "cell_set_len": 1}
+    after, before = (
+        estimate(plan(wide, val_freq=50, save_every=every), device="cpu") for every in (50, 10)
+    )
+    model = after.model
+    assert model.total < 2 * model.checkpoint_bytes
+    held = after.host_bytes - PROCESS_BYTES - after.loading_bytes - 1_000 * CELL_BYTES
+    assert held == 2 * model.checkpoint_bytes + model.batch_bytes
+    # Where no validation has freed them, the gradients are there as well.
+    assert before.host_bytes - after.host_bytes == 4 * model.n_parameters
+    # On a GPU, all but what is composed stands elsewhere.
+    on_gpu = estimate(plan(wide))
+    held = on_gpu.host_bytes - PROCESS_BYTES - on_gpu.loading_bytes - 1_000 * CELL_BYTES
+    assert held == model.checkpoint_bytes
+
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from tests.training.test_estimates import resident, trained
+from workflow_scripts.cells.store import CellStore
+store = CellStore.open(Path(sys.argv[1]))
+before = resident("VmRSS")
+trained(store, Path(sys.argv[2]))
+print(json.dumps({"growth": resident("VmHWM") - before, "peak": resident("VmHWM")}))
+"""
+LARGER = LLAMA | {"cell_set_len": 64, "hidden_dim": 256, "n_encoder_layers": 4}
+"""A model whose step takes half a gigabyte with 24 sets of 6,000 genes."""
+
+
+def resident(name: str) -> int:
+    """Return a memory figure of this process, as Linux keeps it, in bytes."""
+    lines = STATUS.read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) * 1024
+
+
+def trained(store: CellStore, folder: Path) -> None:
+    """Train the larger model for some steps, with a validation and a checkpoint at the end."""
+    names = sorted(map(str, store.cells["perturbation"].cat.categories))
+    table = store.cells[["dataset", "file", "context", "perturbation"]].drop_duplicates()
+    roles = {"control": "control", "A": "val"}
+    splits = table.assign(split=[roles.get(str(name), "train") for name in table["perturbation"]])
+    features = Features(tuple(names), np.eye(len(names), FEATURES, dtype=np.float32))
+    machine = trainer.Machine("cpu", 1, "auto", 0, pin_memory=False, keep_checkpoints=1)
+    asked = plan(LARGER, sets=24, max_steps=3, val_freq=3, save_every=3)
+    trainer.train(asked, store, splits, features, folder, machine, {})
+
+
+@pytest.mark.skipif(not STATUS.is_file(), reason="needs Linux's /proc")
+def test_training_takes_the_memory_it_was_said_to(tmp_path):
+    genes = [f"g{number}" for number in range(6000)]
+    store = pack(tmp_path / "store", write_screen(tmp_path / "s.h5ad", genes=genes))
+    command = [sys.executable, "-c", TRAIN, str(store.path), str(tmp_path)]
+    # Otherwise glibc keeps the gaps between blocks for itself, which no estimate can know.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    real = json.loads(done.stdout.splitlines()[-1])
+    size = sizes(n_cells=store.n_cells, n_genes=6000)
+    told = estimate_run(plan(LARGER, sets=24), size, device="cpu", num_workers=0)
+    assert told.model.total / 2 < real["growth"] < told.model.total * 2
+    assert told.host_bytes / 1.5 < real["peak"] < told.host_bytes * 1.5

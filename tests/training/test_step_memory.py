@@ -1,0 +1,253 @@
+"""A step that is run without data holds what a real one does."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from tests.cells.test_packing import pack
+from workflow_scripts.features.validation import Features
+from workflow_scripts.models import StateTransition, set_loss, state_transition_settings
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.training import step_memory, trainer
+from workflow_scripts.training.batches import Batch
+from workflow_scripts.training.module import TrainingModule
+from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.step_memory import ModelMemory, model_memory, settled_precision
+
+GENES, FEATURES, BATCHES = 200, 12, 3
+
+LLAMA: dict[str, Any] = {
+    "cell_set_len": 16,
+    "hidden_dim": 32,
+    "n_encoder_layers": 2,
+    "n_decoder_layers": 3,
+    "use_basal_projection": False,
+    "transformer_backbone_key": "llama",
+    "transformer_backbone_kwargs": {
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+}
+GPT2: dict[str, Any] = {
+    **LLAMA,
+    "batch_encoder": True,
+    "mask_attn": True,
+    "transformer_backbone_key": "GPT2",
+    "transformer_backbone_kwargs": {"n_layer": 2, "n_head": 4, "n_inner": 64},
+}
+MODELS = {"llama": LLAMA, "GPT2": GPT2}
+LOSSES = {
+    "energy": {"loss": "energy"},
+    "mse": {"loss": "mse"},
+    "sinkhorn": {"loss": "sinkhorn"},
+    "se": {"loss": "se"},
+    "chunks": {"loss": "energy", "mmd_num_chunks": 3, "regularization": 0.1},
+}
+
+
+def plan(kwargs: dict[str, Any], sets: int = 3, **changes: Any) -> TrainingPlan:
+    whole = TrainingPlan(
+        model_kwargs=kwargs,
+        output_space="all",
+        set_size=kwargs["cell_set_len"],
+        sets_per_step=sets,
+        by_batch=False,
+        yield_controls=True,
+        map_controls=True,
+        lr=1e-4,
+        weight_decay=5e-4,
+        clip=10.0,
+        seed=42,
+        precision="auto",
+        max_steps=100,
+        val_freq=100,
+        save_every=100,
+        validation_sets=4,
+    )
+    return replace(whole, **changes)
+
+
+def memory(asked: TrainingPlan, n_genes: int = GENES, **changes: Any) -> ModelMemory:
+    options: dict[str, Any] = {"precision": "32-true", "device": "cpu", **changes}
+    return model_memory(asked, n_genes=n_genes, feature_dim=FEATURES, n_batches=BATCHES, **options)
+
+
+def module_and_batch(asked: TrainingPlan, n_genes: int = GENES) -> tuple[TrainingModule, Batch]:
+    """Return what trains and what it trains on, both with their data."""
+    settings = state_transition_settings(
+        asked.model_kwargs,
+        input_dim=n_genes,
+        output_dim=n_genes,
+        pert_dim=FEATURES,
+        output_space="all",
+        expression_output=True,
+        n_batches=BATCHES,
+    )
+    loss = set_loss(asked.model_kwargs)
+    shape = (asked.sets_per_step, asked.set_size)
+    batch = Batch(
+        torch.rand(*shape, n_genes),
+        torch.rand(*shape, n_genes),
+        torch.rand(shape[0], FEATURES),
+        torch.zeros(shape, dtype=torch.int64),
+    )
+    return TrainingModule(StateTransition(settings), loss, asked, {}), batch
+
+
+def autocast(precision: str) -> torch.autocast:
+    mixed = precision != "32-true"
+    return torch.autocast("cpu", torch.bfloat16, enabled=mixed, cache_enabled=False)
+
+
+def kept_by_autograd(module: TrainingModule, batch: Batch, precision: str) -> int:
+    """Add up what a real forward pass with its loss saves, every storage once."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *batch)}
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage
+        return tensor
+
+    with autocast(precision), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        module.training_step(batch, 0)
+    return sum(storage.nbytes() for at, storage in saved.items() if at not in known)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("key", MODELS)
+def test_activations_are_what_autograd_keeps_in_a_real_step(key, loss, precision):
+    asked = plan({**MODELS[key], **LOSSES[loss]})
+    told = memory(asked, precision=precision)
+    module, batch = module_and_batch(asked)
+    assert told.activation_bytes == kept_by_autograd(module, batch, precision)
+    assert told.batch_bytes == sum(tensor.nbytes for tensor in batch)
+
+
+def largest_allocated(module: TrainingModule, batch: Batch, precision: str) -> int:
+    """Return the most that torch's allocator holds in a real second step, as it counts itself."""
+    optimizer = module.configure_optimizers()
+    largest = 0
+    held = sum(tensor.nbytes for tensor in batch) + sum(p.nbytes for p in module.parameters())
+    for _ in range(2):
+        gc.collect()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            with autocast(precision):
+                loss = module.training_step(batch, 0)
+            optimizer.zero_grad()
+            loss.backward()
+            module.configure_gradient_clipping(optimizer)
+            optimizer.step()
+            del loss
+        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+        changes = np.array([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())])
+        largest = held + int(np.cumsum(changes).max())
+        held += int(changes.sum())
+    return largest
+
+
+@pytest.mark.parametrize(
+    ("key", "loss", "precision", "hidden", "genes"),
+    [
+        ("llama", "energy", "32-true", 32, 2000),  # cells × genes decide: largest in the backward
+        ("llama", "mse", "bf16-mixed", 512, 100),  # weights decide: largest in the update
+        ("GPT2", "se", "bf16-mixed", 64, 1000),
+    ],
+)
+def test_largest_moment_is_what_torch_allocates_in_a_real_step(key, loss, precision, hidden, genes):
+    asked = plan({**MODELS[key], **LOSSES[loss], "hidden_dim": hidden}, sets=6)
+    told = memory(asked, genes, precision=precision)
+    real = largest_allocated(*module_and_batch(asked, genes), precision)
+    assert told.total == pytest.approx(real, rel=0.02)
+
+
+def test_parameters_are_those_of_the_model_that_the_trainer_builds(tmp_path, make_screen):
+    store = pack(tmp_path / "store", make_screen())
+    names = np.array(["A", "B", "C", "control"])
+    features = Features(tuple(names), np.eye(4, dtype=np.float32))
+    asked = plan(GPT2)
+    real = trainer._module(asked, store, features, {})
+    told = model_memory(
+        asked,
+        n_genes=store.n_genes,
+        feature_dim=4,
+        n_batches=store.cells["batch"].cat.categories.size,
+        precision="32-true",
+        device="cpu",
+    )
+    n_parameters = sum(parameter.numel() for parameter in real.parameters())
+    assert told.n_parameters == n_parameters
+    # Weights, gradients and Adam's two moments in float32, and a step count for each weight.
+    steps = 4 * sum(1 for _ in real.parameters())
+    assert told.parameter_bytes == 16 * n_parameters + steps
+    assert told.checkpoint_bytes == 12 * n_parameters + steps
+
+
+def test_total_is_its_parts():
+    told = memory(plan(LLAMA))
+    parts = (told.parameter_bytes, told.batch_bytes, told.activation_bytes, told.working_bytes)
+    assert sum(parts) == told.total
+    assert min(parts) > 0
+
+
+def test_dropout_costs_a_gpu_less_and_autocast_more():
+    deep = plan(GPT2 | {"cell_set_len": 64, "mask_attn": False})  # a tenth dropped: GPT2's default
+    backbone = {**GPT2["transformer_backbone_kwargs"], "attn_pdrop": 0.0}
+    without = plan({**dict(deep.model_kwargs), "transformer_backbone_kwargs": backbone})
+    on_cpu, on_gpu = (memory(deep, device=device) for device in ("cpu", "cuda"))
+    # A GPU keeps no attention weights: the rate of what is dropped changes nothing there.
+    assert on_gpu.activation_bytes == memory(without, device="cuda").activation_bytes
+    assert on_gpu.activation_bytes < on_cpu.activation_bytes
+    # In bfloat16, some operations are computed in float32 on a GPU alone.
+    mixed = [memory(without, device=d, precision="bf16-mixed") for d in ("cpu", "cuda")]
+    assert mixed[0].activation_bytes < mixed[1].activation_bytes
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [lambda x: torch.nn.functional.layer_norm(x, (4,)), lambda x: torch.pow(x, 3), lambda x: x**2],
+)
+def test_operations_that_a_gpu_computes_in_float32_are_so_counted(operation):
+    cells = torch.ones(3, 4, dtype=torch.bfloat16)
+    with autocast("bf16-mixed"):
+        assert operation(cells).dtype == torch.bfloat16
+        with step_memory._LikeCuda():
+            assert operation(cells).dtype == torch.float32
+    with step_memory._LikeCuda():
+        assert operation(cells).dtype == torch.bfloat16
+
+
+def test_mixed_precision_needs_less_where_cells_outweigh_weights():
+    asked = plan(GPT2, sets=16)
+    single, mixed = (memory(asked, precision=p) for p in ("32-true", "bf16-mixed"))
+    assert mixed.activation_bytes < 0.8 * single.activation_bytes
+    assert memory(asked, precision="16-mixed") == mixed
+
+
+def test_estimating_leaves_the_random_state_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    memory(plan(LLAMA))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_model_that_cannot_be_built_is_refused_by_its_key():
+    with pytest.raises(ConfigError, match="hidden_dim"):
+        memory(plan({k: v for k, v in LLAMA.items() if k != "hidden_dim"}))
+
+
+def test_auto_is_settled_as_the_trainer_settles_it():
+    assert settled_precision(plan(LLAMA), "cpu") == "32-true"
+    assert settled_precision(plan(LLAMA, precision="16-mixed"), "cuda") == "16-mixed"
+    if not torch.cuda.is_available():
+        assert settled_precision(plan(LLAMA), "cuda") == "bf16-mixed"

@@ -1,0 +1,83 @@
+"""What a score on the test split can be evidence of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+
+def claims(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what a score on the test split can be evidence of.
+
+    A test pair is a perturbation in a context. Its perturbation is unseen when no context trains
+    on it, its context when none of the context's perturbed cells trains. A pair that trains too
+    (in another dataset, say) is evidence of nothing.
+
+    Returns
+    -------
+    dict
+        ``kind``: in a few words, for beside a score. ``sentence``: in full. ``unseen_perturbation``
+        and ``unseen_context``: whether that holds of all test pairs. ``trained_pairs``: test pairs
+        that train as well, context/perturbation.
+    """
+    train, test = (
+        {
+            (str(context), str(perturbation))
+            for context, perturbation in zip(part["context"], part["perturbation"], strict=True)
+        }
+        for part in (table[table["split"] == "train"], table[table["split"] == "test"])
+    )
+    trained_contexts = {context for context, _ in train}
+    trained_perturbations = {perturbation for _, perturbation in train}
+    new_perturbation = {pair for pair in test if pair[1] not in trained_perturbations}
+    new_context = {pair for pair in test if pair[0] not in trained_contexts}
+    new_combination = test - train - new_perturbation - new_context
+    parts = [
+        f"{len(pairs)} {words}"
+        for pairs, words in (
+            (new_perturbation & new_context, "with neither perturbation nor context trained on"),
+            (new_perturbation - new_context, "whose perturbation was never trained on"),
+            (new_context - new_perturbation, "whose context trains with its controls alone"),
+            (
+                new_combination,
+                "whose perturbation was trained on in other contexts, and whose context with "
+                "other perturbations",
+            ),
+            (test & train, "that were trained on as well, and show nothing"),
+        )
+        if pairs
+    ]
+    sentence = (
+        f"Of {len(test)} test pairs of a perturbation and a context: {'; '.join(parts)}."
+        if test
+        else "Nothing is held out for test: no score can be claimed."
+    )
+    return {
+        "kind": _kind(test, train, new_perturbation, new_context),
+        "unseen_perturbation": bool(test) and new_perturbation == test,
+        "unseen_context": bool(test) and new_context == test,
+        "trained_pairs": sorted(f"{context}/{name}" for context, name in test & train),
+        "sentence": sentence,
+    }
+
+
+def _kind(
+    test: set[tuple[str, str]],
+    train: set[tuple[str, str]],
+    new_perturbation: set[tuple[str, str]],
+    new_context: set[tuple[str, str]],
+) -> str:
+    if not test:
+        return "nothing tested"
+    if test & train:
+        return "tested on what trained"
+    if test == new_perturbation & new_context:
+        return "unseen perturbations in unseen contexts"
+    if test == new_perturbation:
+        return "unseen perturbations"
+    if test == new_context:
+        return "unseen contexts"
+    if not new_perturbation and not new_context:
+        return "known perturbations in known contexts"
+    return "known and unseen mixed"

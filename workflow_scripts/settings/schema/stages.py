@@ -1,0 +1,152 @@
+"""Keys of our own sections: how a model is trained, predicts, is scored and reported."""
+
+from __future__ import annotations
+
+from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, identity, operational
+
+BASELINES = ("control", "mean_response", "perturbation_mean_effect")
+"""The baselines there are."""
+
+KEYS: tuple[Key, ...] = (
+    identity(
+        "engine.precision",
+        str,
+        "preflight train",
+        "Arithmetic of a training step, in Lightning's names; auto: bf16-mixed where the GPU has "
+        "it, else 32-true",
+        "训练的数值精度(Lightning 的名称);auto 表示 GPU 支持时用 bf16-mixed,否则 32-true",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+    ),
+    operational(
+        "engine.gpu_memory",
+        float,
+        "preflight",
+        "Memory of the GPU that will train, for preflight to see whether a step fits; null: that "
+        "of the GPU where preflight runs, and where there is none, the CPU is taken to train",
+        "训练所用 GPU 的显存,供 preflight 判断一步是否放得下;"
+        "null 表示取运行 preflight 的机器的 GPU,没有 GPU 时视为用 CPU 训练",
+        nullable=True,
+        above=0,
+        unit="GB",
+    ),
+    operational(
+        "engine.keep_checkpoints",
+        int,
+        "train",
+        "Step checkpoints that stay, the newest ones; last, best and final stay as well",
+        "保留的最新步检查点个数;last、best 与 final 另外保留",
+        at_least=1,
+        unit="checkpoints",
+    ),
+    identity(
+        "engine.validation_sets",
+        int,
+        "train",
+        "Cell sets that a validation looks at, at most; the same ones every time",
+        "每次验证最多使用的细胞集合数;各次相同",
+        at_least=1,
+        unit="cell sets",
+    ),
+    identity(
+        "prediction.checkpoint",
+        str,
+        "predict",
+        "Which weights predict: those of the last step (final), or those with the lowest "
+        "validation loss (best)",
+        "用于预测的权重:最后一步(final)或验证损失最低(best)",
+        choices=("final", "best"),
+    ),
+    identity(
+        "prediction.seed",
+        int,
+        "predict predict_baselines",
+        "Seed of the draw of the control cells that predictions start from",
+        "预测时抽取对照细胞的随机种子",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    ),
+    identity(
+        "prediction.clip",
+        bool,
+        "predict predict_baselines",
+        "Cut predicted values at log1p(cells.target_sum), the largest there can be; how many were "
+        "cut is recorded",
+        "是否把预测值截断到可能的最大值 log1p(cells.target_sum);截断数量会被记录",
+    ),
+    operational(
+        "prediction.sets_per_pass",
+        int,
+        "predict predict_baselines",
+        "Cell sets in a forward pass: memory and speed, not results",
+        "一次前向计算的细胞集合数;只影响内存与速度",
+        at_least=1,
+        unit="cell sets",
+    ),
+    identity(
+        "prediction.baselines",
+        list,
+        "predict_baselines evaluate",
+        "Baselines to predict and score beside the model",
+        "与模型一同预测和评分的基线",
+        items=str,
+        choices=BASELINES,
+    ),
+    identity(
+        "evaluation.preset",
+        str,
+        "evaluate",
+        "Preset of cell-eval2: how its metrics are computed. vcc2026 is for raw counts",
+        "cell-eval2 的预设,决定指标的计算方式;vcc2026 用于原始计数",
+        choices=("v2", "v1", "vcc2026", "cell-eval-0.7.6"),
+    ),
+    identity(
+        "evaluation.profile",
+        str,
+        "evaluate",
+        "Profile of cell-eval2: the metrics to start from",
+        "cell-eval2 的指标组合",
+        choices=("minimal", "full", "de", "anndata", "vcc2026", "vcc", "pds"),
+    ),
+    identity(
+        "evaluation.extra_metrics",
+        list,
+        "evaluate",
+        "Metrics of cell-eval2 beside those of the profile",
+        "在 profile 之外增加的 cell-eval2 指标",
+        items=str,
+    ),
+    identity(
+        "evaluation.input_type",
+        str,
+        "evaluate",
+        "Scale of the cells that are scored: log1p of normalised counts (lognorm), the one scale "
+        "that this version predicts",
+        "评分所用的数值尺度:归一化后的 log1p 值(lognorm),本版本只有这一种",
+        choices=("lognorm",),
+    ),
+    identity(
+        "evaluation.de_backend",
+        str,
+        "evaluate",
+        "Program that tests for differential expression",
+        "差异表达检验所用的程序",
+        choices=("pdex", "scanpy"),
+    ),
+    identity(
+        "report.title",
+        str,
+        "report",
+        "Heading of the report; null: the run's name",
+        "报告标题;null 表示使用运行名称",
+        nullable=True,
+    ),
+    identity(
+        "report.top_perturbations",
+        int,
+        "report",
+        "Perturbations with a plot of their own: those with the strongest observed effects",
+        "单独作图的扰动数(按观测效应从强到弱)",
+        at_least=1,
+        unit="perturbations",
+    ),
+)

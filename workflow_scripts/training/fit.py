@@ -1,0 +1,162 @@
+"""Whether a run fits into the machine it is started on, and what to change where it doesn't."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from workflow_scripts.settings.findings import Finding
+from workflow_scripts.training.estimates import RunEstimate
+
+
+@dataclass(frozen=True)
+class MachineLimits:
+    """What there is to fit into, in bytes; None where it isn't known.
+
+    Attributes
+    ----------
+    free_disk
+        Free space where the packed cells go.
+    host_memory, device_memory
+        Memory of the machine (or what of it this process may use), and of its first GPU.
+    already_packed
+        Whether the packed cells are there, so that they need no more room.
+    """
+
+    free_disk: int | None
+    host_memory: int | None
+    device_memory: int | None
+    already_packed: bool
+
+
+def check_fit(estimate: RunEstimate, machine: MachineLimits) -> list[Finding]:
+    """Find what the machine lacks, and name the settings that need less, the best first.
+
+    A limit that isn't known says nothing. The estimate leaves out what can't be known (gaps between
+    blocks of memory, other processes): what it refuses does not fit, what it lets pass may be
+    tight.
+    """
+    findings = []
+    needed, there = estimate.packed_bytes, machine.free_disk
+    if there is not None and needed > there and not machine.already_packed:
+        findings.append(
+            Finding(
+                "error",
+                "disk-too-small",
+                f"the packed cells need {_gb(needed)} of disk, {_gb(there)} are free; make room, "
+                "or set cache_dir to another disk",
+            )
+        )
+    needed, there = estimate.host_bytes, machine.host_memory
+    if there is not None and needed > there:
+        findings.append(
+            Finding(
+                "error",
+                "host-memory",
+                f"training needs {_gb(needed)} of memory, {_gb(estimate.loading_bytes)} of it for "
+                f"batches that wait; there are {_gb(there)}; {_host_knobs(estimate)}",
+            )
+        )
+    if estimate.device_bytes is not None and machine.device_memory is not None:
+        needed, there = estimate.device_bytes, machine.device_memory
+        if needed > there:
+            model = estimate.model
+            findings.append(
+                Finding(
+                    "error",
+                    "device-memory",
+                    f"a training step needs {_gb(needed)} of GPU memory "
+                    f"({_gb(model.parameter_bytes)} for weights, gradients and optimizer, "
+                    f"{_gb(model.total - model.parameter_bytes)} for its cells and what is "
+                    f"computed from them); there are {_gb(there)}; "
+                    f"{_device_knobs(estimate, needed - there)}",
+                )
+            )
+    return findings
+
+
+def machine_limits(cache_dir: Path, *, already_packed: bool = False) -> MachineLimits:
+    """Read what this machine has: disk of ``cache_dir``, memory, memory of its first GPU.
+
+    Where ``cache_dir`` isn't there yet, the nearest folder above it is asked.
+    """
+    folder = cache_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+    return MachineLimits(
+        free_disk=shutil.disk_usage(folder).free,
+        host_memory=_host_memory(),
+        device_memory=None if gpu is None else int(gpu.total_memory),
+        already_packed=already_packed,
+    )
+
+
+def control_group_limit(membership: str, root: Path) -> int | None:
+    """Return the least memory that a process's control groups allow it; None for no limit.
+
+    Parameters
+    ----------
+    membership
+        Text of the process's ``/proc/self/cgroup``.
+    root
+        Where control groups are mounted, of version 2 or 1.
+    """
+    limits = []
+    for line in membership.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            top, name = root / "memory", "memory.limit_in_bytes"
+        elif number == "0":
+            top, name = root, "memory.max"
+        else:
+            continue
+        # A group is bound by those around it. In a container its own path may be out of sight.
+        parts = Path(path).parts[1:]
+        for depth in range(len(parts) + 1):
+            file = top.joinpath(*parts[:depth], name)
+            if file.is_file() and (text := file.read_text().strip()) != "max":
+                limits.append(int(text))
+    return min(limits, default=None)
+
+
+def _host_memory() -> int:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    membership = Path("/proc/self/cgroup")
+    if not membership.is_file():  # not Linux
+        return physical
+    limit = control_group_limit(membership.read_text(), Path("/sys/fs/cgroup"))
+    return physical if limit is None else min(physical, limit)
+
+
+def _host_knobs(estimate: RunEstimate) -> str:
+    readers, step = "data.kwargs.num_workers", "training.batch_size, model.kwargs.cell_set_len"
+    if estimate.device_bytes is not None:
+        return f"lower {readers}, {step}"
+    if estimate.loading_bytes > estimate.model.total:
+        return f"lower {readers}, {step}, model.kwargs.hidden_dim"
+    return f"lower {step}, model.kwargs.hidden_dim, {readers}"
+
+
+def _device_knobs(estimate: RunEstimate, excess: int) -> str:
+    """Say what to change; all that isn't parameters grows with the sets of a step."""
+    a_set = (estimate.model.total - estimate.model.parameter_bytes) / estimate.sets_per_step
+    sets = estimate.sets_per_step - excess / a_set
+    if sets < 1:
+        return (
+            "not even one set a step fits: lower model.kwargs.hidden_dim and the number of layers, "
+            "then model.kwargs.cell_set_len"
+        )
+    half = "set engine.precision to bf16-mixed, " if estimate.precision == "32-true" else ""
+    return (
+        f"lower training.batch_size (to about {int(sets)}) or model.kwargs.cell_set_len, "
+        f"{half}lower model.kwargs.hidden_dim"
+    )
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
