@@ -21,6 +21,8 @@ import safetensors.numpy
 
 from workflow_scripts.command import run_command
 from workflow_scripts.features.assignment import names_to_embed
+from workflow_scripts.features.entries import plain_text
+from workflow_scripts.features.names import KnownNames
 from workflow_scripts.features.proteins import read_fasta
 from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.validation import EmbeddingSettings, FeatureSettings
@@ -58,9 +60,13 @@ def main(arguments: Sequence[str]) -> None:
         settings = EmbeddingSettings(given.model, given.fasta, given.window, given.precision)
         wanted = None if given.genes is None else set(given.genes)
     else:
+        if given.groups is None or given.cells_audit is None:
+            parser.error("--settings of a run goes with its --groups and --cells-audit")
         settings, wanted = _of_run(given)
     try:
         vectors, facts = _embed(settings, wanted, given.device, given.cache)
+        if not vectors and given.settings is None:
+            raise DataError(f"{settings.fasta}: has none of the genes asked for")
     except (ConfigError, DataError) as error:
         if given.settings is None:
             raise
@@ -84,7 +90,8 @@ def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
     there: set[str] = set()
     try:
         for source in settings.sources:
-            there |= {str(name) for name, _ in read_entries(source)}
+            names = (name for name, _ in read_entries(source))
+            there |= {plain_text(name) for name in names if isinstance(name, str | bytes)}
     except DataError as error:
         # validate_features says so, beside everything else that is wrong.
         print(f"nothing to embed: {error}")
@@ -107,9 +114,12 @@ def _embed(
     genes = proteins.sequences.keys() if wanted is None else wanted & proteins.sequences.keys()
     sequences = {gene: proteins.sequences[gene] for gene in sorted(genes)}
     absent = sorted((wanted or set()) - genes)
+    known = KnownNames(proteins.sequences if absent else {})
+    likely = {gene: other for gene in absent if (other := known.same(gene))}
     facts |= {
         "fasta_sha256": file_digest(settings.fasta),
         "absent": absent,
+        "likely": likely,
         "replaced": [gene for gene in proteins.replaced if gene in genes],
         "unnamed": len(proteins.unnamed),
     }
@@ -118,7 +128,8 @@ def _embed(
         f"isoforms left out, {len(proteins.unnamed)} headers without a gene symbol)"
     )
     if absent:
-        print(f"not in it: {listing(absent)}")
+        meant = {gene: f"{gene} (it has {other})" for gene, other in likely.items()}
+        print(f"not in it: {listing(meant.get(gene, gene) for gene in absent)}")
     if not sequences:
         return {}, facts
     # Only now: torch and transformers take seconds to import.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 import torch
-from transformers import EsmModel, EsmTokenizer
+from transformers import EsmConfig, EsmModel, EsmTokenizer
 
 from tests.tiny_esm import write_fasta, write_tiny_esm
 from workflow_scripts.embed_proteins import main
 from workflow_scripts.features.embedding import ProteinEncoder, embed_cached
-from workflow_scripts.features.proteins import read_fasta, windows
+from workflow_scripts.features.proteins import windows
 from workflow_scripts.settings.errors import ConfigError, DataError
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
@@ -82,14 +83,6 @@ def test_long_proteins_are_read_in_windows_that_count_each_residue_once(model):
     np.testing.assert_allclose(vector, (total / times).mean(axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [1, 63, 64, 65, 96, 97, 1000])
-def test_windows_cover_every_residue_and_none_is_longer(length):
-    spans = windows(length, 64)
-    assert {at for start, stop in spans for at in range(start, stop)} == set(range(length))
-    assert all(stop - start <= 64 for start, stop in spans)
-    assert len(set(spans)) == len(spans)
-
-
 def test_what_was_embedded_is_read_and_another_model_is_not(model, tmp_path):
     sequences = proteins(20, 30)
     first = embed_cached({"G0": sequences["G0"]}, encoder(model), tmp_path)
@@ -99,43 +92,6 @@ def test_what_was_embedded_is_read_and_another_model_is_not(model, tmp_path):
     np.testing.assert_array_equal(again["G0"], first["G0"] + 1)
     other = embed_cached(sequences, encoder(model, window=64), tmp_path)
     np.testing.assert_array_equal(other["G0"], first["G0"])
-
-
-def test_headers_of_all_sources_give_gene_symbols(tmp_path):
-    path = tmp_path / "p.fa.gz"
-    with gzip.open(path, "wt") as file:
-        file.write(
-            ">sp|P04637|P53_HUMAN Tumor antigen OS=Homo sapiens OX=9606 GN=TP53 PE=1 SV=4\nMEEP\n"
-            "QSD\n>ENSP1 pep gene_symbol:CDKN1A description:x\nMSEPAG*\n"
-            ">lcl|NM_1 [gene=HLA-A] [protein=x]\nmav\n>RIOX1 hand made\nMJ*K\n"
-            ">tr|Q1|Q1_HUMAN nameless\nMM\n>TP53 an isoform\nMEE\n\n"
-        )
-    found = read_fasta(path)
-    assert found.sequences == {
-        "TP53": "MEEPQSD",
-        "CDKN1A": "MSEPAG",
-        "HLA-A": "MAV",
-        "RIOX1": "MXXK",
-    }
-    assert found.n_isoforms == 1
-    assert found.unnamed == ["tr|Q1|Q1_HUMAN nameless"]
-    assert found.replaced == ["RIOX1"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no such file; features.embedding.fasta"),
-        ("", "holds no sequence"),
-        ("MEEP\n", r"p\.fa:1: no FASTA file"),
-        (">TP53\n>CDKN1A\nM\n", "the sequence of TP53 is empty"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, content, message):
-    if content is not None:
-        (tmp_path / "p.fa").write_text(content)
-    with pytest.raises(DataError, match=message):
-        read_fasta(tmp_path / "p.fa")
 
 
 def test_folders_that_hold_no_esm_model_are_refused(tmp_path, model):
@@ -150,6 +106,85 @@ def test_folders_that_hold_no_esm_model_are_refused(tmp_path, model):
         encoder(str(tmp_path))
 
 
+@pytest.fixture
+def copied(model, tmp_path) -> Path:
+    return shutil.copytree(model, tmp_path / "copy")
+
+
+def cut_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-99])
+
+
+def narrow_weights(folder: Path) -> None:
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "key.weight" in name)
+    weights[name] = weights[name][:5]
+    safetensors.numpy.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def drop_tokens(folder: Path) -> None:
+    for file in folder.glob("*token*"):
+        file.unlink()
+    (folder / "vocab.txt").unlink()
+
+
+def pickle_code(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": Code()}, folder / "pytorch_model.bin")
+
+
+class Code:
+    """Unpickling it would print."""
+
+    def __reduce__(self):
+        return print, ("this code ran",)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (cut_weights, "incomplete metadata"),
+        (narrow_weights, "ignore_mismatched_sizes"),
+        (drop_tokens, "can't be loaded"),
+        (pickle_code, "its weights are a pickle that could run code; it needs model.safetensors"),
+    ],
+)
+def test_spoiled_models_are_refused_in_words(copied, capsys, spoil, says):
+    spoil(copied)
+    with pytest.raises(ConfigError, match=rf"features\.embedding\.model: .*{says}"):
+        encoder(str(copied))
+    assert "this code ran" not in capsys.readouterr().out
+
+
+def test_a_window_that_holds_nothing_or_too_much_is_refused(model, copied):
+    with pytest.raises(ConfigError, match="window is 0; it must be at least 1"):
+        encoder(model, window=0)
+    config = json.loads((copied / "config.json").read_text())
+    config |= {"position_embedding_type": "absolute", "max_position_embeddings": 104}
+    EsmModel(EsmConfig(**config), add_pooling_layer=False).save_pretrained(copied)
+    with pytest.raises(ConfigError, match=r"window is 101, but .* sees no more than 100 residues"):
+        encoder(str(copied), window=101)
+    ((_, vector),) = encoder(str(copied), window=100).embed(["A" * 100])
+    assert np.isfinite(vector).all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_named(model):
+    with pytest.raises(ConfigError, match="--device cuda: torch finds no GPU"):
+        ProteinEncoder(model, "cuda", "32-true", 1022)
+
+
+def test_a_model_that_gives_no_numbers_is_refused_and_nothing_is_kept(copied, tmp_path):
+    weights = safetensors.numpy.load_file(copied / "model.safetensors")
+    name = next(name for name in weights if "key.weight" in name)
+    weights[name] = weights[name] * np.float32(np.nan)
+    safetensors.numpy.save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="gives NaN or infinite values for TP53"):
+        embed_cached({"TP53": "MEEPQSD"}, encoder(str(copied)), tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*/*.npy"))
+
+
 def test_by_hand_it_embeds_the_genes_asked_for(tmp_path, model, capsys):
     fasta = write_fasta(tmp_path / "p.fa", proteins(20, 30, 40))
     out = tmp_path / "out.safetensors"
@@ -159,10 +194,49 @@ def test_by_hand_it_embeds_the_genes_asked_for(tmp_path, model, capsys):
     assert "not in it: gone" in capsys.readouterr().out
     main([*given, "--out", str(out)])
     assert sorted(safetensors.numpy.load_file(out)) == ["G0", "G1", "G2"]
+    with pytest.raises(DataError, match=r"p\.fa: has none of the genes asked for"):
+        main([*given, "--genes", "g-1", "--out", str(out)])
+    assert "not in it: g-1 (it has G1)" in capsys.readouterr().out
+
+
+def test_of_a_run_it_needs_cells_too(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--settings", "features.json", "--out", str(tmp_path / "out.safetensors")])
+    assert "goes with its --groups and --cells-audit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [str.encode, np.str_, str])
+def test_of_a_run_it_embeds_what_the_file_lacks_whatever_its_keys_are(tmp_path, model, name):
+    torch.save({name("G0"): torch.ones(16), name("control"): torch.ones(16)}, tmp_path / "f.pt")
+    write_fasta(tmp_path / "p.fa", {**proteins(20, 30), "SEPTIN2": "MEEPQSD"})
+    settings = {
+        "data.kwargs.perturbation_features_file": str(tmp_path / "f.pt"),
+        "features.missing": "embed",
+        "features.control": "given",
+        "features.combinations": "error",
+        "features.aliases": {},
+        "features.stand_in": False,
+        "features.embedding.model": model,
+        "features.embedding.fasta": str(tmp_path / "p.fa"),
+        "features.embedding.window": 64,
+        "features.embedding.precision": "32-true",
+    }
+    stage = {"stage": "features", "identity": settings, "extent": {}}
+    (tmp_path / "features.json").write_text(json.dumps(stage))
+    (tmp_path / "cells_audit.json").write_text(json.dumps({"control": "control"}))
+    labels = ["G0", "G1", "SEPT2", "control"]
+    pd.DataFrame({"perturbation": labels}).to_parquet(tmp_path / "groups.parquet")
+    given = {"settings": "features.json", "groups": "groups.parquet", "cache": "cache"}
+    given |= {"cells-audit": "cells_audit.json", "out": "out.safetensors"}
+    main([part for key, file in given.items() for part in (f"--{key}", str(tmp_path / file))])
+    with safetensors.safe_open(tmp_path / "out.safetensors", "numpy") as file:
+        assert list(file.keys()) == ["G1"]
+        facts = json.loads(file.metadata()["embedding"])
+    assert facts["likely"] == {"SEPT2": "SEPTIN2"}
 
 
 def test_a_killed_embedding_goes_on_to_the_same_bits(tmp_path, model):
-    fasta = write_fasta(tmp_path / "p.fa", proteins(*range(700, 1000)))
+    fasta = write_fasta(tmp_path / "p.fa", proteins(*range(700, 800)))
 
     def command(cache: str, out: str) -> list[str]:
         run = [sys.executable, "-m", "workflow_scripts.embed_proteins", "--fasta", str(fasta)]
@@ -177,12 +251,12 @@ def test_a_killed_embedding_goes_on_to_the_same_bits(tmp_path, model):
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     kept = len(list((tmp_path / "killed").glob("*/*.npy")))
-    assert kept < 300
+    assert kept < 100
     assert not (tmp_path / "killed.safetensors").exists()
     again = subprocess.run(
         command("killed", "killed.safetensors"), check=True, capture_output=True, text=True
     )
-    assert f"300 proteins, {300 - kept} to embed" in again.stdout
+    assert f"100 proteins, {100 - kept} to embed" in again.stdout
     whole = (tmp_path / "whole.safetensors").read_bytes()
     assert (tmp_path / "killed.safetensors").read_bytes() == whole
 

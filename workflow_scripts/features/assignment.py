@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from workflow_scripts.features.checks import FileCheck, Vector
-from workflow_scripts.features.names import likely_names
+from workflow_scripts.features.entries import FileCheck, Vector
+from workflow_scripts.features.missing import describe_missing, missing_finding, served_finding
+from workflow_scripts.features.names import KnownNames, alias_setting
 from workflow_scripts.settings.findings import Finding, listing
-
-JOINER = "+"
-"""What joins the names of a combination of perturbations."""
+from workflow_scripts.settings.labels import JOINER, parts_of
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,18 @@ class Policies:
     combinations
         ``A+B`` without a vector of its own: error, or the sum or mean of its parts'.
     aliases
-        Label in the data to name in the file.
+        Label in the data to name in the file, which is taken before the label's own.
     """
 
     control: str = "given"
     missing: str = "error"
     combinations: str = "error"
     aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def parts(self, label: str, control: str) -> tuple[str, ...]:
+        """Return the perturbations that a combination is made of, nothing for a single one."""
+        parts = parts_of(label, control)
+        return tuple(part for part in parts if self.aliases.get(part) != control)
 
 
 @dataclass
@@ -48,19 +52,21 @@ class Assignment:
         Label to vector [dimension].
     made
         How the vectors came about that are not the file's own for that label.
-    missing
-        Labels for which the file has nothing, whatever became of them.
+    lacking
+        Labels for which the file has nothing, whatever became of them; of combinations with the
+        parts that have none.
     """
 
     vectors: dict[str, Vector] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    lacking: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
 def wanted_names(labels: Sequence[str], control: str, policies: Policies) -> set[str]:
     """Return the names that a feature file may serve these labels with."""
-    names = {part for label in labels for part in (label, *_parts(label, control))}
+    served = [label for label in labels if label != control or policies.control == "given"]
+    names = {part for label in served for part in (label, *policies.parts(label, control))}
     return names | {policies.aliases[name] for name in names if name in policies.aliases}
 
 
@@ -75,7 +81,7 @@ def names_to_embed(
     names: set[str] = set()
     for label in {*labels} - {control}:
         if label not in there and policies.aliases.get(label) not in there:
-            names.update(_parts(label, control) or (label,))
+            names.update(policies.parts(label, control) or (label,))
     names |= {policies.aliases[name] for name in names if name in policies.aliases}
     return names - {*there}
 
@@ -99,54 +105,44 @@ def assign_vectors(
     """
     given = Assignment()
     perturbed = [label for label in labels if label != control]
-    undecided: list[str] = []
+    combined: dict[str, tuple[str, ...]] = {}
     for label in perturbed:
         found = _find(label, policies, check)
         if found is not None:
             given.vectors[label], note = found
-            if note:
-                given.made[label] = note
-        elif parts := _parts(label, control):
-            _combine(label, parts, policies, check, given, undecided)
-        elif policies.aliases.get(label, label) not in check.faulty:
-            given.missing.append(label)
+            given.made.update({label: note} if note else {})
+        elif parts := policies.parts(label, control):
+            if _combine(label, parts, policies, check, given) and len(parts) > 1:
+                combined[label] = parts
+        elif not _is_faulty(label, policies, check):
+            given.lacking[label] = []
     if policies.control == "given":
         found = _find(control, policies, check)
         if found is not None:
-            given.vectors[control] = found[0]
-        elif control not in check.faulty:
-            given.missing.append(control)
-    if undecided:
-        given.findings.append(
-            Finding(
-                "error",
-                "features-combinations",
-                f"{check.source}: no vector for {len(undecided)} combinations: "
-                f"{listing(undecided, 8)}; say how to make one of their parts': "
-                "features.combinations=sum or mean",
-                tuple(undecided),
-            )
-        )
-    _decide_missing(given, perturbed, control, policies, check)
-    _give_control(given, perturbed, control, policies)
+            given.vectors[control], note = found
+            given.made.update({control: note} if note else {})
+        elif not _is_faulty(control, policies, check):
+            given.lacking[control] = []
+    _report_combined(combined, policies, check, given)
+    _decide_missing(given, labels, control, policies, check)
+    _give_control(given, control, policies, check)
+    _note_idle_aliases(policies, check)
     return given
 
 
 def _find(label: str, policies: Policies, check: FileCheck) -> tuple[Vector, str] | None:
-    if label in check.vectors:
-        return check.vectors[label], ""
+    """Return the vector that serves a label, and how it came about if not by its own name."""
     alias = policies.aliases.get(label)
     if alias in check.vectors:
-        return check.vectors[alias], f"the vector of {alias} (features.aliases)"
+        origin = f", {check.origins[alias]}" if alias in check.origins else ""
+        return check.vectors[alias], f"the vector of {alias} (features.aliases){origin}"
+    if label in check.vectors:
+        return check.vectors[label], check.origins.get(label, "")
     return None
 
 
-def _parts(label: str, control: str) -> tuple[str, ...]:
-    """Return the perturbations that a combination is made of, nothing for a single one."""
-    if JOINER not in label:
-        return ()
-    parts = tuple(part.strip() for part in label.split(JOINER))
-    return tuple(part for part in parts if part != control) if all(parts) else ()
+def _is_faulty(label: str, policies: Policies, check: FileCheck) -> bool:
+    return not check.faulty.isdisjoint((label, policies.aliases.get(label, label)))
 
 
 def _combine(
@@ -155,85 +151,121 @@ def _combine(
     policies: Policies,
     check: FileCheck,
     given: Assignment,
-    undecided: list[str],
-) -> None:
+) -> bool:
+    """Make a combination of its parts, if the policy says how; tell whether they are all there."""
     found = [_find(part, policies, check) for part in parts]
     if absent := [part for part, vector in zip(parts, found, strict=True) if vector is None]:
-        if not check.faulty.issuperset(absent):
-            given.missing.append(label)
-        return
+        if lacking := [part for part in absent if not _is_faulty(part, policies, check)]:
+            given.lacking[label] = lacking
+        return False
     vectors = np.stack([vector for vector, _ in filter(None, found)])
+    made = zip(parts, (note for _, note in filter(None, found)), strict=True)
+    notes = [f"{part}: {note}" for part, note in made if note]
+    end = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
     if len(parts) == 1:
-        given.vectors[label], given.made[label] = vectors[0], f"the vector of {parts[0]}"
-    elif policies.combinations == "error":
-        undecided.append(label)
-    else:
+        given.vectors[label], given.made[label] = vectors[0], f"the vector of {parts[0]}{end}"
+    elif policies.combinations != "error":
         total = vectors.sum(axis=0) if policies.combinations == "sum" else vectors.mean(axis=0)
         given.vectors[label] = total
-        given.made[label] = f"the {policies.combinations} of {' and '.join(parts)}"
+        given.made[label] = f"the {policies.combinations} of {' and '.join(parts)}{end}"
+    return True
+
+
+def _report_combined(
+    combined: Collection[str], policies: Policies, check: FileCheck, given: Assignment
+) -> None:
+    """Ask how to make combinations, and point out those that the file holds in another order."""
+    known = KnownNames([name for name in check.vectors if JOINER in name])
+    meant = {label: other for label in combined if (other := known.same(label))}
+    undecided = [label for label in combined if label not in given.vectors]
+    way = "".join(
+        f"where another name is meant: {alias_setting(*pair)}" for pair in [*meant.items()][:1]
+    )
+    if undecided:
+        described = (f"{x} (it has {meant[x]})" if x in meant else x for x in undecided)
+        text = (
+            f"combinations without a vector of their own: {listing(described, 8)}; say how to make "
+            "one of their parts': features.combinations=sum or mean"
+        )
+        given.findings.append(
+            Finding(
+                "error",
+                "features-combinations",
+                f"{check.source}: {text}{f'; {way}' if way else ''}",
+                tuple(undecided),
+            )
+        )
+    elif meant:
+        described = (f"{label} (it has {other})" for label, other in meant.items())
+        given.findings.append(
+            Finding(
+                "warning",
+                "features-combinations",
+                f"{check.source}: combinations that are made of their parts (features."
+                f"combinations), though it may hold their own vector: {listing(described, 8)}; "
+                f"{way}",
+                tuple(meant),
+            )
+        )
 
 
 def _decide_missing(
     given: Assignment,
-    perturbed: Sequence[str],
+    labels: Sequence[str],
     control: str,
     policies: Policies,
     check: FileCheck,
 ) -> None:
-    there = [given.vectors[label] for label in perturbed if label in given.vectors]
-    served: list[str] = []
+    there = [vector for label, vector in given.vectors.items() if label != control]
+    served: dict[str, list[str]] = {}
     if policies.missing in ("mean", "zero") and there:
-        served = [label for label in given.missing if label != control]
-    lacking = [label for label in given.missing if label not in served]
+        served = {label: parts for label, parts in given.lacking.items() if label != control}
+    lacking = {label: parts for label, parts in given.lacking.items() if label not in served}
     if served:
         zeros = policies.missing == "zero"
         stand_in = np.zeros_like(there[0]) if zeros else np.mean(there, axis=0)
         become = f"{'zeros' if zeros else 'the mean of the others'} (features.missing)"
         for label in served:
             given.vectors[label], given.made[label] = stand_in, become
-        text = f"no vector for {_count(served, perturbed)}; they get {become}: {listing(served)}"
-        given.findings.append(
-            Finding("warning", "features-missing", f"{check.source}: {text}", tuple(served))
-        )
+        missing = describe_missing(served, control, policies.aliases, check)
+        given.findings.append(served_finding(missing, become, len(labels), check))
     if lacking:
-        likely = likely_names(lacking, check.vectors.keys())
-        described = listing(
-            f"{name} (it has {likely[name]})" if name in likely else name for name in lacking
-        )
-        text = f"no vector for {_count(lacking, perturbed)}: {described}; " + "; ".join(
-            _ways(lacking, control, likely, policies.missing == "embed")
-        )
+        missing = describe_missing(lacking, control, policies.aliases, check)
+        embed = policies.missing == "embed"
+        none_found = not given.vectors
         given.findings.append(
-            Finding("error", "features-missing", f"{check.source}: {text}", tuple(lacking))
+            missing_finding(missing, control, len(labels), embed, check, none_found)
         )
 
 
-def _count(names: Sequence[str], perturbed: Sequence[str]) -> str:
-    return f"{len(names)} of the data's {len(perturbed) + 1} perturbations"
-
-
-def _ways(
-    missing: Sequence[str], control: str, likely: Mapping[str, str], embed: bool
-) -> Iterator[str]:
-    named = next((name for name in missing if name in likely and name != control), None)
-    if named is not None:
-        yield f"where another name is meant: +features.aliases.{named}={likely[named]}"
-    if any(name != control for name in missing):
-        other = "mean or zero" if embed else "embed, mean or zero"
-        yield (
-            f"{'add their proteins to features.embedding.fasta' if embed else 'add their vectors'}"
-            f", remove these perturbations from the data, or choose features.missing={other}"
-        )
-    if control in missing:
-        yield f"for the control ({control}) alone, features.control=zeros or mean will do"
-
-
-def _give_control(
-    given: Assignment, perturbed: Sequence[str], control: str, policies: Policies
-) -> None:
-    there = [given.vectors[label] for label in perturbed if label in given.vectors]
-    if policies.control == "given" or not there:
+def _give_control(given: Assignment, control: str, policies: Policies, check: FileCheck) -> None:
+    there = [vector for label, vector in given.vectors.items() if label != control]
+    if policies.control == "given":
+        return
+    if not there:
+        if not given.lacking and not check.failed:
+            text = f"no perturbation but the control ({control}) is in the data: none has a vector"
+            given.findings.append(
+                Finding("error", "features-control", f"{check.source}: {text}", (control,))
+            )
         return
     zeros = policies.control == "zeros"
     given.vectors[control] = np.zeros_like(there[0]) if zeros else np.mean(there, axis=0)
     given.made[control] = f"{'zeros' if zeros else 'the mean of the others'} (features.control)"
+
+
+def _note_idle_aliases(policies: Policies, check: FileCheck) -> None:
+    """Note aliases that lead nowhere, whose label has a vector all the same."""
+    there = check.vectors.keys() | check.faulty
+    idle = {
+        label: f"{label}: {alias}"
+        for label, alias in policies.aliases.items()
+        if label in check.wanted and label in there and alias not in there
+    }
+    if idle:
+        check.found(
+            "note",
+            "features-aliases",
+            idle,
+            "features.aliases names what it lacks; the label's own vector is taken",
+        )

@@ -22,6 +22,7 @@ from transformers import AutoTokenizer, EsmModel
 
 from workflow_scripts.features.proteins import windows
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import replacing
 
 NUMERICS = 1
@@ -57,30 +58,45 @@ class ProteinEncoder:
     Raises
     ------
     ConfigError
-        Where there is no such model, or it isn't an ESM2 model with all of its weights.
+        Where there is no such model, it isn't an ESM2 model with all of its weights, it can't see
+        as much at once, or there is no such device.
     """
 
     def __init__(self, model: str, device: str, precision: Precision, window: int) -> None:
         self.name, self.window = model, window
         chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
+        if chosen == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("--device cuda: torch finds no GPU here; choose cpu or auto")
         self.device = torch.device("cpu" if chosen == "auto" else chosen)
         self.precision = precision
         kind = torch.bfloat16 if precision == "bf16-true" else torch.float32
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
             found: Any = EsmModel.from_pretrained(
                 model, add_pooling_layer=False, output_loading_info=True, dtype=kind
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # transformers raises whatever a folder makes it stumble over
+            reason = " ".join(str(error).split())[:400]
+            if "weights_only" in reason:
+                reason = "its weights are a pickle that could run code; it needs model.safetensors"
             raise ConfigError(
                 f"features.embedding.model: {model!r} can't be loaded as an ESM2 model, neither as "
-                f"a folder nor as a name on the hub: {error}"
+                f"a folder nor as a name on the hub: {reason}"
             ) from error
         loaded, info = found
         if loaded.config.model_type != "esm" or info["missing_keys"]:
             raise ConfigError(
                 f"features.embedding.model: {model!r} is no ESM2 model (type "
                 f"{loaded.config.model_type}, {len(info['missing_keys'])} weights missing)"
+            )
+        if window < 1:
+            raise ConfigError(f"features.embedding.window is {window}; it must be at least 1")
+        # Rotary positions have no end. Learned ones do; two tokens and an offset take four.
+        most = loaded.config.max_position_embeddings - 4
+        if loaded.config.position_embedding_type == "absolute" and window > most:
+            raise ConfigError(
+                f"features.embedding.window is {window}, but {model!r} sees no more than {most} "
+                "residues at once"
             )
         self._model = loaded.to(self.device).eval()
 
@@ -178,6 +194,13 @@ def embed_cached(
     waiting = [sequence for sequence, path in paths.items() if not path.is_file()]
     print(f"{len(paths)} proteins, {len(waiting)} to embed, the others from {folder}", flush=True)
     for sequence, vector in encoder.embed(waiting):
+        if not np.isfinite(vector).all():
+            genes = listing(gene for gene, other in sequences.items() if other == sequence)
+            raise ConfigError(
+                f"features.embedding.model: {encoder.name!r} gives NaN or infinite values for "
+                f"{genes}; is it whole, and is features.embedding.precision ({encoder.precision}) "
+                "enough for it?"
+            )
         with replacing(paths[sequence]) as beside, beside.open("wb") as file:
             np.save(file, vector)
     vectors = {sequence: np.load(path) for sequence, path in paths.items()}

@@ -7,8 +7,12 @@ perturbation screens of the last years still carry.
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+import unicodedata
+from collections.abc import Collection, Iterator
+
+from workflow_scripts.settings.labels import JOINER
 
 FORMER: dict[str, str] = {
     **{f"{acid}ARS": f"{acid}ARS1" for acid in "ACDGHIKLMNQRSTVWY"},
@@ -48,14 +52,33 @@ _CURRENT = {new: old for old, new in FORMER.items()}
 _FAMILIES = {"SEPT": "SEPTIN", "MARCH": "MARCHF", "MARC": "MTARC"}
 _CURRENT_FAMILIES = {new: old for old, new in _FAMILIES.items()}
 _NUMBERED = re.compile(r"([A-Z]+)(\d+)")
-_COMPARED = 20
 _DATE = re.compile(r"(?:(\d{1,2})-(sep|mar|dec)|(sep|mar|dec)-(\d{1,2}))", re.IGNORECASE)
 _FROM_DATE = {"sep": ("SEPT", "SEPTIN"), "mar": ("MARCH", "MARCHF"), "dec": ("DEC", "DELEC")}
 
+_CONTROLS = (
+    *("control", "ctrl", "nontargeting", "nontargetingcontrol", "ntc", "nt"),
+    *("safetargeting", "dmso", "vehicle"),
+)
+"""What controls are called, folded."""
+
+_UNHEARD = ("Pd", "Pc", "Cc", "Cf")
+"""Unicode's dashes, connectors (the underscore) and what has no width."""
+
+_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_NO_TEXT = ("null", "true", "false", "nan", "inf")
+
 
 def folded(name: str) -> str:
-    """Return a name without case, dashes, underscores and spaces."""
-    return re.sub(r"[-_\s.]", "", name).casefold()
+    """Return a name without case, dashes, dots, underscores and spaces, its letters composed."""
+    plain = unicodedata.normalize("NFKC", name)
+    kept = (letter for letter in plain if unicodedata.category(letter) not in _UNHEARD)
+    return re.sub(r"[\s.−]", "", "".join(kept)).casefold()
+
+
+def name_key(name: str) -> str:
+    """Return what the spellings of one name share, of a combination in any order of its parts."""
+    parts = (part.strip() for part in name.split(JOINER))
+    return JOINER.join(sorted(folded(approved(part)) for part in parts))
 
 
 def approved(name: str) -> str:
@@ -80,19 +103,61 @@ def other_names(name: str) -> Iterator[str]:
         yield from (f"{prefix}{int(number)}" for prefix in _FROM_DATE[month])
 
 
-def likely_names(missing: Sequence[str], known: Collection[str]) -> dict[str, str]:
-    """Return, of the missing names, the known name that probably means the same.
+class KnownNames:
+    """Names to look others up in.
 
-    In order: another spelling of it, another symbol of the gene and, for the first `_COMPARED`
-    names alone since it is slow, a name a letter or two away.
+    Parameters
+    ----------
+    names
+        Those of a file.
     """
-    spellings = {folded(other): other for other in known}
-    likely = {}
-    for at, name in enumerate(missing):
-        others = (other for other in other_names(name) if other in known)
-        near = spellings.get(folded(name)) or next(others, None)
-        if near is None and at < _COMPARED:
-            near = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None)
-        if near is not None:
-            likely[name] = near
-    return likely
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self._by_key: dict[str, str] = {}
+        for name in names:
+            for spelling in (name, *other_names(name)):
+                self._by_key.setdefault(name_key(spelling), name)
+
+    def same(self, name: str) -> str | None:
+        """Return another spelling of a name, or another symbol of its gene."""
+        for spelling in (name, *other_names(name)):
+            found = self._by_key.get(name_key(spelling))
+            if found not in (None, name):
+                return found
+        return None
+
+    def near(self, name: str) -> str | None:
+        """Return a name with a slip of the pen. Slow; other digits are another gene."""
+        digits = re.findall(r"\d+", name)
+        close = difflib.get_close_matches(name, self._names, n=3, cutoff=0.85)
+        return next((other for other in close if re.findall(r"\d+", other) == digits), None)
+
+    def control(self) -> str | None:
+        """Return what may be the control."""
+        there = {folded(name): name for name in self._names}
+        return next((there[name] for name in _CONTROLS if name in there), None)
+
+
+def is_control_name(name: str) -> bool:
+    """Tell whether controls are called that."""
+    return folded(name) in _CONTROLS
+
+
+def visible(name: str) -> str:
+    """Return a name for a message, quoted where a part of it can't be seen."""
+    return name if _is_plain(name) else ascii(name)
+
+
+def alias_setting(label: str, name: str) -> str:
+    """Return what to write so that a label of the data gets the vector of a name in the file."""
+    plain = _KEY.fullmatch(label) and _KEY.fullmatch(name) and name.casefold() not in _NO_TEXT
+    if plain:
+        return f"+features.aliases.{label}={name}"
+    quoted = (json.dumps(text, ensure_ascii=not _is_plain(text)) for text in (label, name))
+    return f"features: {{aliases: {{{': '.join(quoted)}}}}} in the run file"
+
+
+def _is_plain(name: str) -> bool:
+    composed = unicodedata.is_normalized("NFC", name)
+    return composed and name.isprintable() and name == name.strip()

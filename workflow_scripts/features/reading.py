@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 
-from workflow_scripts.features.table_files import (
-    Entry,
-    read_csv,
-    read_h5ad,
-    read_npz,
-    read_parquet,
-)
+from workflow_scripts.features import content
+from workflow_scripts.features.table_files import Entry, read_h5ad, read_npz, read_parquet
+from workflow_scripts.features.text_table import read_text_table
 from workflow_scripts.features.torch_file import load_torch_file
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
 
-READERS = {
-    ".pt": lambda path: _mapping(path, load_torch_file(path)),
-    ".pth": lambda path: _mapping(path, load_torch_file(path)),
-    ".safetensors": lambda path: _read_safetensors(path),
-    ".npz": read_npz,
-    ".parquet": read_parquet,
-    ".csv": lambda path: read_csv(path, ","),
-    ".tsv": lambda path: read_csv(path, "\t"),
-    ".h5ad": read_h5ad,
-}
-"""What reads a file, by its ending."""
+
+@dataclass(frozen=True)
+class Format:
+    """A format of feature files.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    content
+        What the first bytes may show.
+    read
+        Its reader.
+    """
+
+    name: str
+    content: tuple[str, ...]
+    read: Callable[[Path], list[Entry]]
 
 
 def read_entries(path: Path) -> list[Entry]:
@@ -43,27 +48,38 @@ def read_entries(path: Path) -> list[Entry]:
         Where the file is missing, of no known format, damaged, no set of names and vectors, or
         would have to run code to be read.
     """
+    if path.is_dir():
+        raise DataError(
+            f"{path}: is a folder; data.kwargs.perturbation_features_file names a file, or a list "
+            "of them"
+        )
     if not path.is_file():
         raise DataError(
             f"{path}: no such file; data.kwargs.perturbation_features_file names it, relative to "
             f"{Path.cwd()} (null is one-hot)"
         )
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
         raise DataError(
             f"{path}: the ending {path.suffix or '(none)'} is no format of feature files"
-            f"{nearest(path.suffix, READERS)}"
+            f"{nearest(path.suffix, FORMATS)}"
         )
-    return reader(path)
+    content.refuse_other_content(path, form.name, form.content)
+    return form.read(path)
 
 
-def _mapping(path: Path, content: object) -> list[Entry]:
-    if not isinstance(content, Mapping):
-        raise DataError(
-            f"{path}: holds a {type(content).__name__}; it must be a mapping of perturbation "
-            "names to vectors (data.kwargs.perturbation_features_file)"
-        )
-    return list(content.items())
+def _read_torch(path: Path) -> list[Entry]:
+    found = load_torch_file(path)
+    if isinstance(found, Mapping):
+        return list(found.items())
+    kinds = ""
+    if isinstance(found, list | tuple):
+        names = dict.fromkeys(type(item).__name__ for item in found)
+        kinds = f" of {len(found)} ({listing(names)})"
+    raise DataError(
+        f"{path}: holds a {type(found).__name__}{kinds}; it must be a mapping of perturbation "
+        "names to vectors (data.kwargs.perturbation_features_file)"
+    )
 
 
 def _read_safetensors(path: Path) -> list[Entry]:
@@ -71,3 +87,18 @@ def _read_safetensors(path: Path) -> list[Entry]:
         return list(safetensors.torch.load_file(path).items())
     except (OSError, safetensors.SafetensorError) as error:
         raise DataError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+_TORCH = Format("torch file", (content.ZIP, content.PICKLE), _read_torch)
+
+FORMATS: Mapping[str, Format] = {
+    ".pt": _TORCH,
+    ".pth": _TORCH,
+    ".safetensors": Format("safetensors file", (content.SAFETENSORS,), _read_safetensors),
+    ".npz": Format("npz file", (content.ZIP,), read_npz),
+    ".parquet": Format("Parquet file", (content.PARQUET,), read_parquet),
+    ".csv": Format("table", (content.TEXT,), lambda path: read_text_table(path, ",")),
+    ".tsv": Format("table", (content.TEXT,), lambda path: read_text_table(path, "\t")),
+    ".h5ad": Format("h5ad file", (content.HDF5,), read_h5ad),
+}
+"""The formats by the ending of a file's name."""

@@ -35,7 +35,7 @@ def summarise(
     rows = np.array([at for at, name in enumerate(names) if name != control], dtype=np.int64)
     if not rows.size or not matrix.size:
         return {"norms": None, "spectrum": None, "neighbours": {}, "n_compared": 0}
-    norms = np.linalg.norm(matrix[rows], axis=1)
+    norms = np.array([vector_norm(matrix[row]) for row in rows])
     if len(rows) > MOST_COMPARED:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_COMPARED, replace=False))
     compared = matrix[rows].astype(np.float64)
@@ -49,6 +49,11 @@ def summarise(
         "neighbours": _neighbours([names[row] for row in rows], compared),
         "n_compared": len(rows),
     }
+
+
+def vector_norm(vector: Float32[np.ndarray, " dimension"]) -> float:
+    """Return the Euclidean length, in float64: a square of a float32 may be none."""
+    return float(np.linalg.norm(vector.astype(np.float64)))
 
 
 def coverage(

@@ -20,11 +20,18 @@ from workflow_scripts.features.assignment import (
     assign_vectors,
     wanted_names,
 )
-from workflow_scripts.features.checks import OUTLYING_NORM, FileCheck, check_entries
+from workflow_scripts.features.audit import (
+    features_report,
+    idle_aliases,
+    repeated_files,
+    unequal_scales,
+)
+from workflow_scripts.features.checks import check_vectors
+from workflow_scripts.features.entries import FileCheck, plain_entries
 from workflow_scripts.features.reading import read_entries
-from workflow_scripts.features.summary import coverage, summarise
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import Finding
+from workflow_scripts.features.summary import vector_norm
+from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import Finding, has_errors
 from workflow_scripts.settings.finished import file_digest
 from workflow_scripts.settings.slices import Slice
 
@@ -100,13 +107,21 @@ class FeatureSettings:
         if settings["features.missing"] == "embed" and model and fasta:
             embedding = EmbeddingSettings(model, Path(fasta), window, precision)
         paths = source if isinstance(source, list) else [] if source is None else [source]
+        aliases = dict(settings["features.aliases"])
+        for label, name in aliases.items():
+            if not (isinstance(label, str) and isinstance(name, str)):
+                raise ConfigError(
+                    f"features.aliases: {label!r} is {name!r}; both must be text. Write them in "
+                    "quotes where they look like a number, and a label with a dot as features: "
+                    '{aliases: {"NKX2.5": NKX2-5}} in the run file'
+                )
         return cls(
             tuple(map(Path, paths)),
             Policies(
                 settings["features.control"],
                 settings["features.missing"],
                 settings["features.combinations"],
-                dict(settings["features.aliases"]),
+                aliases,
             ),
             bool(settings["features.stand_in"]),
             embedding,
@@ -157,23 +172,30 @@ def validate_features(
         Vectors for what the feature file lacks; without a feature file they are all there is.
     """
     names = tuple(sorted({*groups["perturbation"], control}))
-    if not settings.sources and embedded is None:
+    parts: list[Assignment] = []
+    files: list[dict[str, Any]] = []
+    findings: list[Finding] = []
+    if settings.sources or embedded is not None:
+        sources = settings.sources or (None,)
+        for source in dict.fromkeys(sources):
+            part, file, found = _serve(source, embedded, names, control, settings.policies)
+            parts.append(part)
+            files.append(file)
+            findings.extend(found)
+        findings.extend(repeated_files(sources, files))
+        findings.extend(unequal_scales(files))
+        findings.extend(idle_aliases(settings.policies, names))
+    if not parts:
         features = Features(names, np.eye(len(names), dtype=np.float32))
-        return FeatureAudit(features, _report(features, groups, control, settings, [], [], []))
-    parts, files, findings = [], [], []
-    for source in dict.fromkeys(settings.sources or [None]):
-        part, file, found = _serve(source, embedded, names, control, settings.policies)
-        parts.append(part)
-        files.append(file)
-        findings.extend(found)
-    if any(finding.severity == "error" for finding in findings):
+    elif has_errors(findings):
         features = Features((), np.zeros((0, 0), dtype=np.float32))
     else:
         rows = [np.concatenate([part.vectors[name] for part in parts]) for name in names]
-        features = Features(names, np.stack(rows).astype(np.float32))
-    findings.extend(_unequal_scales(files))
-    report = _report(features, groups, control, settings, parts, files, findings)
-    return FeatureAudit(features, report)
+        features = Features(names, np.stack(rows).astype(np.float32, copy=False))
+    report = features_report(
+        features.names, features.matrix, groups, control, settings.policies, parts, files, findings
+    )
+    return FeatureAudit(features, {**report, "stand_in": settings.stand_in})
 
 
 def _serve(
@@ -194,49 +216,57 @@ def _serve(
         "norm_median": None,
     }
     wanted = wanted_names(names, control, policies)
-    try:
-        entries = [] if source is None else read_entries(source)
-    except DataError as error:
-        return Assignment(), file, [Finding("error", "features-unreadable", str(error))]
-    check = FileCheck(Path(file["file"]))
+    check = FileCheck(Path(file["file"]), wanted)
     if source is not None:
+        try:
+            entries = read_entries(source)
+        except DataError as error:
+            return Assignment(), file, [Finding("error", "features-unreadable", str(error))]
         file["sha256"] = file_digest(source)
-        check = check_entries(entries, source, wanted, control)
-    added = set() if embedded is None else _add_embedded(check, embedded)
-    part = assign_vectors(names, control, policies, check) if check.n_entries else Assignment()
-    if source is not None:
-        part.made |= dict.fromkeys(added & part.vectors.keys(), f"embedded by {made_by}")
-    vectors = list(check.vectors.values())
-    used = [np.linalg.norm(vector) for label, vector in part.vectors.items() if label != control]
+        check = plain_entries(entries, source, wanted)
+    if embedded is not None:
+        _add_embedded(check, embedded, alone=source is None)
+    check_vectors(check, control)
+    # Of a file with nothing to use its own findings say enough.
+    idle = check.failed and not check.vectors
+    part = Assignment() if idle else assign_vectors(names, control, policies, check)
+    used = [vector_norm(vector) for label, vector in part.vectors.items() if label != control]
     file |= {
         "n_vectors": check.n_entries,
         "n_unused": sum(name not in wanted for name in check.vectors),
-        "dimension": len(vectors[0]) if vectors else 0,
+        "dimension": len(next(iter(check.vectors.values()), ())),
         "norm_median": float(np.median(used)) if used else None,
     }
     return part, file, [*check.findings, *part.findings]
 
 
-def _add_embedded(check: FileCheck, embedded: Embedded) -> set[str]:
-    """Put embedded vectors beside those of the file, which win; return the names it lacked."""
-    new = {name: v for name, v in embedded.vectors.items() if name not in check.vectors}
-    if problem := embedded.facts.get("problem"):
+def _add_embedded(check: FileCheck, embedded: Embedded, *, alone: bool) -> None:
+    """Put embedded vectors beside those of the file, which win."""
+    model, facts = embedded.facts["model"], embedded.facts
+    if problem := facts.get("problem"):
         check.findings.append(Finding("error", "features-embedding", str(problem)))
+    check.elsewhere = facts.get("likely", {})
+    new = {name: v for name, v in embedded.vectors.items() if name not in check.vectors}
     lengths = {len(vector) for vector in check.vectors.values()}
     other = {len(vector) for vector in new.values()} - lengths
     if lengths and other:
         check.found(
             "error",
             "features-lengths",
-            sorted(new),
-            f"its vectors have {lengths.pop()} values, those that {embedded.facts['model']} gives "
-            f"have {other.pop()}",
-            "embed with the model that made the file (features.embedding.model)",
+            {name: name for name in sorted(new)},
+            f"its vectors have {lengths.pop()} values, those that {model} gives have {other.pop()}",
+            "; embed with the model that made the file (features.embedding.model)",
         )
+        check.faulty |= new.keys()
+        return
     check.vectors |= new
     check.faulty -= new.keys()
     check.n_entries += len(new)
-    return set(new)
+    if not alone:
+        check.origins = dict.fromkeys(new, f"embedded by {model}")
+    if replaced := [gene for gene in facts.get("replaced", ()) if gene in new]:
+        what = "letters that the protein model does not know were read as X in the proteins of"
+        check.found("note", "features-embedding", {gene: gene for gene in replaced}, what)
 
 
 def write_features(features: Features, path: Path) -> None:
@@ -255,53 +285,3 @@ def load_features(path: Path) -> Features:
     if not names:
         raise DataError(f"{path}: holds no vectors; see features_audit.json beside it")
     return Features(names, np.stack([tensors[name] for name in names]).astype(np.float32))
-
-
-def _unequal_scales(files: Sequence[dict[str, Any]]) -> list[Finding]:
-    """Warn of files whose vectors are so much longer that the others hardly count."""
-    norms = {file["file"]: file["norm_median"] for file in files if file.get("norm_median")}
-    if len(norms) < 2 or max(norms.values()) <= OUTLYING_NORM * min(norms.values()):
-        return []
-    lengths = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
-    return [
-        Finding(
-            "warning",
-            "features-scale",
-            f"the feature files differ in scale (median norms: {lengths}); the encoder will hear "
-            "the longest alone: scale them alike before they are concatenated",
-        )
-    ]
-
-
-def _report(
-    features: Features,
-    groups: pd.DataFrame,
-    control: str,
-    settings: FeatureSettings,
-    parts: Sequence[Assignment],
-    files: Sequence[dict[str, Any]],
-    findings: Sequence[Finding],
-) -> dict[str, Any]:
-    made: dict[str, list[str]] = {}
-    for part, file in zip(parts, files, strict=True):
-        where = f" in {file['file']}" if len(files) > 1 else ""
-        for name, how in part.made.items():
-            made.setdefault(name, []).append(f"{how}{where}")
-    missing = sorted({name for part in parts for name in part.missing})
-    # One-hot vectors have nothing to tell.
-    drawn = features if files else Features((), features.matrix[:0])
-    return {
-        "files": list(files),
-        "n_vectors": len(features.names),
-        "dimension": int(features.matrix.shape[1]),
-        "control": {
-            "policy": settings.policies.control if files else "one-hot",
-            "label": control,
-        },
-        "missing": missing,
-        "made": {name: "; ".join(how) for name, how in sorted(made.items())},
-        "coverage": coverage(groups, "context", control, missing),
-        **summarise(drawn.names, drawn.matrix, control),
-        "stand_in": settings.stand_in,
-        "findings": [finding.to_dict() for finding in findings],
-    }

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.reporting.formats import Knockdown
-from workflow_scripts.reporting.words import number
 
 MOST_ROWS = 500
 """Rows that a page shows; the audit has them all."""
@@ -46,7 +45,7 @@ def knockdown_table(knockdowns: Sequence[Knockdown]) -> KnockdownTable | None:
     rows.sort(key=lambda row: row["lost"])
     lost = np.array([row["lost"] for row in rows])
     weak = int((lost < WEAK).sum())
-    sentence = f"the median one lost {number(100 * float(np.median(lost)))} % of its expression"
+    sentence = f"the median one lost {100 * np.median(lost):.0f} % of its expression"
     if weak:
         sentence += f"; {weak:,} of {len(rows):,} lost less than {100 * WEAK:.0f} %"
     return KnockdownTable(

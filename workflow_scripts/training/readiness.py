@@ -25,7 +25,8 @@ def split_coverage(splits: pd.DataFrame, features: dict[str, Any]) -> dict[str, 
         The audit of the features.
     """
     used = splits[splits["split"].isin(["train", "val", "test"])]
-    return coverage(used, "split", features["control"]["label"], features["missing"])
+    counted = coverage(used, "split", features["control"]["label"], features["missing"])
+    return {split: counted[split] for split in ("train", "val", "test") if split in counted}
 
 
 def set_groups(splits: pd.DataFrame, batches: pd.DataFrame, *, by_batch: bool) -> pd.DataFrame:
