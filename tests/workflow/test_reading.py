@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import ast
-import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.stages import Stages
 from tests.tiny_run import write_tiny_run
-from workflow_scripts import (
-    audit_cells,
-    audit_splits,
-    evaluate,
-    freeze_config,
-    pack_cells,
-    predict,
-    predict_baselines,
-    preflight,
-    report,
-    train,
-    validate_features,
-)
-from workflow_scripts.settings.runs import Run, resolve_run
+from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import BY_PATH, KEYS, STAGES, WORKFLOW, Kind
 from workflow_scripts.settings.slices import Slice, read_settings
 
@@ -52,96 +39,21 @@ GPT2 = [
 ]
 
 
-class Stages:
-    """A run's stages in one process, in a folder of their own; notes who reads what."""
+class Watched(Stages):
+    """Stages that note who reads what."""
 
     def __init__(self, folder: Path, overrides: list[str]) -> None:
         self.read: dict[str, set[str]] = {stage: set() for stage in STAGES}
-        self.folder = folder
-        self.run: Run = resolve_run(ROOT / "config", str(folder / "run.yaml"), overrides)
-        self.stage = ""
-        files = ["--out", "config.yaml", "--provenance", "provenance.json"]
-        freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
-        for stage in STAGES:
-            (folder / f"{stage}.json").write_text(self.run.stage_json(stage))
-
-    def start(self, stage: str, main: Callable[..., None], **options: str) -> None:
-        self.stage = stage
-        main([part for name, value in options.items() for part in (f"--{name}", value)])
-
-    def data(self) -> None:
-        cells = self.run.cells_json()
-        found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
-        self.start("cells", audit_cells.main, settings=cells, audit="cells_audit.json", **found)
-        packed = {"audit": "cells_audit.json", "manifest": "cells/manifest.json"}
-        self.start("cells", pack_cells.main, settings=cells, **packed)
-        self.start(
-            *("splits", audit_splits.main),
-            **{"settings": "splits.json", "groups": "groups.parquet", "twins": "twins.parquet"},
-            **{"cells-audit": "cells_audit.json", "split-file": "splits.toml"},
-            **{"splits": "splits.parquet", "audit": "splits_audit.json"},
-        )
-        self.start(
-            *("features", validate_features.main),
-            **{"settings": "features.json", "groups": "groups.parquet"},
-            **{"cells-audit": "cells_audit.json", "features": "features.safetensors"},
-            **{"audit": "features_audit.json"},
-        )
-        self.start(
-            *("preflight", preflight.main),
-            **{"run": "tiny", "settings": "preflight.json", "config": "config.yaml"},
-            **{"cells": "cells_audit.json", "batches": "batches.parquet"},
-            **{"packed": "cells/manifest.json"},
-            **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
-            **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
-        )
-
-    def train(self) -> None:
-        self.start(
-            *("train", train.main),
-            **{"settings": "train.json", "config": "config.yaml", "threads": "1"},
-            **{"cells": "cells/manifest.json", "splits": "splits.parquet"},
-            **{"features": "features.safetensors", "out-dir": "checkpoints"},
-            log="training.csv",
-        )
-
-    def rest(self) -> None:
-        cells = {"cells": "cells/manifest.json", "splits": "splits.parquet"}
-        self.start(
-            *("predict", predict.main),
-            **{"settings": "predict.json", "config": "config.yaml", **cells},
-            **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
-            **{"predictions": "predictions.h5ad", "observed": "observed.h5ad"},
-            **{"work-dir": "finished"},
-        )
-        self.start(
-            *("predict_baselines", predict_baselines.main),
-            **{"settings": "predict_baselines.json", "config": "config.yaml", **cells},
-            **{"out-dir": "baselines", "work-dir": "finished"},
-        )
-        scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
-        self.start(
-            *("evaluate", evaluate.main),
-            **{"settings": "evaluate.json", "observed": "observed.h5ad", **scores},
-            **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
-        )
-        audits = {f"{name}-audit": f"{name}_audit.json" for name in ("cells", "splits", "features")}
-        self.start(
-            *("report", report.main),
-            **{"settings": "report.json", "config": "config.yaml", **audits, **scores},
-            **{"training-metrics": "training.csv", "out": "report.html"},
-            preflight="passed.json",
-            provenance="provenance.json",
-        )
+        super().__init__(folder / "run.yaml", overrides)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stages]]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Watched]]:
     """Return two runs that were carried out: a llama's, all of it, and a GPT2's training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_SILENT", "true")
-        current: list[Stages] = []
+        current: list[Watched] = []
         original = Slice.__getitem__
 
         def noting(self: Slice, path: str) -> Any:
@@ -154,8 +66,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stages]]:
             folder = tmp_path_factory.mktemp(name)
             write_tiny_run(folder)
             patch.chdir(folder)
-            current.append(Stages(folder, overrides))
-            current[-1].data()
+            current.append(Watched(folder, overrides))
+            current[-1].check()
+            current[-1].pack()
             current[-1].train()
             if name == "llama":
                 current[-1].rest()
@@ -164,13 +77,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stages]]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_all_the_keys_that_name_it_and_no_others(
-    stage: str, runs: list[Stages]
+    stage: str, runs: list[Watched]
 ) -> None:
     read = set().union(*(run.read[stage] for run in runs))
     assert sorted(read) == sorted(SCHEMA[stage] - RESOLVED_BEFORE)
 
 
-def test_no_inert_key_is_read_by_anybody(runs: list[Stages]) -> None:
+def test_no_inert_key_is_read_by_anybody(runs: list[Watched]) -> None:
     read = set().union(*(paths for run in runs for paths in run.read.values()))
     assert [path for path in read if BY_PATH[path].kind is Kind.INERT] == []
 
@@ -183,7 +96,7 @@ def test_every_other_key_names_its_readers() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_can_not_read_any_other_key(stage: str, runs: list[Stages]) -> None:
+def test_a_stage_can_not_read_any_other_key(stage: str, runs: list[Watched]) -> None:
     folder = runs[0].folder
     settings = read_settings(stage, folder / f"{stage}.json", folder / "config.yaml")
     for key in KEYS:

@@ -1,4 +1,4 @@
-"""The Lightning module: loss, optimizer, and a random state that is a function of the step."""
+"""The Lightning module: the step, and a random state that is a function of its number."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.models import StateTransition
-from workflow_scripts.models.losses import SetLoss, mean_over_sets
+from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.step import clip_gradients, make_optimizer, set_losses, step_loss
 
 
 class TrainingModule(lightning.LightningModule):
@@ -62,7 +63,7 @@ class TrainingModule(lightning.LightningModule):
         DataError
             Where it is not finite: the weights of the step before are the last good ones.
         """
-        loss = mean_over_sets(self._per_set(batch))
+        loss = step_loss(self.model, self._loss, batch)
         if not torch.isfinite(loss):
             raise DataError(
                 f"step {self.global_step + 1}: the loss is {float(loss)}; the last checkpoint is "
@@ -76,7 +77,7 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
-        losses = self._per_set(batch)
+        losses = set_losses(self.model, self._loss, batch)
         self._validation_sum += float(losses.sum(dtype=torch.float64))
         self._validation_sets += losses.numel()
 
@@ -84,15 +85,9 @@ class TrainingModule(lightning.LightningModule):
         """Average over the sets."""
         self.validation_loss = self._validation_sum / max(self._validation_sets, 1)
 
-    def _per_set(self, batch: Batch) -> Tensor:
-        predicted = self.model(batch.control, batch.features, batch.batch)
-        return self._loss.per_set(predicted, batch.observed, batch.control)
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with the configured weight decay (the reference has plain Adam)."""
-        return torch.optim.AdamW(
-            self.parameters(), lr=self._plan.lr, weight_decay=self._plan.weight_decay
-        )
+        """Return the optimizer of the model."""
+        return make_optimizer(self.model, self._plan)
 
     def configure_gradient_clipping(
         self,
@@ -101,8 +96,7 @@ class TrainingModule(lightning.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip by the norm over all parameters, and keep the norm for the log."""
-        limit = self._plan.clip or math.inf
-        self.gradient_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters(), limit))
+        self.gradient_norm = clip_gradients(self.model, self._plan)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what makes the checkpoint readable without the config."""

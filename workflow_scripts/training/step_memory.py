@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from workflow_scripts.models import StateTransition, set_loss, state_transition_settings
 from workflow_scripts.training.batches import Batch
-from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.step import clip_gradients, make_optimizer, step_loss
 
 Device = Literal["cpu", "cuda"]
 Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -82,7 +82,7 @@ def model_memory(
 ) -> ModelMemory:
     """Work out what a training step holds, by running one without data.
 
-    The module that trains goes through a whole step, in Lightning's order: forward and loss while
+    What trains the model goes through a whole step, in Lightning's order: forward and loss while
     the last gradients are still there, backward, clipping, update. Its tensors have shapes, types
     and lifetimes, but no contents (`FakeTensorMode`), and every storage is counted from the
     operation that makes it to its end. So nothing here has to be changed with the model.
@@ -114,29 +114,29 @@ def model_memory(
     """
     ledger = _Ledger()
     with FakeTensorMode(), ledger, _LikeCuda() if device == "cuda" else nullcontext():
-        module = _module(plan, n_genes, feature_dim, n_batches)
-        optimizer = module.configure_optimizers()
+        model, loss_of = _model(plan, n_genes, feature_dim, n_batches), set_loss(plan.model_kwargs)
+        optimizer = make_optimizer(model, plan)
         for group in optimizer.param_groups:
             # What torch chooses by the device, and can't where there is only a stand-in.
             group["foreach"] = device == "cuda"
-        for parameter in module.parameters():
+        for parameter in model.parameters():
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()  # from now on its moments are there
         parameter_bytes = ledger.alive
-        kept = (module.state_dict(), optimizer.state_dict()["state"])
+        kept = (model.state_dict(), optimizer.state_dict()["state"])
         checkpoint_bytes = sum(t.nbytes for t in tree_leaves(kept) if isinstance(t, Tensor))
         batch = _batch(plan, n_genes, feature_dim)
         batch_bytes = ledger.alive - parameter_bytes
         ledger.start()
         with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
-            loss = module.training_step(batch, 0)
+            loss = step_loss(model, loss_of, batch)
         activation_bytes = ledger.saved_bytes
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        module.configure_gradient_clipping(optimizer)
+        clip_gradients(model, plan)
         optimizer.step()
     return ModelMemory(
-        n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         parameter_bytes=parameter_bytes,
         checkpoint_bytes=checkpoint_bytes,
         batch_bytes=batch_bytes,
@@ -252,7 +252,7 @@ def _autocast(precision: Arithmetic) -> torch.autocast:
     return torch.autocast("cpu", dtype, enabled=dtype is not None, cache_enabled=False)
 
 
-def _module(plan: TrainingPlan, n_genes: int, feature_dim: int, n_batches: int) -> TrainingModule:
+def _model(plan: TrainingPlan, n_genes: int, feature_dim: int, n_batches: int) -> StateTransition:
     settings = state_transition_settings(
         plan.model_kwargs,
         input_dim=n_genes,
@@ -262,7 +262,7 @@ def _module(plan: TrainingPlan, n_genes: int, feature_dim: int, n_batches: int) 
         expression_output=True,
         n_batches=n_batches,
     )
-    return TrainingModule(StateTransition(settings), set_loss(plan.model_kwargs), plan, {})
+    return StateTransition(settings)
 
 
 def _batch(plan: TrainingPlan, n_genes: int, feature_dim: int) -> Batch:

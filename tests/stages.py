@@ -1,0 +1,124 @@
+"""The stages of a run in one process, without Snakemake: its commands in their order."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from workflow_scripts import (
+    audit_cells,
+    audit_splits,
+    evaluate,
+    freeze_config,
+    pack_cells,
+    predict,
+    predict_baselines,
+    preflight,
+    report,
+    train,
+    validate_features,
+)
+from workflow_scripts.settings.runs import Run, resolve_run
+from workflow_scripts.settings.schema import STAGES
+
+ROOT = Path(__file__).parents[1]
+
+
+class Stages:
+    """A run's stages, each called as its rule does, in the working directory.
+
+    Attributes
+    ----------
+    folder
+        Where everything lands.
+    run
+        The run.
+    stage
+        The one that is at work.
+    """
+
+    def __init__(self, run_file: Path, overrides: Sequence[str] = ()) -> None:
+        self.folder = Path.cwd()
+        self.run: Run = resolve_run(ROOT / "config", str(run_file), overrides)
+        self.stage = ""
+        files = ["--out", "config.yaml", "--provenance", "provenance.json"]
+        freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
+        for stage in STAGES:
+            Path(f"{stage}.json").write_text(self.run.stage_json(stage))
+
+    def start(self, stage: str, main: Callable[..., None], **options: str) -> None:
+        """Call a stage's command with these options."""
+        self.stage = stage
+        main([part for name, value in options.items() for part in (f"--{name}", value)])
+
+    def check(self) -> None:
+        """Look at the inputs, as the target `check` does."""
+        cells = self.run.cells_json()
+        found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
+        self.start("cells", audit_cells.main, settings=cells, audit="cells_audit.json", **found)
+        self.start(
+            *("splits", audit_splits.main),
+            **{"settings": "splits.json", "groups": "groups.parquet", "twins": "twins.parquet"},
+            **{"cells-audit": "cells_audit.json", "split-file": "splits.toml"},
+            **{"splits": "splits.parquet", "audit": "splits_audit.json"},
+        )
+        self.start(
+            *("features", validate_features.main),
+            **{"settings": "features.json", "groups": "groups.parquet"},
+            **{"cells-audit": "cells_audit.json", "features": "features.safetensors"},
+            **{"audit": "features_audit.json"},
+        )
+        self.start(
+            *("preflight", preflight.main),
+            **{"run": "tiny", "settings": "preflight.json", "config": "config.yaml"},
+            **{"cells": "cells_audit.json", "batches": "batches.parquet"},
+            **{"packed": "cells/manifest.json"},
+            **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
+            **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
+        )
+
+    def pack(self) -> None:
+        """Pack the cells."""
+        packed = {"audit": "cells_audit.json", "manifest": "cells/manifest.json"}
+        self.start("cells", pack_cells.main, settings=self.run.cells_json(), **packed)
+
+    def train(self) -> None:
+        """Train."""
+        self.start(
+            *("train", train.main),
+            **{"settings": "train.json", "config": "config.yaml", "threads": "1"},
+            **{"cells": "cells/manifest.json", "splits": "splits.parquet"},
+            **{"features": "features.safetensors", "out-dir": "checkpoints"},
+            log="training.csv",
+        )
+
+    def rest(self) -> None:
+        """Predict, score and report."""
+        cells = {"cells": "cells/manifest.json", "splits": "splits.parquet"}
+        self.start(
+            *("predict", predict.main),
+            **{"settings": "predict.json", "config": "config.yaml", **cells},
+            **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
+            **{"predictions": "predictions.h5ad", "observed": "observed.h5ad"},
+            **{"work-dir": "finished"},
+        )
+        self.start(
+            *("predict_baselines", predict_baselines.main),
+            **{"settings": "predict_baselines.json", "config": "config.yaml", **cells},
+            **{"out-dir": "baselines", "work-dir": "finished"},
+        )
+        scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
+        self.start(
+            *("evaluate", evaluate.main),
+            **{"settings": "evaluate.json", "observed": "observed.h5ad", **scores},
+            **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
+        )
+        audits = {f"{name}-audit": f"{name}_audit.json" for name in ("cells", "splits", "features")}
+        self.start(
+            *("report", report.main),
+            **{"settings": "report.json", "config": "config.yaml", **audits, **scores},
+            **{"training-metrics": "training.csv", "out": "report.html"},
+            preflight="passed.json",
+            provenance="provenance.json",
+        )
