@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test fuzz check format setup constraints clean
+.PHONY: run test faults fuzz check format setup constraints clean
 
 run: setup  ## the demo, from simulated cells to a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 4 --resources gpu=1
 
 test: setup  ## all tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile
+
+faults: setup  ## every broken input through Snakemake (minutes)
+	PATH="$(CURDIR)/$(BIN):$$PATH" STATELINE_FAULTS=all python -m pytest -n 2 tests/preflight
 
 fuzz: setup  ## many random overrides and trees, here and through Hydra (minutes)
 	STATELINE_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/settings/test_fuzz.py

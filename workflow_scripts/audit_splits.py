@@ -22,15 +22,13 @@ from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.drawing import split_file_text
 from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, splits_report
-from workflow_scripts.command import run_command, show_findings
+from workflow_scripts.command import BY_HAND, run_command, show_findings
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
 from workflow_scripts.settings.split_file import SplitFile, read_split_file
-
-_CONFIG = Path(__file__).parents[1] / "config"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,7 +92,7 @@ def _split(
 
 def _by_hand(split_file: str, overrides: Sequence[str]) -> None:
     named = f"data.kwargs.toml_config_path={json.dumps(split_file)}"
-    run = resolve_by_hand(_CONFIG, [named, *overrides])
+    run = resolve_by_hand(BY_HAND, [named, *overrides])
     content = json.loads(run.cells_json())
     settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
     audit = audit_cells(content["datasets"], settings, content.get("unreadable"))

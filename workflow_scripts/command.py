@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, in_order
+
+BY_HAND = Path(__file__).parents[1] / "config"
+"""The config tree whose defaults hold for a command that is given files by hand."""
 
 
 def run_command(main: Callable[[Sequence[str]], None]) -> None:

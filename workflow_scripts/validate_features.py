@@ -1,43 +1,67 @@
 """Check the perturbation features of a run and write them in canonical form.
 
-Example: python -m workflow_scripts.validate_features --settings results/demo/stages/features.json
---groups cache/cells/…/groups.parquet --cells-audit cache/cells/…/cells_audit.json
---features features.safetensors --audit features_audit.json
+By hand, on any feature file, with keys of the config where they differ from its defaults; the
+perturbations are those of the file, or of the cells that data.kwargs.toml_config_path or
+cells.datasets names:
+
+    python -m workflow_scripts.validate_features ESM2_pert_features.pt
+    python -m workflow_scripts.validate_features ESM2_pert_features.pt
+        data.kwargs.toml_config_path=starter.toml data.kwargs.pert_col=target_gene
+
+In a workflow, problems are recorded and not raised: `preflight` shows those of all audits together.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from workflow_scripts.command import run_command
+from workflow_scripts.cells.audit import audit_cells
+from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.command import BY_HAND, run_command, show_findings
+from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.validation import (
     Embedded,
     FeatureSettings,
     validate_features,
     write_features,
 )
-from workflow_scripts.settings.findings import from_dicts, render
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically
-from workflow_scripts.settings.slices import read_settings
+from workflow_scripts.settings.runs import resolve_by_hand
+from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the feature file and the perturbations there are; write vectors and audit."""
     parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.validate_features", description=__doc__
+        prog="python -m workflow_scripts.validate_features",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--settings", type=Path, required=True, help="stage file of features")
-    parser.add_argument("--groups", type=Path, required=True, help="groups of cells (Parquet)")
-    parser.add_argument("--cells-audit", type=Path, required=True, help="audit of the cells")
-    parser.add_argument("--embedded", type=Path, help="what embed_proteins computed, if it did")
-    parser.add_argument("--features", type=Path, required=True, help="vectors to write")
-    parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
+    parser.add_argument("file", nargs="?", help="by hand: the feature file")
+    parser.add_argument("overrides", nargs="*", help="by hand: keys of the config, as key=value")
+    workflow = parser.add_argument_group("in a workflow")
+    workflow.add_argument("--settings", type=Path, help="stage file of features")
+    workflow.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
+    workflow.add_argument("--cells-audit", type=Path, help="audit of the cells (JSON)")
+    workflow.add_argument("--embedded", type=Path, help="what embed_proteins computed, if it did")
+    workflow.add_argument("--features", type=Path, help="vectors to write")
+    workflow.add_argument("--audit", type=Path, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
+    if given.file is not None:
+        _by_hand(given.file, given.overrides)
+        return
+    needed = ("settings", "groups", "cells_audit", "features", "audit")
+    if any(getattr(given, name) is None for name in needed):
+        parser.error("name a feature file, or give all the options of a workflow")
 
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
@@ -48,11 +72,52 @@ def main(arguments: Sequence[str]) -> None:
     with replacing(given.features) as beside:
         write_features(audit.features, beside)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
-    print(
-        f"features: {audit.report['n_vectors']} vectors of {audit.report['dimension']}",
-        render(from_dicts(audit.report["findings"])),
-        sep="\n",
-    )
+    print(f"features: {audit.report['n_vectors']} vectors of {audit.report['dimension']}")
+    show_findings(from_dicts(audit.report["findings"]))
+
+
+def _by_hand(file: str, overrides: Sequence[str]) -> None:
+    named = f"data.kwargs.perturbation_features_file={json.dumps(file)}"
+    run = resolve_by_hand(BY_HAND, [named, *overrides])
+    cells = json.loads(run.cells_json())
+    control = run.config["data"]["kwargs"]["control_pert"]
+    settings = FeatureSettings.from_slice(stage_slice(run.config, "features"))
+    if cells["datasets"] or "unreadable" in cells:
+        slice_ = Slice(cells["identity"], cells["extent"])
+        found = audit_cells(
+            cells["datasets"], CellSettings.from_slice(slice_), cells.get("unreadable")
+        )
+        groups, findings = found.groups, from_dicts(found.report["findings"])
+    else:
+        names = [str(name) for name, _ in read_entries(Path(file))]
+        groups = pd.DataFrame({"perturbation": names, "context": "the file", "n_cells": 0})
+        findings = []
+        if control not in names:  # only a screen could tell what its control is called
+            settings = replace(settings, policies=replace(settings.policies, control="zeros"))
+    report = validate_features(groups, control, settings).report
+    findings += from_dicts(report["findings"])
+    _describe(report)
+    show_findings(findings)
+    if has_errors(findings):
+        raise DataError(f"{file}: a run would be stopped before training")
+
+
+def _describe(report: Mapping[str, Any]) -> None:
+    for file in report["files"]:
+        print(
+            f"{file['file']}: {file['n_vectors']} vectors of {file['dimension']} values, "
+            f"{file['n_unused']} of them not asked for; SHA-256 {file['sha256']}"
+        )
+    for context, size in report["coverage"].items():
+        print(
+            f"{context}: {size['n_with_vector']} of {size['n_perturbations']} perturbations have "
+            "a vector of their own"
+        )
+    if report["norms"]:
+        norms = ", ".join(f"{name} {norm:.3g}" for name, norm in report["norms"].items())
+        print(f"norms: {norms}")
+    if report["spectrum"]:
+        print(f"principal components for 95 % of variance: {report['spectrum']['n_components_95']}")
 
 
 if __name__ == "__main__":

@@ -128,6 +128,25 @@ def test_control_sets_are_targets_when_asked():
         assert bool(equal.all()) is same
 
 
+@pytest.mark.parametrize(("split", "yielded"), [("control", True), ("held_out_control", False)])
+def test_controls_of_a_held_out_context_are_targets_where_they_may_train(split, yielded):
+    cells, splits = screen(SIZES)
+    held_out = splits["context"] == "rpe1"
+    splits.loc[held_out & (splits["perturbation"] == "A"), "split"] = "test"
+    splits.loc[held_out & (splits["perturbation"] == "control"), "split"] = split
+    groups = make_groups(cells, splits, "train", by_batch=False, controls=True)
+    there = {(group.context, group.perturbation) for group in groups}
+    assert (("rpe1", "control") in there) is yielded
+    assert ("rpe1", "A") not in there
+    # Predictions start from them all the same.
+    (test,) = (
+        group
+        for group in make_groups(cells, splits, "test", by_batch=False, controls=False)
+        if group.context == "rpe1"
+    )
+    assert len(test.controls) == SIZES["rpe1", "control"]
+
+
 def test_context_without_controls_is_refused():
     cells, splits = screen({("k562", "A"): 5, ("rpe1", "control"): 5})
     with pytest.raises(DataError, match="context 'k562' has no control cells"):

@@ -11,6 +11,7 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+import scipy.sparse
 import torch
 import yaml
 
@@ -59,7 +60,7 @@ class Inputs:
         """Read an h5ad file (the second by default), change it, and write it."""
         path = path or self.second
         adata = anndata.read_h5ad(path)
-        adata.X = adata.X.toarray()
+        adata.X = adata.X.toarray() if scipy.sparse.issparse(adata.X) else adata.X
         adata.obs = adata.obs.astype(object)
         changed = change(adata)
         adata = adata if changed is None else changed
