@@ -39,5 +39,5 @@ onsuccess:
         for name in ("report.html", "preflight/findings.html"):
             made = Path(run, name).resolve()
             if made.exists():
-                print(f"{run}: {made}{warnings_of(run)}")
+                print(f"{run}: {made}", *warnings_of(run), sep="\n")
                 break

@@ -124,14 +124,14 @@ def tested_runs():
 
 
 def warnings_of(run):
-    """Return how many warnings preflight had, for the last line of the output."""
+    """Return the warnings that preflight had, for the end of the output."""
     found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]
-    count = sum(
-        entry["severity"] == "warning"
+    return [
+        f"warning: {entry['message']}"
         for entries in found.values()
         for entry in entries
-    )
-    return f" ({count} warning{'s' if count > 1 else ''})" if count else ""
+        if entry["severity"] == "warning"
+    ]
 
 
 def feature_setting(run, *names):

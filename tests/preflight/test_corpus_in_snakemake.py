@@ -87,3 +87,12 @@ def test_broken_config_runs_no_job(tmp_path, name):
     assert outcome.jobs == []
     for text in words:
         assert text in outcome.text
+
+
+def test_warnings_of_a_run_that_passes_stand_at_the_end(tmp_path):
+    inputs = write_good(tmp_path / "run")
+    inputs.features(g2=None)
+    config = (f"runs={inputs.run_file}", "overrides=features.missing=zero")
+    outcome = snakemake(tmp_path, "check", "--config", *config)
+    end = outcome.text[outcome.text.index("preflight/findings.html") :]
+    assert "warning: run/features.pt: no vector for 1 of the data's 7 perturbations" in end
