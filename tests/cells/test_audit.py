@@ -58,6 +58,12 @@ def test_missing_control_shows_the_nearest_labels(make_screen):
     assert "no cell is labelled 'contrl', the control (near it: control)" in text
 
 
+def test_missing_control_shows_what_controls_are_called(make_screen):
+    path = make_screen(perturbations=("non-targeting", "A", "B"))
+    settings = CellSettings(GOOD.columns, "NT", "auto", 1e4)
+    assert "(near it: non-targeting)" in messages(audit(path, settings=settings))
+
+
 def test_context_without_controls_is_an_error(make_screen):
     path = make_screen()
     adata = anndata.read_h5ad(path)

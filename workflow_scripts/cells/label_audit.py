@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.labels import control_names
 
 CHANCE = 0.01
 """A perturbation is called confined to one batch where that had less than this chance."""
@@ -40,7 +41,8 @@ def audit_controls(groups: pd.DataFrame, control: str) -> list[Finding]:
     """Find contexts without controls, and a control label that no cell has."""
     labels = sorted(groups["perturbation"].unique())
     if control not in labels:
-        close = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
+        close = list(dict.fromkeys([*control_names(labels), *near]))[:3]
         hint = f" (near it: {', '.join(close)})" if close else f" (there are {listing(labels, 8)})"
         text = f"no cell is labelled {control!r}, the control{hint}; set data.kwargs.control_pert"
         return [Finding("error", "no-control", text)]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.features.entries import FileCheck
-from workflow_scripts.features.names import KnownNames, alias_setting, is_control_name, visible
+from workflow_scripts.features.names import KnownNames, alias_setting, visible
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.labels import is_control_name
 
 _COMPARED = 20
 """Names that are compared with all of the file's, which takes a tenth of a second each."""

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 
-from workflow_scripts.settings.labels import JOINER
+from workflow_scripts.settings.labels import JOINER, control_names, folded
 
 FORMER: dict[str, str] = {
     **{f"{acid}ARS": f"{acid}ARS1" for acid in "ACDGHIKLMNQRSTVWY"},
@@ -55,24 +55,8 @@ _NUMBERED = re.compile(r"([A-Z]+)(\d+)")
 _DATE = re.compile(r"(?:(\d{1,2})-(sep|mar|dec)|(sep|mar|dec)-(\d{1,2}))", re.IGNORECASE)
 _FROM_DATE = {"sep": ("SEPT", "SEPTIN"), "mar": ("MARCH", "MARCHF"), "dec": ("DEC", "DELEC")}
 
-_CONTROLS = (
-    *("control", "ctrl", "nontargeting", "nontargetingcontrol", "ntc", "nt"),
-    *("safetargeting", "dmso", "vehicle"),
-)
-"""What controls are called, folded."""
-
-_UNHEARD = ("Pd", "Pc", "Cc", "Cf")
-"""Unicode's dashes, connectors (the underscore) and what has no width."""
-
 _KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _NO_TEXT = ("null", "true", "false", "nan", "inf")
-
-
-def folded(name: str) -> str:
-    """Return a name without case, dashes, dots, underscores and spaces, its letters composed."""
-    plain = unicodedata.normalize("NFKC", name)
-    kept = (letter for letter in plain if unicodedata.category(letter) not in _UNHEARD)
-    return re.sub(r"[\s.−]", "", "".join(kept)).casefold()
 
 
 def name_key(name: str) -> str:
@@ -135,13 +119,7 @@ class KnownNames:
 
     def control(self) -> str | None:
         """Return what may be the control."""
-        there = {folded(name): name for name in self._names}
-        return next((there[name] for name in _CONTROLS if name in there), None)
-
-
-def is_control_name(name: str) -> bool:
-    """Tell whether controls are called that."""
-    return folded(name) in _CONTROLS
+        return next(iter(control_names(self._names)), None)
 
 
 def visible(name: str) -> str:

@@ -1,6 +1,10 @@
-"""What the label of a perturbation says: one target, or a combination of several."""
+"""What the label of a perturbation says: a target, a combination of several, or a control."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
 
 JOINER = "+"
 """What joins the names of a combination of perturbations."""
@@ -15,3 +19,31 @@ def parts_of(label: str, control: str) -> tuple[str, ...]:
         return ()
     parts = tuple(part.strip() for part in label.split(JOINER))
     return tuple(part for part in parts if part != control) if all(parts) else ()
+
+
+_CONTROLS = (
+    *("control", "ctrl", "nontargeting", "nontargetingcontrol", "ntc", "nt"),
+    *("safetargeting", "dmso", "vehicle"),
+)
+"""What controls are called, folded."""
+
+_UNHEARD = ("Pd", "Pc", "Cc", "Cf")
+"""Unicode's dashes, connectors (the underscore) and what has no width."""
+
+
+def folded(name: str) -> str:
+    """Return a name without case, dashes, dots, underscores and spaces, its letters composed."""
+    plain = unicodedata.normalize("NFKC", name)
+    kept = (letter for letter in plain if unicodedata.category(letter) not in _UNHEARD)
+    return re.sub(r"[\s.−]", "", "".join(kept)).casefold()
+
+
+def is_control_name(name: str) -> bool:
+    """Tell whether controls are called that."""
+    return folded(name) in _CONTROLS
+
+
+def control_names(names: Iterable[str]) -> list[str]:
+    """Return the names that controls are called by, the likeliest first."""
+    there = {folded(name): name for name in names}
+    return [there[name] for name in _CONTROLS if name in there]
