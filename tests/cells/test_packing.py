@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 
@@ -103,12 +106,130 @@ def test_different_genes_are_refused(tmp_path, make_screen):
         pack(tmp_path / "store", first, second)
 
 
-def test_small_blocks_give_the_same_store(tmp_path, make_screen, monkeypatch):
-    path = make_screen()
-    whole = pack(tmp_path / "whole", path)
-    monkeypatch.setattr("workflow_scripts.cells.packing.BLOCK_VALUES", 50)
+@pytest.mark.parametrize("encoding", ["csr", "csc", "dense"])
+def test_small_blocks_give_the_same_store(tmp_path, make_screen, monkeypatch, encoding):
+    whole = pack(tmp_path / "whole", make_screen())
+    path = make_screen(encoding=encoding)
+    monkeypatch.setattr("workflow_scripts.cells.blocks.BLOCK_VALUES", 50)
     blocks = pack(tmp_path / "blocks", path)
     assert whole.manifest["digest"] == blocks.manifest["digest"]
+    assert sorted(p.name for p in (tmp_path / "blocks").iterdir()) == sorted(
+        ["manifest.json", *blocks.manifest["files"]]
+    )
+
+
+def counts_in_order(store: CellStore, path: Path) -> np.ndarray:
+    matrix = anndata.read_h5ad(path).X.toarray()
+    return matrix[store.cells["source_row"].to_numpy()]
+
+
+def test_counts_are_kept_as_they_are_in_half_the_bytes(tmp_path, make_screen):
+    path = make_screen()
+    store = pack(tmp_path / "store", path)
+    assert (store.manifest["holds"], store.values.dtype) == ("counts", np.uint16)
+    rows = np.arange(store.n_cells)
+    np.testing.assert_array_equal(store.stored(rows).toarray(), counts_in_order(store, path))
+    np.testing.assert_array_equal(store.sparse(rows).toarray(), store.dense(rows))
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(65_535, np.uint16), (65_536, np.uint32)])
+def test_large_counts_take_a_wider_type(tmp_path, make_screen, largest, kind):
+    path = make_screen()
+    adata = anndata.read_h5ad(path)
+    adata.X[7, 3] = largest
+    adata.write_h5ad(path)
+    store = pack(tmp_path / "store", path)
+    assert store.values.dtype == kind
+    rows = np.arange(store.n_cells)
+    np.testing.assert_array_equal(store.stored(rows).toarray(), counts_in_order(store, path))
+    np.testing.assert_allclose(store.dense(rows), expected(store, path, normalise=True), rtol=2e-6)
+
+
+def test_log1p_values_stay_float32(tmp_path, make_screen):
+    store = pack(tmp_path / "store", make_screen(values="log1p"))
+    assert (store.manifest["holds"], store.values.dtype) == ("log1p", np.float32)
+    assert store.scales is None
+
+
+def test_target_sum_is_part_of_what_a_store_is(tmp_path, make_screen):
+    path = make_screen()
+    first = pack(tmp_path / "a", path)
+    second = pack(tmp_path / "b", path, given=settings(target_sum=1e6))
+    assert first.manifest["digest"] != second.manifest["digest"]
+    np.testing.assert_array_equal(first.values, second.values)
+    rows = np.arange(first.n_cells)
+    assert (first.dense(rows) < second.dense(rows))[first.dense(rows) > 0].all()
+
+
+def test_stored_zeros_and_entries_in_parts_are_what_they_sum_to(tmp_path, make_screen):
+    path = make_screen()
+    clean = pack(tmp_path / "clean", path)
+    with h5py.File(path, "a") as file:
+        node = file["X"]
+        indptr, indices, data = (node[name][:] for name in ("indptr", "indices", "data"))
+        # Of each row: a zero in front, and its first entry in two parts.
+        rows = [slice(a, b) for a, b in pairwise(indptr)]
+        parts = [
+            np.concatenate([[0.0, data[r][0] - 1, 1.0], data[r][1:]]).astype(np.float32)
+            for r in rows
+        ]
+        columns = [
+            np.concatenate([[29], indices[r][:1], indices[r][:1], indices[r][1:]]) for r in rows
+        ]
+        for name, values in (("data", parts), ("indices", columns)):
+            kind = node[name].dtype
+            del node[name]
+            node[name] = np.concatenate(values).astype(kind)
+        node["indptr"][:] = indptr + 2 * np.arange(len(indptr))
+    store = pack(tmp_path / "store", path)
+    rows = np.arange(store.n_cells)
+    np.testing.assert_array_equal(store.dense(rows), clean.dense(rows))
+    assert store.manifest["digest"] == clean.manifest["digest"]
+
+
+def test_dropped_genes_leave_no_gaps(tmp_path, make_screen):
+    first = make_screen("a.h5ad")
+    second = make_screen("b.h5ad", genes=[f"g{number}" for number in range(5, 35)])
+    given = CellSettings(COLUMNS, "control", "auto", 10_000.0, "intersection")
+    store = pack(tmp_path / "store", first, second, given=given)
+    assert list(store.genes) == [f"g{number}" for number in range(5, 30)]
+    adata = anndata.read_h5ad(first)[:, 5:]
+    here = (store.cells["file"] == "a.h5ad").to_numpy()
+    rows = np.flatnonzero(here)
+    source = adata.X.toarray()[store.cells["source_row"][here]]
+    np.testing.assert_array_equal(store.stored(rows).toarray(), source)
+    assert len(store.values) == store.indptr[-1]
+
+
+def test_values_that_only_packing_sees_are_refused(tmp_path, make_screen, monkeypatch):
+    monkeypatch.setattr("workflow_scripts.cells.sampled.WHOLE_VALUES", 10)
+    monkeypatch.setattr("workflow_scripts.cells.sampled.SAMPLED_CELLS", 2)
+    for value, message in ((0.5, "a sample of its values are counts"), (-1.0, "negative|others")):
+        path = make_screen()
+        adata = anndata.read_h5ad(path)
+        adata.X[13, 3] = value
+        adata.write_h5ad(path)
+        with pytest.raises(DataError, match=message):
+            pack(tmp_path / "store", path)
+
+
+def test_full_disk_says_what_was_needed(tmp_path, make_screen, monkeypatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("workflow_scripts.cells.store_writing.os.pwrite", full)
+    with pytest.raises(DataError, match=r"needs up to 0\.0 GB, and the disk is full; make room"):
+        pack(tmp_path / "store", make_screen())
+
+
+def test_buffer_that_is_used_again_holds_only_the_new_rows(tmp_path, make_screen):
+    for values in ("counts", "log1p"):
+        store = pack(tmp_path / values, make_screen(values=values))
+        out = np.full((5, store.n_genes), np.nan, dtype=np.float32)
+        assert store.dense(np.arange(5), out) is out
+        np.testing.assert_array_equal(out, store.dense(np.arange(5)))
+        store.dense(np.arange(7, 12), out)
+        np.testing.assert_array_equal(out, store.dense(np.arange(7, 12)))
 
 
 @pytest.mark.parametrize(

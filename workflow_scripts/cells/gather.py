@@ -1,14 +1,17 @@
-"""The compiled kernel of the data path: compact rows of the store become dense ones."""
+"""The compiled kernels of the data path: compact rows of the store become dense ones."""
 
 from __future__ import annotations
 
 import numba
 import numpy as np
-from jaxtyping import Float32, Int64, Integer
+from jaxtyping import Float32, Float64, Int64, Integer
+
+_TABLE = 64
+"""Counts below this are looked up, once a row: nearly all of a droplet screen's are."""
 
 
 @numba.njit(cache=True, nogil=True)
-def gather_dense(
+def gather_values(
     indptr: Int64[np.ndarray, " cells_plus_one"],
     indices: Integer[np.ndarray, " values"],
     values: Float32[np.ndarray, " values"],
@@ -21,3 +24,28 @@ def gather_dense(
         row = rows[position]
         for at in range(indptr[row], indptr[row + 1]):
             out[position, indices[at]] = values[at]
+
+
+@numba.njit(cache=True, nogil=True)
+def gather_counts(
+    indptr: Int64[np.ndarray, " cells_plus_one"],
+    indices: Integer[np.ndarray, " values"],
+    counts: Integer[np.ndarray, " values"],
+    scales: Float64[np.ndarray, " cells"],
+    rows: Int64[np.ndarray, " rows"],
+    out: Float32[np.ndarray, "rows genes"],
+) -> None:
+    """Write log1p(count · scale of its cell) into ``out``, zeros included."""
+    table = np.empty(_TABLE, dtype=np.float32)
+    for position in range(rows.shape[0]):
+        out[position] = 0.0
+        row = rows[position]
+        scale = scales[row]
+        for count in range(_TABLE):
+            table[count] = np.log1p(count * scale)
+        for at in range(indptr[row], indptr[row + 1]):
+            count = counts[at]
+            if count < _TABLE:
+                out[position, indices[at]] = table[count]
+            else:
+                out[position, indices[at]] = np.log1p(count * scale)

@@ -1,8 +1,10 @@
 """The packed store: all cells of a run, memory-mapped, in an order that makes groups spans.
 
-A store is a folder of numpy's own ``.npy`` files (indptr int64, indices uint16 or int32, values
-float32, log1p of normalised counts), Parquet tables of cells and genes, and a JSON manifest with
-the digest of each. It is opened through its manifest, which may lie outside the folder.
+A store is a folder of numpy's own ``.npy`` files (indptr int64, indices uint16 or int32, values),
+Parquet tables of cells and genes, and a JSON manifest with the digest of each. Values are raw
+counts (uint16 or uint32), which become log1p of normalised counts when they are read, or float32
+where the source came as log1p values. It is opened through its manifest, which may lie outside the
+folder.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
-from workflow_scripts.cells.gather import gather_dense
+from workflow_scripts.cells.gather import gather_counts, gather_values
 from workflow_scripts.settings.errors import DataError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the store's layout; another one is refused."""
 
 ARRAYS = ("indptr", "indices", "values")
@@ -41,6 +43,9 @@ class CellStore:
         Gene names [n_genes].
     indptr, indices, values
         CSR arrays, memory-mapped.
+    scales
+        What the counts of each cell are multiplied by before log1p [n_cells]; None where the values
+        are log1p values already.
     manifest
         What the store says of itself.
     path
@@ -52,6 +57,7 @@ class CellStore:
     indptr: np.ndarray
     indices: np.ndarray
     values: np.ndarray
+    scales: Float64[np.ndarray, " cells"] | None
     manifest: dict[str, Any]
     path: Path
 
@@ -86,12 +92,17 @@ class CellStore:
                     f"manifest says {entry['bytes']} bytes; delete {manifest} to pack them anew"
                 )
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+        cells = pd.read_parquet(folder / "cells.parquet")
+        scales = None
+        if content["holds"] == "counts":
+            scales = content["target_sum"] / np.maximum(cells["total"].to_numpy(np.float64), 1.0)
         return cls(
-            pd.read_parquet(folder / "cells.parquet"),
+            cells,
             cls.read_genes(folder),
             arrays[0],
             arrays[1],
             arrays[2],
+            scales,
             content,
             manifest.resolve(),
         )
@@ -130,16 +141,39 @@ class CellStore:
             return None
         return float(np.log1p(self.manifest["target_sum"]))
 
-    def dense(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows genes"]:
-        """Return rows of the store as a dense matrix of log1p values."""
-        out = np.empty((len(rows), self.n_genes), dtype=np.float32)
-        gather_dense(
-            self.indptr, self.indices, self.values, np.ascontiguousarray(rows, np.int64), out
-        )
+    def dense(
+        self,
+        rows: Int64[np.ndarray, " rows"],
+        out: Float32[np.ndarray, "rows genes"] | None = None,
+    ) -> Float32[np.ndarray, "rows genes"]:
+        """Return rows of the store as a dense matrix of log1p values.
+
+        Parameters
+        ----------
+        rows
+            Their numbers.
+        out
+            Where to write them; a new matrix if None.
+        """
+        if out is None:
+            out = np.empty((len(rows), self.n_genes), dtype=np.float32)
+        rows = np.ascontiguousarray(rows, np.int64)
+        if self.scales is None:
+            gather_values(self.indptr, self.indices, self.values, rows, out)
+        else:
+            gather_counts(self.indptr, self.indices, self.values, self.scales, rows, out)
         return out
 
     def sparse(self, rows: Int64[np.ndarray, " rows"]) -> scipy.sparse.csr_matrix:
         """Return rows of the store as a CSR matrix of log1p values."""
+        stored = self.stored(rows)
+        if self.scales is not None:
+            scale = np.repeat(self.scales[rows], np.diff(stored.indptr))
+            stored.data = np.log1p(stored.data * scale).astype(np.float32)
+        return stored
+
+    def stored(self, rows: Int64[np.ndarray, " rows"]) -> scipy.sparse.csr_matrix:
+        """Return rows of the store as they are stored, counts or log1p values."""
         lengths = np.diff(self.indptr)[rows]
         starts = np.asarray(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
