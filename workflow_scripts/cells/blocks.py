@@ -25,8 +25,8 @@ Block = tuple[int, scipy.sparse.csr_matrix]
 class CellBlocks:
     """The cells of a matrix, block by block in their order.
 
-    CSC has no rows to stream. Before the first block its values are dealt out to files of some rows each, so that
-    every block can be put together by itself.
+    CSC has no rows to stream. Before the first block its values are dealt out to files of some rows
+    each, so that every block can be put together by itself.
 
     Attributes
     ----------
