@@ -68,12 +68,15 @@ def main(arguments: Sequence[str]) -> None:
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None
     if n_sets and not any(has_errors(findings) for findings in found.values()):
+        files = audits["Cells"]["datasets"].values()
+        kinds = {file["values"] for entries in files for file in entries}
         sizes = DataSizes(
             n_cells=audits["Cells"]["n_cells"],
             n_values=audits["Cells"]["n_values"],
             n_genes=audits["Cells"]["n_genes"],
             feature_dim=audits["Features"]["dimension"],
             n_batches=int(batches["batch"].nunique()),
+            holds="counts" if kinds == {"counts"} else "log1p",
             sets_per_epoch=n_sets,
         )
         try:

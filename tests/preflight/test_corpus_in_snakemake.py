@@ -23,8 +23,6 @@ ALL = os.environ.get("STATELINE_FAULTS") == "all"
 # Overrides are of all runs of a start: cases that need some are looked at by the other test.
 WITHOUT_OVERRIDES = [name for name in CORPUS if not CORPUS[name].overrides]
 A_FEW = (
-    "features: a perturbation is missing",
-    "splits: typo in a few-shot context",
     "leak: held-out cells among another perturbation's",
     "genes: others in the second file",
 )
@@ -58,13 +56,17 @@ def test_broken_inputs_fail_and_the_good_one_passes(tmp_path):
     check(tmp_path, WITHOUT_OVERRIDES if ALL else A_FEW)
 
 
-def test_a_broken_run_never_trains(tmp_path):
+def test_all_problems_are_said_at_once_and_nothing_trains(tmp_path):
     inputs = write_good(tmp_path / "run")
     inputs.toml('"g3"', '"g33"')
+    inputs.features(g2=None, g5=None)
     outcome = snakemake(tmp_path, "--config", f"runs={inputs.run_file}", expect=1)
-    assert "1 problem(s) to mend before training starts" in outcome.text
+    assert "no vector for 2 of the data's 7 perturbations: g2, g5" in outcome.text
+    assert "has no perturbation 'g33'; did you mean 'g3'?" in outcome.text
+    assert "2 problem(s) to mend before training starts" in outcome.text
     assert not {"train", "predict_baselines"} & set(outcome.jobs)
-    assert not (tmp_path / "out/run/checkpoints").exists()
+    left = {path.name for path in (tmp_path / "out/run").iterdir()}
+    assert not left & {"preflight.json", "checkpoints", "predictions.h5ad", "report.html"}
 
 
 @pytest.mark.skipif(not ALL, reason="a start of Snakemake each; set STATELINE_FAULTS=all")

@@ -33,20 +33,28 @@ ROOT = Path(__file__).parents[2]
 STATUS = Path("/proc/self/status")
 
 
+@pytest.mark.parametrize("holds", ["counts", "log1p"])
 @pytest.mark.parametrize(("n_genes", "cells"), [(30, 200), (300, 40), (70_000, 3)])
-def test_packed_cells_are_as_large_as_they_were_said_to_be(tmp_path, make_screen, n_genes, cells):
+def test_packed_cells_are_as_large_as_they_were_said_to_be(
+    tmp_path, make_screen, n_genes, cells, holds
+):
     genes = [f"ENSG{number:011d}" for number in range(n_genes)]
-    path = make_screen(genes=genes, cells_per_group=cells)
+    path = make_screen(genes=genes, cells_per_group=cells, values=holds)
     store = pack(tmp_path / "store", path)
     real = sum(entry["bytes"] for entry in store.manifest["files"].values())
-    told = packed_bytes(store.n_cells, len(store.values), n_genes)
+    told = packed_bytes(store.n_cells, len(store.values), n_genes, holds)
     assert told == pytest.approx(real, rel=0.1)
 
 
-def sizes(**changes: int) -> DataSizes:
-    whole = {"n_cells": 1_000, "n_values": 2_000_000, "n_genes": GENES}
+def sizes(**changes: Any) -> DataSizes:
+    whole: dict[str, Any] = {
+        "holds": "log1p",
+        "n_cells": 1_000,
+        "n_values": 2_000_000,
+        "n_genes": GENES,
+    }
     rest = {"feature_dim": FEATURES, "n_batches": BATCHES, "sets_per_epoch": 60}
-    return DataSizes(**{**whole, **rest, **changes})
+    return DataSizes(**{**rest, **whole, **changes})
 
 
 def estimate(asked: TrainingPlan | None = None, **changes: Any) -> RunEstimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.step_memory import (
@@ -13,6 +13,8 @@ from workflow_scripts.training.step_memory import (
     model_memory,
     settled_precision,
 )
+
+Holds = Literal["counts", "log1p"]
 
 CELL_ROW_BYTES = 20
 """A cell's row in cells.parquet: 14 to 22 bytes, measured on 800 to 200,000 packed cells."""
@@ -55,6 +57,8 @@ class DataSizes:
         Width of the perturbations' features.
     n_batches
         Technical batches.
+    holds
+        What the cells' values are.
     sets_per_epoch
         Training sets that visit every training cell once.
 
@@ -69,6 +73,7 @@ class DataSizes:
     n_genes: int
     feature_dim: int
     n_batches: int
+    holds: Holds
     sets_per_epoch: int
 
     def __post_init__(self) -> None:
@@ -123,15 +128,19 @@ class RunEstimate:
         return asdict(self)
 
 
-def packed_bytes(n_cells: int, n_values: int, n_genes: int) -> int:
+def packed_bytes(n_cells: int, n_values: int, n_genes: int, holds: Holds) -> int:
     """Return the size of a packed store (`cells.store`): its arrays, and an estimate of its tables.
 
     Parameters
     ----------
     n_cells, n_values, n_genes
         Cells, stored (non-zero) values of all cells together, genes.
+    holds
+        What the values are. A count is taken for one below 65,536; a larger one anywhere doubles
+        the bytes of all.
     """
-    value_bytes = 4 + (2 if n_genes <= 65_536 else 4)  # float32, and its column: uint16 or int32
+    value_bytes = 2 if holds == "counts" else 4  # uint16 or float32
+    value_bytes += 2 if n_genes <= 65_536 else 4  # and its column: uint16 or int32
     tables = TABLE_BYTES + n_cells * CELL_ROW_BYTES + n_genes * GENE_ROW_BYTES
     return (n_cells + 1) * 8 + n_values * value_bytes + tables
 
@@ -184,7 +193,7 @@ def estimate_run(
         sets_per_step=plan.sets_per_step,
         cells_per_step=plan.sets_per_step * plan.set_size,
         precision=precision,
-        packed_bytes=packed_bytes(sizes.n_cells, sizes.n_values, sizes.n_genes),
+        packed_bytes=packed_bytes(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds),
         host_bytes=PROCESS_BYTES + max(sizes.n_cells * CELL_BYTES_GROUPING, while_training),
         loading_bytes=loading,
         device_bytes=None if device == "cpu" else model.total + CUDA_CONTEXT_BYTES,

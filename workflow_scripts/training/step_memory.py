@@ -130,6 +130,7 @@ def model_memory(
         ledger.start()
         with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
             loss = step_loss(model, loss_of, batch)
+            torch.isfinite(loss)  # as the training module does, which keeps the loss for it
         activation_bytes = ledger.saved_bytes
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
