@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +16,21 @@ import pandas as pd
 import scipy.sparse
 from tqdm import tqdm
 
-from workflow_scripts.cells.annotations import open_h5ad, read_barcodes, read_labels
+from workflow_scripts.cells.annotations import open_h5ad
 from workflow_scripts.cells.blocks import CellBlocks
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.digests import LEAST_VALUES, gene_keys, row_digests
 from workflow_scripts.cells.leakage import find_twins
 from workflow_scripts.cells.matrices import find_matrix
-from workflow_scripts.cells.sampled import sample_rows
+from workflow_scripts.cells.sources import Source, decide, plan_sources
 from workflow_scripts.cells.store import ARRAYS, SCHEMA
 from workflow_scripts.cells.store_writing import StoreWriter
-from workflow_scripts.cells.values import Values, ValueSummary, decide_values
+from workflow_scripts.cells.values import ValueSummary
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import file_digest
 from workflow_scripts.settings.slices import canonical_json, text_digest
 
 _KEYS = ["dataset", "file", "context", "perturbation", "batch"]
-
-
-@dataclass
-class _Source:
-    dataset: str
-    label: str
-    path: str
-    order: np.ndarray  # columns of the matrix, in the order of the store's genes
-    values: Values
-    lengths: np.ndarray  # values stored of each cell, at most
-    cells: pd.DataFrame
-    total: np.ndarray  # sum of each cell, filled while it is written
-    digest: np.ndarray  # of each cell's content, likewise
-
-    @property
-    def n_cells(self) -> int:
-        return len(self.cells)
 
 
 class _TooLargeError(Exception):
@@ -71,7 +52,7 @@ def pack_cells(
         Where a file can't be used: its values, its genes, its labels; or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sources, genes = _plan(datasets, settings, folder)
+    sources, genes = plan_sources(datasets, settings, folder)
     cells = pd.concat([source.cells for source in sources], ignore_index=True)
     order = _row_order(cells)
     place = np.empty(len(order), dtype=np.int64)
@@ -91,90 +72,8 @@ def pack_cells(
     return _manifest(sources, settings, folder, len(cells), len(genes), value_type)
 
 
-def _plan(
-    datasets: Mapping[str, Mapping[str, str]], settings: CellSettings, folder: Path
-) -> tuple[list[_Source], np.ndarray]:
-    """Read of every file what isn't its values."""
-    genes = _common_genes(datasets, settings)
-    sources: list[_Source] = []
-    for dataset, files in datasets.items():
-        for label, path in files.items():
-            sources.append(_plan_file(dataset, label, path, genes, settings, folder))
-            print(f"{path}: {sources[-1].n_cells} cells of {sources[-1].values}", flush=True)
-    if len({source.values for source in sources}) > 1:
-        counts = listing(source.path for source in sources if source.values == "counts")
-        raise DataError(
-            f"raw counts in {counts}, and log1p values in the other files; make them the same"
-        )
-    return sources, genes
-
-
-def _common_genes(datasets: Mapping[str, Mapping[str, str]], settings: CellSettings) -> np.ndarray:
-    """Return the store's genes: the first file's, or those of them that every file has."""
-    names = []
-    for files in datasets.values():
-        for path in files.values():
-            with open_h5ad(path) as file:
-                names.append(find_matrix(file, settings.matrix).genes)
-    if not names:
-        raise DataError("no file to pack; see cells_audit.json of the run")
-    if len(names[0]) > np.iinfo(np.int32).max:
-        raise DataError(f"{len(names[0])} genes: the store numbers them with 31 bits")
-    if settings.genes == "same":
-        return names[0]
-    common = set(names[0]).intersection(*names[1:])
-    kept: np.ndarray = names[0][[name in common for name in names[0]]]
-    return kept
-
-
-def _plan_file(
-    dataset: str, label: str, path: str, genes: np.ndarray, settings: CellSettings, folder: Path
-) -> _Source:
-    with open_h5ad(path) as file:
-        matrix = find_matrix(file, settings.matrix)
-        own = matrix.genes
-        wider = settings.genes == "intersection"
-        fits = set(genes) <= set(own) if wider else set(own) == set(genes)
-        if not fits or len(set(own)) != len(own):
-            raise DataError(
-                f"{path}: its genes are not those of the first file; see cells_audit.json"
-            )
-        position = {gene: at for at, gene in enumerate(own)}
-        labels = read_labels(file, settings.columns).astype(object)
-        cells = labels.assign(
-            dataset=dataset,
-            file=label,
-            is_control=labels["perturbation"] == settings.control,
-            barcode=read_barcodes(file),
-            source_row=np.arange(matrix.n_cells, dtype=np.int64),
-        )
-        # What a sample says is settled by all values once they have been read.
-        sample = sample_rows(matrix, np.zeros(matrix.n_cells, dtype=np.int64))
-        summary = ValueSummary()
-        summary.add(sample.matrix.data)
-        blocks = CellBlocks(matrix, folder / "dealt")
-        lengths = blocks.lengths
-        blocks.close()
-    return _Source(
-        dataset,
-        label,
-        path,
-        np.array([position[gene] for gene in genes], dtype=np.int64),
-        _decide(summary, path, settings),
-        lengths,
-        cells,
-        np.zeros(len(cells)),
-        np.zeros(len(cells), dtype=np.uint64),
-    )
-
-
-def _decide(summary: ValueSummary, path: str, settings: CellSettings) -> Values:
-    where, all_genes = f"{path}: {settings.matrix.place}", settings.matrix.obsm is None
-    return decide_values(summary, settings.values, where, all_genes=all_genes)
-
-
 def _write(
-    sources: Sequence[_Source],
+    sources: Sequence[Source],
     genes: np.ndarray,
     place: np.ndarray,
     room: np.ndarray,
@@ -200,7 +99,7 @@ def _write(
                     _check_counts(block.data, value_type, source.path)
                 writer.write(place[first + start : first + stop], block)
                 bar.update(int(source.lengths[start:stop].sum()))
-            if _decide(summary, source.path, settings) != source.values:
+            if decide(summary, source.path, settings) != source.values:
                 raise DataError(
                     f"{source.path}: a sample of its values are {source.values}, and others are "
                     "not; give raw counts or log1p values throughout"
@@ -210,7 +109,7 @@ def _write(
 
 
 def _blocks(
-    source: _Source, settings: CellSettings, folder: Path
+    source: Source, settings: CellSettings, folder: Path
 ) -> Iterator[tuple[int, scipy.sparse.csr_matrix]]:
     """Yield (first row, block) of a source, its columns in the order of the store's genes."""
     with open_h5ad(source.path) as file:
@@ -274,7 +173,7 @@ def _write_tables(cells: pd.DataFrame, genes: np.ndarray, folder: Path) -> None:
     pd.DataFrame({"gene": genes.astype(str)}).to_parquet(folder / "genes.parquet", index=False)
 
 
-def _write_twins(cells: pd.DataFrame, sources: Sequence[_Source], folder: Path) -> None:
+def _write_twins(cells: pd.DataFrame, sources: Sequence[Source], folder: Path) -> None:
     """Write down the cells that have one content: what held-out cells may leak through."""
     names = ["dataset", "file", "context", "perturbation", "barcode", "source_row"]
     digests = np.concatenate([source.digest for source in sources])
@@ -284,7 +183,7 @@ def _write_twins(cells: pd.DataFrame, sources: Sequence[_Source], folder: Path) 
 
 
 def _manifest(
-    sources: Sequence[_Source],
+    sources: Sequence[Source],
     settings: CellSettings,
     folder: Path,
     n_cells: int,
