@@ -41,9 +41,7 @@ def start(folder: Path, screen: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("file", ["values.npy", "cells.parquet"])
-def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(
-    tmp_path, make_screen, file
-):
+def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(tmp_path, make_screen, file):
     screen = make_screen(genes=[f"g{number}" for number in range(3000)], cells_per_group=60)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert start(undisturbed, screen).wait() == 0

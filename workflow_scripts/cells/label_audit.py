@@ -41,22 +41,26 @@ def audit_controls(groups: pd.DataFrame, control: str) -> list[Finding]:
     """Find contexts without controls, and a control label that no cell has."""
     labels = sorted(groups["perturbation"].unique())
     if control not in labels:
-        near = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
-        close = list(dict.fromkeys([*control_names(labels), *near]))[:3]
-        hint = f" (near it: {', '.join(close)})" if close else f" (there are {listing(labels, 8)})"
+        hint = _near(control, labels) or f" (there are {listing(labels, 8)})"
         text = f"no cell is labelled {control!r}, the control{hint}; set data.kwargs.control_pert"
         return [Finding("error", "no-control", text)]
-    by_context = groups.groupby(["dataset", "file", "context"])["is_control"].any()
-    return [
-        Finding(
-            "error",
-            "no-control-in-context",
-            f"{label}: context {context!r} (dataset {dataset}) has no cell labelled {control!r}; "
-            "every context needs controls in its own file",
-            (context,),
-        )
-        for dataset, label, context in by_context[~by_context].index
-    ]
+    findings = []
+    for (dataset, label, context), here in groups.groupby(["dataset", "file", "context"]):
+        if not here["is_control"].any():
+            hint = _near(control, sorted(here["perturbation"]))
+            text = (
+                f"{label}: context {context!r} (dataset {dataset}) has no cell labelled "
+                f"{control!r}{hint}; every context needs controls in its own file"
+            )
+            findings.append(Finding("error", "no-control-in-context", text, (str(context),)))
+    return findings
+
+
+def _near(control: str, labels: Sequence[str]) -> str:
+    """Name the labels that may be the control, in parentheses; nothing where none may."""
+    near = difflib.get_close_matches(control, labels, n=3, cutoff=0.4)
+    close = list(dict.fromkeys([*control_names(labels), *near]))[:3]
+    return f" (near it: {', '.join(close)})" if close else ""
 
 
 def audit_contexts(groups: pd.DataFrame) -> list[Finding]:
