@@ -238,3 +238,9 @@ def test_an_evaluation_that_refused_everything_says_why(render: Render) -> None:
     page = Page(render(scored=False, has_effects=False, refused=(refusal,)))
     assert "Why: no measured target." in " ".join(page.text["verdict"].split())
     assert "no measured target" in page.text["scores"]
+
+
+def test_every_score_stands_beside_what_the_split_allows_to_be_claimed(render: Render) -> None:
+    text = Page(render()).text
+    for section in SCORE_SECTIONS:
+        assert "known perturbations in known contexts" in text[section], section

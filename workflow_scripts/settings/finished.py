@@ -23,6 +23,7 @@ from workflow_scripts.settings.slices import canonical_json, text_digest
 
 NUMERICS: Mapping[str, int] = {
     "cells": 2,
+    "features": 2,
     "splits": 2,
     "train": 2,
     "predict": 1,
