@@ -70,7 +70,9 @@ def _predict(
         by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
         seed=settings["prediction.seed"],
     )
-    baselines = Baselines.fit(store, splits, targets)
+    baselines = Baselines.fit(
+        store, splits, targets, most_cells=settings["engine.downsample_cells"]
+    )
     for name in names:
         model = baselines.build(name)
         write_predicted(

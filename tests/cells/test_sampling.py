@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.cells.sampling import SetSampler, fixed_sets, make_groups
+from workflow_scripts.cells.groups import make_groups
+from workflow_scripts.cells.sampling import SetSampler, draw, fixed_sets
 from workflow_scripts.settings.errors import DataError
 
 KEYS = ["dataset", "file", "context", "perturbation"]
@@ -36,12 +39,20 @@ SIZES = {
 }
 
 
-def sampler(seed: int = 1, **options: bool) -> tuple[pd.DataFrame, SetSampler]:
-    cells, splits = screen(SIZES)
-    groups = make_groups(
-        cells, splits, "train", by_batch=options.get("by_batch", False), controls=False
-    )
-    return cells, SetSampler(groups, set_size=8, sets_per_step=3, seed=seed)
+def sampler(
+    seed: int = 1, sizes: dict[tuple[str, str], int] = SIZES, **options: Any
+) -> tuple[pd.DataFrame, SetSampler]:
+    cells, splits = screen(sizes)
+    groups = make_groups(cells, splits, "train", by_batch=False, controls=False)
+    given = {"set_size": 8, "sets_per_step": 3, "seed": seed, **options}
+    return cells, SetSampler(groups, **given)
+
+
+def epoch_of(stream: SetSampler, epoch: int) -> np.ndarray:
+    """Return the rows of an epoch [sets, cells] of a stream with one set a step."""
+    first = epoch * stream.sets_per_epoch
+    steps = range(first, first + stream.sets_per_epoch)
+    return np.concatenate([stream.step(step).observed for step in steps])
 
 
 def test_step_is_a_pure_function_of_seed_and_step():
@@ -69,12 +80,100 @@ def test_epoch_visits_every_training_cell_and_no_other():
 
 
 def test_filling_never_takes_a_cell_more_often_than_it_must():
-    cells, stream = sampler()
-    visited = np.concatenate([stream.step(step).observed for step in range(20)])
-    counts = np.unique(visited[: stream.sets_per_epoch], return_counts=True)[1]
-    in_large_groups = cells["perturbation"].to_numpy()[np.unique(visited)] == "B"
-    assert counts.max() <= 3  # the group of three cells fills a set of eight
-    assert counts[in_large_groups[: len(counts)]].max() <= 2
+    cells, stream = sampler(sets_per_step=1)
+    for epoch in range(20):
+        rows, counts = np.unique(epoch_of(stream, epoch), return_counts=True)
+        most = pd.Series(counts).groupby([cells[k].to_numpy()[rows] for k in KEYS[2:]]).max()
+        # Five sets of A in k562 need no filling, two of B lack three cells, three cells fill eight.
+        assert most.to_dict() == {("k562", "A"): 1, ("k562", "B"): 2, ("rpe1", "A"): 3}
+
+
+def test_no_set_holds_a_cell_twice_where_its_group_has_enough():
+    cells, stream = sampler(sets_per_step=1)
+    for rows in np.concatenate([epoch_of(stream, epoch) for epoch in range(20)]):
+        enough = SIZES[tuple(cells.iloc[rows[0]][["context", "perturbation"]])] >= 8
+        assert len(np.unique(rows)) == (8 if enough else 3)
+
+
+def test_sets_are_new_in_every_epoch():
+    cells, stream = sampler(sets_per_step=1)
+    of_a = cells.index[(cells["perturbation"] == "A") & (cells["context"] == "k562")]
+    sets = np.concatenate([epoch_of(stream, epoch) for epoch in range(20)])
+    seen = [frozenset(rows) for rows in sets[np.isin(sets[:, 0], of_a)]]
+    assert len(seen) == len(set(seen)) == 100
+
+
+def test_every_cell_is_as_likely_to_fill_a_set_as_any_other():
+    cells, stream = sampler(sets_per_step=1)
+    visited = np.concatenate([epoch_of(stream, epoch).ravel() for epoch in range(400)])
+    of_b = visited[cells["perturbation"].to_numpy()[visited] == "B"]
+    counts = np.unique(of_b, return_counts=True)[1]
+    # 1,200 fillings fall on 13 cells: 92 each, and 9.2 is their standard deviation.
+    assert len(counts) == 13
+    assert np.abs(counts - 400 - 1200 / 13).max() < 5 * 9.2
+
+
+WEIGHTED = {("k562", "control"): 20, ("k562", "A"): 720, ("k562", "B"): 80, ("k562", "C"): 5}
+
+
+@pytest.mark.parametrize(
+    ("weighting", "sets"),
+    [
+        ("proportional", {"A": 90, "B": 10, "C": 1}),  # all cells once
+        ("uniform", {"A": 34, "B": 34, "C": 33}),
+        ("sqrt", {"A": 71, "B": 24, "C": 6}),  # as 26.8 to 8.9 to 2.2
+    ],
+)
+def test_weighting_says_how_many_sets_of_an_epoch_a_group_has(weighting, sets):
+    cells, stream = sampler(sizes=WEIGHTED, sets_per_step=1, weighting=weighting)
+    labels = cells["perturbation"].to_numpy()
+    assert stream.sets_per_epoch == 101
+    for epoch in range(3):
+        rows = epoch_of(stream, epoch)
+        names, counts = np.unique(labels[rows[:, 0]], return_counts=True)
+        assert dict(zip(names, counts.tolist(), strict=True)) == sets
+        # Before a cell comes again, every other one of its group has come.
+        for name in names:
+            visited = np.unique(rows[labels[rows[:, 0]] == name], return_counts=True)
+            size = WEIGHTED["k562", name]
+            assert len(visited[0]) == min(size, 8 * sets[name])
+            if size % 8 == 0:
+                assert visited[1].max() - visited[1].min() <= 1
+
+
+def test_weighted_epochs_take_other_parts_of_a_large_group():
+    cells, stream = sampler(sizes=WEIGHTED, sets_per_step=1, weighting="uniform")
+    of_a = [
+        rows[cells["perturbation"].to_numpy()[rows] == "A"]
+        for rows in (epoch_of(stream, epoch) for epoch in range(20))
+    ]
+    assert len(np.unique(np.concatenate(of_a))) == 720
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("start", [0, 7, 1000])
+def test_ranks_share_every_step_and_agree_wherever_they_start(ranks, start):
+    _, alone = sampler(sets_per_step=4)
+    together = [sampler(sets_per_step=4, rank=rank, ranks=ranks)[1] for rank in range(ranks)]
+    for step in range(start, start + 30):
+        whole, shares = alone.step(step), [stream.step(step) for stream in together]
+        for name in ("groups", "observed", "control", "counts"):
+            joined = np.concatenate([getattr(share, name) for share in shares])
+            np.testing.assert_array_equal(joined, getattr(whole, name))
+
+
+def test_step_that_ranks_cannot_share_is_refused():
+    with pytest.raises(DataError, match=r"3 sets \(training.batch_size\).* by 2 devices"):
+        sampler(sets_per_step=3, ranks=2)
+
+
+def test_step_may_be_longer_than_an_epoch():
+    _, stream = sampler(sets_per_step=40)
+    _, single = sampler(sets_per_step=1)
+    assert stream.sets_per_epoch < 20
+    np.testing.assert_array_equal(
+        stream.step(1).observed, np.concatenate([single.step(t).observed for t in range(40, 80)])
+    )
 
 
 def test_set_holds_one_perturbation_in_one_context_with_its_own_controls():
@@ -147,6 +246,50 @@ def test_controls_of_a_held_out_context_are_targets_where_they_may_train(split, 
     assert len(test.controls) == SIZES["rpe1", "control"]
 
 
+def test_large_groups_give_the_same_part_of_their_cells_whatever_the_others_do():
+    def rows(sizes: dict[tuple[str, str], int], most: int | None) -> dict[str, list[str]]:
+        cells, splits = screen(sizes)
+        groups = make_groups(cells, splits, "train", by_batch=False, controls=True, most_cells=most)
+        assert all(len(group.controls) == 23 for group in groups)
+        numbers = cells.groupby(KEYS).cumcount()
+        return {g.perturbation: [int(numbers[row]) for row in g.rows] for g in groups}
+
+    sizes = {key: size for key, size in SIZES.items() if key[0] == "k562"}
+    whole, ten, five = rows(sizes, None), rows(sizes, 10), rows(sizes, 5)
+    assert {name: len(found) for name, found in ten.items()} == {"control": 10, "A": 10, "B": 10}
+    assert whole["A"] == list(range(40))
+    assert all(set(five[name]) < set(ten[name]) for name in ten)
+    assert ten["A"] == sorted(ten["A"]) != whole["A"][:10]
+    assert rows({**sizes, ("k562", "B"): 3}, 10)["A"] == ten["A"]
+    assert rows({**sizes, ("k562", "B"): 3}, 10)["B"] == [0, 1, 2]
+
+
+def test_large_groups_are_cut_before_technical_batches_part_them():
+    cells, splits = screen(SIZES)
+    groups = make_groups(cells, splits, "train", by_batch=True, controls=False, most_cells=10)
+    together = np.concatenate([g.rows for g in groups if (g.context, g.perturbation)[1] == "B"])
+    assert len(together) == 10
+    (whole,) = (
+        group.rows
+        for group in make_groups(
+            cells, splits, "train", by_batch=False, controls=False, most_cells=10
+        )
+        if group.perturbation == "B"
+    )
+    np.testing.assert_array_equal(np.sort(together), whole)
+
+
+def test_cells_out_of_order_make_the_same_groups():
+    cells, splits = screen(SIZES)
+    order = np.random.default_rng(0).permutation(len(cells))
+    mixed = cells.iloc[order].reset_index(drop=True)
+    groups = make_groups(mixed, splits, "train", by_batch=False, controls=False)
+    assert sorted(len(group.rows) for group in groups) == [3, 13, 40]
+    for group in groups:
+        labels = mixed.iloc[group.rows][["context", "perturbation"]].drop_duplicates()
+        assert labels.to_numpy().tolist() == [[group.context, group.perturbation]]
+
+
 def test_context_without_controls_is_refused():
     cells, splits = screen({("k562", "A"): 5, ("rpe1", "control"): 5})
     with pytest.raises(DataError, match="context 'k562' has no control cells"):
@@ -171,3 +314,28 @@ def test_fixed_sets_do_not_depend_on_the_limit():
     for observed, control in zip(some.observed, some.control, strict=True):
         at = np.flatnonzero((whole.observed == observed).all(axis=1))
         assert any(np.array_equal(whole.control[i], control) for i in at)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "limit", "kept"), [(0.5, None, 4), (0.01, None, 1), (0.5, 3, 3), (1.0, None, 8)]
+)
+def test_fixed_sets_keep_a_fraction_rounded_up(fraction, limit, kept):
+    cells, splits = screen({("k562", "control"): 9, ("k562", "A"): 32})
+    groups = make_groups(cells, splits, "train", by_batch=False, controls=False)
+    sets = fixed_sets(groups, set_size=4, seed=5, fraction=fraction, limit=limit)
+    assert len(sets.groups) == kept
+
+
+def test_drawing_from_many_takes_no_longer_than_it_must():
+    # A pool of 2**40 rows can't be shuffled; a draw from one that exists doesn't touch all of it.
+    generator = np.random.Generator(np.random.Philox(1))
+    drawn = draw(np.broadcast_to(np.int64(7), 2**40), 5, generator)
+    assert drawn.tolist() == [7] * 5
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 13])
+def test_draw_repeats_no_row_before_all_were_drawn(count):
+    drawn = draw(np.arange(5), count, np.random.Generator(np.random.Philox(count)))
+    counts = np.bincount(drawn, minlength=5)
+    assert counts.sum() == count
+    assert counts.max() - counts.min() <= 1

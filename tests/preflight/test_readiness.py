@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.cells.sampling import SetSampler, make_groups
+from workflow_scripts.cells.groups import make_groups
+from workflow_scripts.cells.sampling import SetSampler
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readiness import (
     cross_check,
@@ -25,6 +26,8 @@ PLAN = TrainingPlan(
     by_batch=False,
     yield_controls=True,
     map_controls=True,
+    weighting="proportional",
+    most_cells=None,
     lr=1.0,
     weight_decay=0.0,
     clip=1.0,
@@ -34,6 +37,7 @@ PLAN = TrainingPlan(
     val_freq=1,
     save_every=1,
     validation_sets=1,
+    validation_fraction=1.0,
 )
 SPLIT_OF = {"control": "control", "A": "train", "B": "test", "C": "val", "D": "dropped"}
 FEATURES = {"files": [{}], "control": {"label": "control"}, "missing": ["B"]}
@@ -75,6 +79,19 @@ def test_sets_of_an_epoch_are_those_of_the_sampler(by_batch, controls):
     sampler = SetSampler(groups, set_size=4, sets_per_step=2, seed=0)
     counted = sets_per_epoch(set_groups(splits, batches, by_batch=by_batch), plan)
     assert counted == sampler.sets_per_epoch
+
+
+@pytest.mark.parametrize("most", [3, 6, 100])
+def test_sets_of_an_epoch_are_those_of_the_sampler_where_cells_are_left_out(most):
+    splits, batches = tables(SIZES)
+    plan = replace(PLAN, most_cells=most)
+    cells = batches.loc[batches.index.repeat(batches["n_cells"])].reset_index(drop=True)
+    cells["is_control"] = cells["perturbation"] == "control"
+    groups = make_groups(cells, splits, "train", by_batch=False, controls=True, most_cells=most)
+    sampler = SetSampler(groups, set_size=4, sets_per_step=2, seed=0)
+    assert (
+        sets_per_epoch(set_groups(splits, batches, by_batch=False), plan) == sampler.sets_per_epoch
+    )
 
 
 def test_small_groups_are_named_with_their_batch_where_sets_share_one():

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.snakemake_runs import ROOT, snakemake
-from workflow_scripts.cells.sampling import make_groups
+from workflow_scripts.cells.groups import make_groups
 from workflow_scripts.cells.store import CellStore
 
 SCREEN = Path(

@@ -63,6 +63,8 @@ def plan(kwargs: dict[str, Any], sets: int = 3, **changes: Any) -> TrainingPlan:
         by_batch=False,
         yield_controls=True,
         map_controls=True,
+        weighting="proportional",
+        most_cells=None,
         lr=1e-4,
         weight_decay=5e-4,
         clip=10.0,
@@ -72,6 +74,7 @@ def plan(kwargs: dict[str, Any], sets: int = 3, **changes: Any) -> TrainingPlan:
         val_freq=100,
         save_every=100,
         validation_sets=4,
+        validation_fraction=1.0,
     )
     return replace(whole, **changes)
 

@@ -1,48 +1,33 @@
 """Which cells make step t: a pure function of (seed, t), whoever asks and in whatever order.
 
-Every epoch visits every training cell once, in new sets and a new order. A set holds cells of one
-group: one perturbation in one context (and one technical batch, where controls are mapped by
-batch). All draws come from Philox, a counter-based generator keyed by (seed, purpose, position),
-so nothing is remembered between steps and a resumed run draws what the unbroken one drew.
+A set holds cells of one group: one perturbation in one context (and one technical batch, where
+controls are mapped by batch). All draws come from Philox, a counter-based generator at a place of
+its own for (seed, purpose, position), so nothing is remembered between steps and a resumed run
+draws what the unbroken one drew.
+
+An epoch has as many sets as it takes to visit every training cell once. With the weighting
+``proportional`` it does just that, in new sets and a new order every time. With ``uniform`` every
+group has the same number of sets in an epoch, with ``sqrt`` one in proportion to the square root
+of its cells (at least one): small groups are then visited several times, and of large ones another
+random part in every epoch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Int64
 
+from workflow_scripts.cells.epochs import EpochPlan, Weighting
+from workflow_scripts.cells.groups import Group
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import listing
 
 _EPOCH, _CONTROLS, _FIXED, _FIXED_CONTROLS = 1, 2, 3, 4
 """Purposes of a draw: kept apart, so that no two share random numbers."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cells that may share a set, and the controls that go with them.
-
-    Attributes
-    ----------
-    context, perturbation
-        Their labels.
-    rows
-        Row numbers of the group's cells in the store.
-    controls
-        Row numbers of the control cells that they are paired with.
-    is_control
-        The group is itself one of control cells.
-    """
-
-    context: str
-    perturbation: str
-    rows: Int64[np.ndarray, " cells"]
-    controls: Int64[np.ndarray, " controls"]
-    is_control: bool
 
 
 @dataclass(frozen=True)
@@ -74,78 +59,15 @@ class SetRows:
         )
 
 
-def make_groups(
-    cells: pd.DataFrame, splits: pd.DataFrame, split: str, *, by_batch: bool, controls: bool
-) -> list[Group]:
-    """Return the groups of a split, in the store's order.
-
-    Parameters
-    ----------
-    cells
-        The store's table of cells.
-    splits
-        The table of split groups (`splits.SPLIT_COLUMNS`).
-    split
-        train, val or test.
-    by_batch
-        Sets and their controls share the technical batch; a batch without controls falls back to
-        the context's.
-    controls
-        Control cells that train (their split is ``control``) are groups too.
-
-    Raises
-    ------
-    DataError
-        Where a context has no control cells in its own file.
-    """
-    keys = ["dataset", "file", "context", "perturbation"]
-    table = cells[[*keys, "batch", "is_control"]].astype(dict.fromkeys(keys, str))
-    table["row"] = np.arange(len(table), dtype=np.int64)
-    joined = table.merge(
-        splits[[*keys, "split"]].astype(str), on=keys, how="left", validate="many_to_one"
-    )
-    places = ["dataset", "file", "context"]
-    wanted = joined[joined["split"] == split]
-    if controls:
-        wanted = joined[joined["split"].isin([split, "control"])]
-    pools = _control_pools(joined[joined["is_control"]], places)
-    by = [*keys, "batch"] if by_batch else keys
-    groups = []
-    for labels, part in wanted.groupby(by, sort=False, observed=True):
-        names = tuple(str(label) for label in labels)
-        place = names[:3]
-        pool = pools.get(place)
-        if by_batch:
-            pool = pools.get((*place, names[4]), pool)
-        if pool is None:
-            raise DataError(
-                f"{place[1]}: context {place[2]!r} has no control cells; "
-                "every context needs controls in its own file"
-            )
-        groups.append(
-            Group(
-                place[2],
-                names[3],
-                part["row"].to_numpy(np.int64),
-                pool,
-                bool(part["is_control"].iloc[0]),
-            )
-        )
-    return groups
-
-
-def _control_pools(
-    controls: pd.DataFrame, places: list[str]
-) -> dict[tuple[str, ...], Int64[np.ndarray, " controls"]]:
-    pools = {}
-    for by in (places, [*places, "batch"]):
-        for labels, part in controls.groupby(by, sort=False, observed=True):
-            pools[tuple(str(label) for label in labels)] = part["row"].to_numpy(np.int64)
-    return pools
+Epoch = tuple[Int64[np.ndarray, " sets"], Int64[np.ndarray, "sets cells"]]
+"""Group and rows of every set, in the epoch's order."""
 
 
 class SetSampler:
-    """Endless stream of cell sets for training: `step(t)` is a pure function of (seed, t)."""
+    """Endless stream of cell sets for training: `step(t)` is a pure function of (seed, t).
+
+    For one thread: it keeps the epochs in use, and has the next one prepared in the background.
+    """
 
     def __init__(
         self,
@@ -155,6 +77,9 @@ class SetSampler:
         sets_per_step: int,
         seed: int,
         map_controls: bool = True,
+        weighting: Weighting = "proportional",
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         """Prepare the stream.
 
@@ -165,33 +90,45 @@ class SetSampler:
         set_size
             Cells a set.
         sets_per_step
-            Sets a step.
+            Sets a step, of all ranks together.
         seed
             Seed of everything drawn here.
         map_controls
             Sets of control cells are predicted from other controls (true) or from themselves.
+        weighting
+            How often an epoch visits each group.
+        rank, ranks
+            Which of several processes this is: each takes its part of every step.
+
+        Raises
+        ------
+        DataError
+            Where there is no group, or the sets of a step can't be shared equally.
         """
         if not groups:
             raise DataError("no cells to train on; see splits_audit.json of the run")
+        if sets_per_step % ranks:
+            raise DataError(
+                f"a step's {sets_per_step} sets (training.batch_size) can't be shared equally by "
+                f"{ranks} devices; choose a multiple of {ranks}"
+            )
         self._groups = groups
         self._set_size = set_size
         self._sets_per_step = sets_per_step
         self._seed = seed
         self._map_controls = map_controls
-        per_group = [-(-len(group.rows) // set_size) for group in groups]
-        self.sets_per_epoch = int(sum(per_group))
-        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def epoch_of(self, step: int) -> int:
-        """Return the epoch in which ``step`` begins."""
-        return step * self._sets_per_step // self.sets_per_epoch
+        self._plan = EpochPlan.of(groups, set_size, weighting)
+        self.sets_per_epoch = self._plan.n_sets
+        share = sets_per_step // ranks
+        self._share = range(rank * share, (rank + 1) * share)
+        self._epochs: dict[int, Future[Epoch]] = {}
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="epoch")
 
     def step(self, step: int) -> SetRows:
-        """Return the sets of one step, counted from 0."""
+        """Return the sets of one step, counted from 0: those of this rank."""
         first = step * self._sets_per_step
-        positions = range(first, first + self._sets_per_step)
         groups, observed, control = [], [], []
-        for position in positions:
+        for position in range(first + self._share.start, first + self._share.stop):
             epoch, at = divmod(position, self.sets_per_epoch)
             group, rows = (part[at] for part in self._epoch(epoch))
             groups.append(group)
@@ -200,24 +137,16 @@ class SetSampler:
         counts = np.full(len(groups), self._set_size, dtype=np.int64)
         return SetRows(np.array(groups), counts, np.stack(observed), np.stack(control))
 
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        if epoch not in self._epochs:
-            # Two at most are needed at once: a step may lie across the border of two epochs.
-            self._epochs = {n: sets for n, sets in self._epochs.items() if abs(n - epoch) == 1}
-            self._epochs[epoch] = self._make_epoch(epoch)
-        return self._epochs[epoch]
+    def _epoch(self, epoch: int) -> Epoch:
+        for wanted in (epoch, epoch + 1):
+            if wanted not in self._epochs:
+                kept = {n: made for n, made in self._epochs.items() if 0 <= n - epoch <= 1}
+                made = self._background.submit(self._make_epoch, wanted)
+                self._epochs = {**kept, wanted: made}
+        return self._epochs[epoch].result()
 
-    def _make_epoch(
-        self, epoch: int
-    ) -> tuple[Int64[np.ndarray, " sets"], Int64[np.ndarray, "sets cells"]]:
-        generator = _generator(self._seed, _EPOCH, epoch)
-        groups, sets = [], []
-        for number, group in enumerate(self._groups):
-            rows = fill(generator.permutation(group.rows), self._set_size, generator)
-            sets.append(rows.reshape(-1, self._set_size))
-            groups.append(np.full(len(sets[-1]), number, dtype=np.int64))
-        order = generator.permutation(self.sets_per_epoch)
-        return np.concatenate(groups)[order], np.concatenate(sets)[order]
+    def _make_epoch(self, epoch: int) -> Epoch:
+        return self._plan.deal(_generator(self._seed, _EPOCH, epoch), self._set_size)
 
     def _controls(
         self, number: int, rows: Int64[np.ndarray, " cells"], position: int
@@ -229,12 +158,18 @@ class SetSampler:
 
 
 def fixed_sets(
-    groups: Sequence[Group], *, set_size: int, seed: int, limit: int | None = None
+    groups: Sequence[Group],
+    *,
+    set_size: int,
+    seed: int,
+    limit: int | None = None,
+    fraction: float = 1.0,
 ) -> SetRows:
     """Return sets that cover every cell of the groups once, always the same ones.
 
-    The last set of a group is filled from the same group. With ``limit``, that many sets are
-    picked, spread evenly over the groups in their order.
+    The last set of a group is filled from the same group. With a ``fraction`` below 1, that part
+    of the sets (rounded up) is picked, and with ``limit`` at most that many, spread evenly over
+    the groups in their order.
     """
     chosen, counts, observed, control = [], [], [], []
     for number, group in enumerate(groups):
@@ -249,19 +184,24 @@ def fixed_sets(
             control.append(draw(group.controls, set_size, own))
     if not chosen:
         raise DataError("no cells in this split; see splits_audit.json of the run")
-    keep = np.arange(len(chosen))
-    if limit is not None and len(keep) > limit:
-        keep = np.unique(np.linspace(0, len(keep) - 1, limit).astype(np.int64))
+    keep = math.ceil(len(chosen) * fraction)
+    if limit is not None:
+        keep = min(keep, limit)
     whole = SetRows(np.array(chosen), np.array(counts), np.stack(observed), np.stack(control))
-    return whole.take(keep)
+    return whole.take(np.unique(np.linspace(0, len(chosen) - 1, keep).astype(np.int64)))
 
 
 def draw(
     pool: Int64[np.ndarray, " pool"], count: int, generator: np.random.Generator
 ) -> Int64[np.ndarray, " count"]:
-    """Draw ``count`` rows without replacement while they last, then from the whole pool again."""
-    parts = [generator.permutation(pool) for _ in range(-(-count // len(pool)))]
-    return np.concatenate(parts)[:count]
+    """Draw ``count`` rows without replacement while they last, then from the whole pool again.
+
+    The time depends on ``count``, not on the pool (numpy's choice remembers what it took).
+    """
+    whole, rest = divmod(count, len(pool))
+    parts = [generator.permutation(pool) for _ in range(whole)]
+    parts.append(pool[generator.choice(len(pool), rest, replace=False)])
+    return np.concatenate(parts)
 
 
 def fill(
@@ -276,18 +216,7 @@ def fill(
     return np.concatenate([rows, draw(others if len(others) else rows, lacking, generator)])
 
 
-def _generator(seed: int, *purpose: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *purpose])))
-
-
-def describe_small_groups(groups: Sequence[Group], set_size: int) -> list[str]:
-    """Return a sentence for each kind of group too small for its sets, for the log."""
-    small = [
-        f"{g.context}/{g.perturbation} ({len(g.rows)})" for g in groups if len(g.rows) < set_size
-    ]
-    if not small:
-        return []
-    return [
-        f"{len(small)} groups have fewer cells than a set ({set_size}); "
-        f"their cells are repeated to fill it: {listing(small, 8)}"
-    ]
+def _generator(seed: int, purpose: int, *place: int) -> np.random.Generator:
+    # The generator counts in the low words: two places share no number.
+    counter = [0, 0, *(place if len(place) == 2 else (0, *place))]
+    return np.random.Generator(np.random.Philox(counter=counter, key=[seed, purpose]))

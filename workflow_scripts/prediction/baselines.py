@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workflow_scripts.cells.sampling import make_groups
+from workflow_scripts.cells.groups import make_groups
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.models import (
     ControlBaseline,
@@ -33,9 +33,21 @@ class Baselines:
     contexts: dict[str, int]
 
     @classmethod
-    def fit(cls, store: CellStore, splits: pd.DataFrame, targets: Targets) -> Baselines:
-        """Average the training cells of every group and the controls of every context."""
-        groups = make_groups(store.cells, splits, "train", by_batch=False, controls=False)
+    def fit(
+        cls,
+        store: CellStore,
+        splits: pd.DataFrame,
+        targets: Targets,
+        *,
+        most_cells: int | None = None,
+    ) -> Baselines:
+        """Average the training cells of every group and the controls of every context.
+
+        With ``most_cells``, those of a model's training that has no more of a group either.
+        """
+        groups = make_groups(
+            store.cells, splits, "train", by_batch=False, controls=False, most_cells=most_cells
+        )
         if not groups:
             raise DataError("no training cells to fit baselines on; see splits_audit.json")
         everything = [*groups, *targets.groups]

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
-from workflow_scripts.cells.sampling import Group, SetRows, fixed_sets, make_groups
+from workflow_scripts.cells.groups import Group, make_groups
+from workflow_scripts.cells.sampling import SetRows, fixed_sets
 from workflow_scripts.cells.store import CellStore
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from workflow_scripts.cells.sampling import Group, SetRows, SetSampler
+from workflow_scripts.cells.groups import Group
+from workflow_scripts.cells.sampling import SetRows, SetSampler
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.settings.errors import DataError

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from workflow_scripts.cells.epochs import Weighting
 from workflow_scripts.settings.slices import Slice
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
@@ -31,6 +32,10 @@ class TrainingPlan:
         Sets of controls are targets too.
     map_controls
         A control set is predicted from other controls.
+    weighting
+        How often an epoch visits each group.
+    most_cells
+        Most cells of a perturbation in a context that train.
     lr, weight_decay
         Of AdamW.
     clip
@@ -41,8 +46,8 @@ class TrainingPlan:
         Lightning's name of the arithmetic, or auto.
     max_steps, val_freq, save_every
         Steps to train, between validations, between checkpoints.
-    validation_sets
-        Sets a validation looks at, at most.
+    validation_sets, validation_fraction
+        Sets a validation looks at, at most, and as a part of all.
     """
 
     model_kwargs: Mapping[str, Any]
@@ -52,6 +57,8 @@ class TrainingPlan:
     by_batch: bool
     yield_controls: bool
     map_controls: bool
+    weighting: Weighting
+    most_cells: int | None
     lr: float
     weight_decay: float
     clip: float
@@ -61,6 +68,7 @@ class TrainingPlan:
     val_freq: int
     save_every: int
     validation_sets: int
+    validation_fraction: float
 
     @classmethod
     def from_slice(cls, settings: Slice) -> TrainingPlan:
@@ -73,6 +81,8 @@ class TrainingPlan:
             by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
             yield_controls=settings["data.kwargs.should_yield_control_cells"],
             map_controls=settings["data.kwargs.map_controls"],
+            weighting=settings["engine.sampling"],
+            most_cells=settings["engine.downsample_cells"],
             lr=settings["training.lr"],
             weight_decay=settings["training.weight_decay"],
             clip=settings["training.gradient_clip_val"],
@@ -82,6 +92,7 @@ class TrainingPlan:
             val_freq=settings["training.val_freq"],
             save_every=settings["training.ckpt_every_n_steps"],
             validation_sets=settings["engine.validation_sets"],
+            validation_fraction=settings["engine.val_subsample_fraction"] or 1.0,
         )
 
     @classmethod
@@ -99,6 +110,8 @@ class TrainingPlan:
             by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
             yield_controls=settings["data.kwargs.should_yield_control_cells"],
             map_controls=True,
+            weighting="proportional",
+            most_cells=settings["engine.downsample_cells"],
             lr=1.0,
             weight_decay=0.0,
             clip=1.0,
@@ -108,6 +121,7 @@ class TrainingPlan:
             val_freq=1,
             save_every=1,
             validation_sets=1,
+            validation_fraction=1.0,
         )
 
     def validates_at(self, step: int) -> bool:

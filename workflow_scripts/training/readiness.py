@@ -48,11 +48,16 @@ def set_groups(splits: pd.DataFrame, batches: pd.DataFrame, *, by_batch: bool) -
 
 
 def sets_per_epoch(groups: pd.DataFrame, plan: TrainingPlan) -> int:
-    """Return how many sets visit every training cell once; the last of a group is filled up."""
-    trains = groups["split"] == "train"
-    if plan.yield_controls:
-        trains |= groups["split"] == "control"
-    return int(np.ceil(groups.loc[trains, "n_cells"] / plan.set_size).sum())
+    """Return how many sets visit every training cell once; the last of a group is filled up.
+
+    Where cells are left out (``plan.most_cells``), technical batches are taken to lose equal parts.
+    """
+    trains = groups["split"].isin(["train", "control"] if plan.yield_controls else ["train"])
+    sizes = groups.loc[trains, "n_cells"]
+    if plan.most_cells is not None:
+        together = groups[trains].groupby(_GROUP)["n_cells"].transform("sum")
+        sizes = (sizes * (plan.most_cells / together).clip(upper=1.0)).apply(np.ceil)
+    return int(np.ceil(sizes / plan.set_size).sum())
 
 
 def cross_check(

@@ -16,14 +16,9 @@ import torch
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
+from workflow_scripts.cells.groups import Group, describe_small_groups, make_groups
 from workflow_scripts.cells.leakage import leaks
-from workflow_scripts.cells.sampling import (
-    Group,
-    SetSampler,
-    describe_small_groups,
-    fixed_sets,
-    make_groups,
-)
+from workflow_scripts.cells.sampling import SetSampler, fixed_sets
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.models import StateTransition
@@ -92,6 +87,7 @@ def train(
         sets_per_step=plan.sets_per_step,
         seed=plan.seed,
         map_controls=plan.map_controls,
+        weighting=plan.weighting,
     )
     found = latest_usable(folder, plan.max_steps, logged_steps(folder / LOG))
     start = 0 if found is None else found[0]
@@ -110,7 +106,11 @@ def train(
         flush=True,
     )
     fixed = fixed_sets(
-        validation, set_size=plan.set_size, seed=plan.seed, limit=plan.validation_sets
+        validation,
+        set_size=plan.set_size,
+        seed=plan.seed,
+        limit=plan.validation_sets,
+        fraction=plan.validation_fraction,
     )
     trainer.fit(
         module,
@@ -147,7 +147,12 @@ def training_groups(
     if found := leaks(splits, store.twins()):
         raise DataError(render(found))
     groups = make_groups(
-        store.cells, splits, "train", by_batch=plan.by_batch, controls=plan.yield_controls
+        store.cells,
+        splits,
+        "train",
+        by_batch=plan.by_batch,
+        controls=plan.yield_controls,
+        most_cells=plan.most_cells,
     )
     validation = make_groups(store.cells, splits, "val", by_batch=plan.by_batch, controls=False)
     if not any(not group.is_control for group in groups) or not validation:

@@ -39,6 +39,41 @@ KEYS: tuple[Key, ...] = (
         unit="checkpoints",
     ),
     identity(
+        "engine.sampling",
+        str,
+        "train",
+        "How often an epoch visits each group of cells (a perturbation in a context): each cell "
+        "once (proportional); all groups alike (uniform); in proportion to the square root of its "
+        "cells (sqrt). The sets of an epoch are about as many in each case",
+        "每个 epoch 访问各组细胞(某细胞背景下的某扰动)的频度:每个细胞一次(proportional);"
+        "各组相同(uniform);按细胞数的平方根(sqrt)。三种方式下一个 epoch 的细胞集合总数大致相同",
+        choices=("proportional", "uniform", "sqrt"),
+    ),
+    identity(
+        "engine.downsample_cells",
+        int,
+        "preflight train predict_baselines",
+        "Most cells of a perturbation in a context (of one file) that train, the same ones in "
+        "every run; controls to start from stay as many as there are; null: all",
+        "每个细胞背景(同一文件内)中每种扰动最多使用的训练细胞数,"
+        "各次运行选取相同的细胞;"
+        "作为输入的对照细胞不受限制;null 表示全部",
+        nullable=True,
+        at_least=1,
+        unit="cells",
+    ),
+    identity(
+        "engine.val_subsample_fraction",
+        float,
+        "train",
+        "Part of the validation cell sets that a validation looks at, spread over the groups; "
+        "null: all, up to validation_sets",
+        "每次验证使用的验证细胞集合比例,在各组间均匀选取;null 表示全部(不超过 validation_sets)",
+        nullable=True,
+        above=0,
+        at_most=1,
+    ),
+    identity(
         "engine.validation_sets",
         int,
         "train",
