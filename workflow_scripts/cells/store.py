@@ -10,16 +10,18 @@ folder.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 
 from workflow_scripts.cells.gather import gather_counts, gather_values
+from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.settings.errors import DataError
 
 SCHEMA = 3
@@ -40,7 +42,8 @@ class CellStore:
         One row a cell, in the store's order: `CELL_COLUMNS`, ``source_row`` (row in its file)
         and ``total`` (sum of the source row: counts, or log1p values).
     genes
-        Gene names [n_genes].
+        Names of the genes that are read [n_genes], in the store's order: all of them, unless some
+        were selected.
     indptr, indices, values
         CSR arrays, memory-mapped.
     scales
@@ -50,6 +53,8 @@ class CellStore:
         What the store says of itself.
     path
         Of the manifest: a copy in another process opens the store again, and copies no cells.
+    columns
+        Where genes were selected, the place of each packed gene among them, -1 where it isn't one.
     """
 
     cells: pd.DataFrame
@@ -60,9 +65,10 @@ class CellStore:
     scales: Float64[np.ndarray, " cells"] | None
     manifest: dict[str, Any]
     path: Path
+    columns: Int32[np.ndarray, " packed_genes"] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CellStore.open, (self.path,)
+        return _open_again, (self.path, None if self.columns is None else list(self.genes))
 
     @classmethod
     def open(cls, manifest: Path) -> CellStore:
@@ -114,8 +120,27 @@ class CellStore:
 
     @property
     def n_genes(self) -> int:
-        """Number of genes; all of them are kept."""
+        """Number of genes that are read."""
         return len(self.genes)
+
+    def select(self, names: Sequence[str]) -> CellStore:
+        """Return a view of the same cells that reads these genes alone, in the store's order.
+
+        Values stay as they are: counts are scaled by the sum over all genes of their cell.
+
+        Raises
+        ------
+        DataError
+            Where the store lacks a gene, one is named twice, or none is named.
+        """
+        check_genes(names, self.genes, str(self.path))
+        chosen = pd.Index(self.genes).isin(names)
+        columns = np.full(self.manifest["n_genes"], -1, dtype=np.int32)
+        packed = np.arange(len(columns))
+        if self.columns is not None:
+            packed = packed[self.columns >= 0]
+        columns[packed[chosen]] = np.arange(chosen.sum())
+        return replace(self, genes=self.genes[chosen], columns=columns)
 
     @staticmethod
     def read_genes(folder: Path) -> np.ndarray:
@@ -159,9 +184,11 @@ class CellStore:
             out = np.empty((len(rows), self.n_genes), dtype=np.float32)
         rows = np.ascontiguousarray(rows, np.int64)
         if self.scales is None:
-            gather_values(self.indptr, self.indices, self.values, rows, out)
+            gather_values(self.indptr, self.indices, self.values, rows, out, self.columns)
         else:
-            gather_counts(self.indptr, self.indices, self.values, self.scales, rows, out)
+            gather_counts(
+                self.indptr, self.indices, self.values, self.scales, rows, out, self.columns
+            )
         return out
 
     def sparse(self, rows: Int64[np.ndarray, " rows"]) -> scipy.sparse.csr_matrix:
@@ -178,10 +205,11 @@ class CellStore:
         starts = np.asarray(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         at = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-        return scipy.sparse.csr_matrix(
+        stored = scipy.sparse.csr_matrix(
             (self.values[at], self.indices[at].astype(np.int32), indptr),
-            shape=(len(rows), self.n_genes),
+            shape=(len(rows), self.manifest["n_genes"]),
         )
+        return stored if self.columns is None else stored[:, np.flatnonzero(self.columns >= 0)]
 
     def mean(self, rows: Int64[np.ndarray, " rows"]) -> np.ndarray:
         """Return the mean profile of some rows [n_genes], float64, 4,096 rows at a time."""
@@ -189,3 +217,9 @@ class CellStore:
         for start in range(0, len(rows), 4096):
             total += self.dense(rows[start : start + 4096]).sum(axis=0, dtype=np.float64)
         return total / max(len(rows), 1)
+
+
+def _open_again(path: Path, genes: Sequence[str] | None) -> CellStore:
+    """Open a store in another process, with the genes that were selected in the first."""
+    store = CellStore.open(path)
+    return store if genes is None else store.select(genes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,10 +15,18 @@ def nearest(name: Any, known: Iterable[Any]) -> str:
     Text that begins with a colon, empty where nothing is known.
     """
     names = [str(item) for item in known]
-    close = get_close_matches(str(name), names, n=1, cutoff=0.6)
-    if close:
-        return f": did you mean `{close[0]}`?"
+    if close := closest(str(name), names):
+        return f": did you mean `{close}`?"
     if not names:
         return ""
     shown = ", ".join(names[:12])
     return f": there are {shown}" + (", …" if len(names) > 12 else "")
+
+
+def closest(name: str, names: Sequence[str]) -> str | None:
+    """Return the known name that is most like this one, if one is; upper and lower case agree."""
+    for known in names:
+        if known.casefold() == name.casefold():
+            return known
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return close[0] if close else None
