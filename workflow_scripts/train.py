@@ -81,6 +81,7 @@ def _train(
         settings["training.strategy"],
         settings["data.kwargs.num_workers"],
         settings["data.kwargs.pin_memory"],
+        budget if (budget := settings["engine.gpu_cells"]) is None else budget * 1e9,
         settings["engine.keep_checkpoints"],
         wandb_logger(settings, shown_config(given.config), work.path),
     )

@@ -28,6 +28,7 @@ from workflow_scripts.training.estimates import (
     packed_bytes,
 )
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.readers import BYTES_TO_SPREAD
 
 ROOT = Path(__file__).parents[2]
 STATUS = Path("/proc/self/status")
@@ -77,14 +78,23 @@ def test_estimate_is_json():
 def test_gpu_holds_the_model_and_the_host_what_waits_for_it():
     on_gpu, on_cpu = estimate(), estimate(device="cpu")
     assert on_cpu.device_bytes is None
-    assert on_gpu.device_bytes == on_gpu.model.total + CUDA_CONTEXT_BYTES
-    assert on_cpu.host_bytes > on_gpu.host_bytes
-    busy = estimate(num_workers=8)
-    assert busy.loading_bytes - on_gpu.loading_bytes > 16 * on_gpu.model.batch_bytes
-    assert busy.host_bytes - on_gpu.host_bytes == busy.loading_bytes - on_gpu.loading_bytes
-    # No more batches wait than the run has steps.
-    short = estimate(plan(LLAMA, max_steps=1), num_workers=8)
-    assert busy.loading_bytes - short.loading_bytes == 15 * on_gpu.model.batch_bytes
+    # 96 cells of 2,000 stored values, in six bytes each: 52 to spread one out.
+    spreading = 96 * 2_000 * BYTES_TO_SPREAD
+    assert on_gpu.device_bytes == on_gpu.model.total + CUDA_CONTEXT_BYTES + spreading
+    assert on_gpu.loading_bytes == 96 * 2_000 * 6
+    assert on_cpu.loading_bytes == 0
+    assert on_cpu.host_bytes > on_gpu.host_bytes - on_gpu.loading_bytes
+
+
+@pytest.mark.parametrize("threads", [2, 12])
+def test_batches_that_are_read_ahead_are_few_whatever_the_threads(threads):
+    on_gpu, busy_gpu = estimate(), estimate(num_workers=threads)
+    batch = on_gpu.model.batch_bytes
+    assert busy_gpu.loading_bytes == 3 * on_gpu.loading_bytes
+    assert busy_gpu.device_bytes - on_gpu.device_bytes == 2 * batch
+    on_cpu, busy_cpu = estimate(device="cpu"), estimate(device="cpu", num_workers=threads)
+    assert busy_cpu.loading_bytes == 2 * batch
+    assert busy_cpu.host_bytes - on_cpu.host_bytes >= 2 * batch
 
 
 def test_checkpoint_composed_in_memory_counts_where_weights_decide():
@@ -132,7 +142,9 @@ def trained(store: CellStore, folder: Path) -> None:
     roles = {"control": "control", "A": "val"}
     splits = table.assign(split=[roles.get(str(name), "train") for name in table["perturbation"]])
     features = Features(tuple(names), np.eye(len(names), FEATURES, dtype=np.float32))
-    machine = trainer.Machine("cpu", 1, "auto", 0, pin_memory=False, keep_checkpoints=1)
+    machine = trainer.Machine(
+        "cpu", 1, "auto", 0, pin_memory=False, gpu_cells=None, keep_checkpoints=1
+    )
     asked = plan(LARGER, sets=24, max_steps=3, val_freq=3, save_every=3)
     trainer.train(asked, store, splits, features, folder, machine, {})
 

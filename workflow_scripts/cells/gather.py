@@ -37,6 +37,24 @@ def gather_values(
 
 
 @numba.njit(cache=True, nogil=True)
+def gather_stored(
+    indptr: Int64[np.ndarray, " cells_plus_one"],
+    indices: Integer[np.ndarray, " values"],
+    values: Float32[np.ndarray, " values"] | Integer[np.ndarray, " values"],
+    rows: Int64[np.ndarray, " rows"],
+    starts: Int64[np.ndarray, " rows"],
+    out_indices: Integer[np.ndarray, " room"],
+    out_values: Float32[np.ndarray, " room"] | Integer[np.ndarray, " room"],
+) -> None:
+    """Copy the rows of a CSR matrix as they are, each to its place in ``out_…``."""
+    for position in range(rows.shape[0]):
+        first, last = indptr[rows[position]], indptr[rows[position] + 1]
+        place = starts[position]
+        out_indices[place : place + last - first] = indices[first:last]
+        out_values[place : place + last - first] = values[first:last]
+
+
+@numba.njit(cache=True, nogil=True)
 def gather_counts(
     indptr: Int64[np.ndarray, " cells_plus_one"],
     indices: Integer[np.ndarray, " values"],

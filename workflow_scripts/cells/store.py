@@ -20,7 +20,7 @@ import pandas as pd
 import scipy.sparse
 from jaxtyping import Float32, Float64, Int32, Int64
 
-from workflow_scripts.cells.gather import gather_counts, gather_values
+from workflow_scripts.cells.gather import gather_counts, gather_stored, gather_values
 from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.settings.errors import DataError
 
@@ -190,6 +190,21 @@ class CellStore:
                 self.indptr, self.indices, self.values, self.scales, rows, out, self.columns
             )
         return out
+
+    def lengths(self, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
+        """Return how many values are stored of each row, of genes that aren't selected too."""
+        return np.asarray(self.indptr[rows + 1] - self.indptr[rows])
+
+    def copy_stored(
+        self,
+        rows: Int64[np.ndarray, " rows"],
+        starts: Int64[np.ndarray, " rows"],
+        indices: np.ndarray,
+        values: np.ndarray,
+    ) -> None:
+        """Copy rows as they are stored into arrays of the store's types, each to its start."""
+        rows = np.ascontiguousarray(rows, np.int64)
+        gather_stored(self.indptr, self.indices, self.values, rows, starts, indices, values)
 
     def sparse(self, rows: Int64[np.ndarray, " rows"]) -> scipy.sparse.csr_matrix:
         """Return rows of the store as a CSR matrix of log1p values."""

@@ -1,21 +1,26 @@
-"""Batches for the trainer: row numbers become tensors."""
+"""Batches for the trainer: row numbers become tensors, ahead of the steps that use them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from workflow_scripts.cells.groups import Group
-from workflow_scripts.cells.sampling import SetRows, SetSampler
-from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.sampling import SetRows
 from workflow_scripts.features.validation import Features
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.training.readers import Buffer, CellReader
+
+AHEAD = 2
+"""Batches that are read before they are asked for: one that is ready, one in the making."""
 
 
 class Batch(NamedTuple):
@@ -42,9 +47,10 @@ class Batch(NamedTuple):
 class BatchMaker:
     """Turns row numbers into batches."""
 
-    def __init__(self, store: CellStore, groups: Sequence[Group], features: Features) -> None:
-        self._store = store
-        self._batch_codes = store.cells["batch"].cat.codes.to_numpy(np.int64)
+    def __init__(self, reader: CellReader, groups: Sequence[Group], features: Features) -> None:
+        self.reader = reader
+        cells = reader.store.cells
+        self._batch_codes = cells["batch"].cat.codes.to_numpy(np.int64)
         index = {name: at for at, name in enumerate(features.names)}
         lacking = sorted({group.perturbation for group in groups} - index.keys())
         if lacking:
@@ -53,51 +59,92 @@ class BatchMaker:
                 "cells, run the workflow again"
             )
         vectors = np.array([index[group.perturbation] for group in groups], dtype=np.int64)
-        self._features = torch.from_numpy(features.matrix)[torch.from_numpy(vectors)]
+        self._features = features.matrix[vectors]
 
-    def make(self, sets: SetRows) -> Batch:
-        """Read the cells of some sets."""
-        shape = (*sets.control.shape, self._store.n_genes)
-        control, observed = (
-            torch.from_numpy(self._store.dense(rows.ravel()).reshape(shape))
-            for rows in (sets.control, sets.observed)
-        )
-        return Batch(
-            control,
-            observed,
-            self._features[torch.from_numpy(sets.groups)],
-            torch.from_numpy(self._batch_codes[sets.control]),
-        )
+    def make(self, sets: SetRows, buffer: Buffer) -> Batch:
+        """Read the cells of some sets into a buffer; the batch is there until its next use."""
+        # Before the cells: the end of reading those is the moment that the device waits for.
+        features = self.reader.on(self._features[sets.groups])
+        codes = self.reader.on(self._batch_codes[sets.control])
+        n_sets, n_cells = sets.control.shape
+        rows = np.concatenate([sets.control.ravel(), sets.observed.ravel()])
+        dense = self.reader.read(rows, buffer)
+        control, observed = dense.view(2, n_sets, n_cells, dense.shape[1])
+        return Batch(control, observed, features, codes)
 
 
-class TrainingBatches(IterableDataset[Batch]):
-    """The steps from ``start`` to ``stop``, in order."""
+class Feeder:
+    """The batches of some steps, in order; a batch is there until the next one is asked for.
 
-    def __init__(self, sampler: SetSampler, maker: BatchMaker, start: int, stop: int) -> None:
-        super().__init__()
-        self._sampler = sampler
+    A thread of its own reads the batches to come while a step runs. Nothing but row numbers and
+    what is stored goes anywhere: no matrix is copied, and none crosses a process.
+
+    Attributes
+    ----------
+    waited
+        Seconds that the last batch was waited for.
+    """
+
+    def __init__(
+        self,
+        sets_of: Callable[[int], SetRows],
+        steps: range,
+        maker: BatchMaker,
+        *,
+        most_cells: int,
+        ahead: int,
+    ) -> None:
+        """Prepare the batches.
+
+        Parameters
+        ----------
+        sets_of
+            Sets of a step.
+        steps
+            The steps to take.
+        maker
+            Reads their cells.
+        most_cells
+            Most cells to predict in a step; as many controls are read with them.
+        ahead
+            Batches that are read before they are asked for; 0: each when it is.
+        """
+        self._sets_of = sets_of
+        self._steps = steps
         self._maker = maker
-        self._start = start
-        self._stop = stop
+        self._most_cells = most_cells
+        self._ahead = ahead
+        self.waited = 0.0
+
+    def __len__(self) -> int:
+        """Return the number of the last step: Lightning counts those of an earlier start too."""
+        return self._steps.stop
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batch of each step; with several workers, each takes its share in turn."""
-        info = torch.utils.data.get_worker_info()
-        first, stride = (0, 1) if info is None else (info.id, info.num_workers)
-        for step in range(self._start + first, self._stop, stride):
-            yield self._maker.make(self._sampler.step(step))
+        """Yield the batch of each step."""
+        reader = self._maker.reader
+        free = deque(reader.buffer(2 * self._most_cells) for _ in range(self._ahead + 1))
+        steps = iter(self._steps)
+        pending: deque[tuple[Future[Batch], Buffer]] = deque()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        try:
+            while True:
+                for step in itertools.islice(steps, len(free)):
+                    buffer = free.popleft()
+                    pending.append((thread.submit(self._make, step, buffer), buffer))
+                if not pending:
+                    return
+                started = time.perf_counter()
+                made, buffer = pending.popleft()
+                batch = made.result()
+                reader.hand_over(buffer, batch)
+                self.waited = time.perf_counter() - started
+                yield batch
+                reader.take_back(buffer)
+                free.append(buffer)
+        finally:
+            thread.shutdown(cancel_futures=True)
+            reader.settle()
 
-
-class FixedBatches(IterableDataset[Batch]):
-    """Some sets, always the same, a few at a time."""
-
-    def __init__(self, sets: SetRows, maker: BatchMaker, sets_per_batch: int) -> None:
-        super().__init__()
-        self._sets = sets
-        self._maker = maker
-        self._sets_per_batch = sets_per_batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield batches that cover every set once."""
-        for start in range(0, len(self._sets.groups), self._sets_per_batch):
-            yield self._maker.make(self._sets.take(slice(start, start + self._sets_per_batch)))
+    def _make(self, step: int, buffer: Buffer) -> Batch:
+        return self._maker.make(self._sets_of(step), buffer)

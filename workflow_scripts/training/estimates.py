@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from workflow_scripts.training.batches import AHEAD
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.readers import BYTES_TO_SPREAD, ROWS_AT_ONCE
 from workflow_scripts.training.step_memory import (
     Arithmetic,
     Device,
@@ -28,17 +30,11 @@ GENE_ROW_BYTES = 10
 PROCESS_BYTES = 730_000_000
 """Resident memory of a training of a tiny model on the CPU, measured (720 to 737 MB)."""
 
-WORKER_BYTES = 50_000_000
-"""What a reading process has for itself beside its batches, measured (46 MB)."""
-
 CELL_BYTES = 105
 """A cell in the trainer: table, groups and two epochs' order, measured on 200,000 cells."""
 
 CELL_BYTES_GROUPING = 530
 """The same at the moment the groups are made, before the first step."""
-
-READY_BATCHES = 2
-"""Batches each reading process has ready: ``prefetch_factor`` of torch's DataLoader."""
 
 CUDA_CONTEXT_BYTES = 300_000_000
 """What a process takes of a GPU before its first tensor, CUDA 11.7 and later
@@ -96,17 +92,17 @@ class RunEstimate:
     packed_bytes
         Size of the packed cells on disk.
     host_bytes
-        Resident memory of the training, all its processes together, at its largest: the process
-        itself, the table of cells, the batches that are ready (`loading_bytes`), and on the CPU the
-        largest moment of a step, or a checkpoint being written (Lightning composes it in memory)
-        where that is more. Packed cells are mapped, not held: the system gives their pages away
-        when memory is short. Gaps that the C library's allocator leaves come on top: up to 30 % of
+        Resident memory of the training at its largest: the process itself, the table of cells, the
+        batches that are ready (`loading_bytes`), and on the CPU the largest moment of a step, a
+        validation with batches of its own, or a checkpoint being written (Lightning composes it in
+        memory), whichever is most. Packed cells are mapped, not held: the system gives their pages
+        away when memory is short. Gaps that the C library's allocator leaves come on top: up to 30 % of
         a step's memory in the trainings measured, most where its tensors are below 32 MB.
     loading_bytes
-        Of it: batches that wait to be used, and the processes that read them. Whatever the pace of
-        the steps, every batch that may wait does so while the trainer validates.
+        Of it: batches that are read ahead; with a GPU, what is stored of them on its way there.
     device_bytes
-        Memory of the GPU: the largest moment of a step and CUDA's context. None on the CPU.
+        Memory of the GPU: the largest moment of a step, the batches that are read ahead and CUDA's
+        context, without packed cells, which move there only where room is left. None on the CPU.
     model
         What the model takes, part by part.
     """
@@ -139,10 +135,13 @@ def packed_bytes(n_cells: int, n_values: int, n_genes: int, holds: Holds) -> int
         What the values are. A count is taken for one below 65,536; a larger one anywhere doubles
         the bytes of all.
     """
-    value_bytes = 2 if holds == "counts" else 4  # uint16 or float32
-    value_bytes += 2 if n_genes <= 65_536 else 4  # and its column: uint16 or int32
     tables = TABLE_BYTES + n_cells * CELL_ROW_BYTES + n_genes * GENE_ROW_BYTES
-    return (n_cells + 1) * 8 + n_values * value_bytes + tables
+    return (n_cells + 1) * 8 + n_values * _stored_bytes(n_genes, holds) + tables
+
+
+def _stored_bytes(n_genes: int, holds: Holds) -> int:
+    value = 2 if holds == "counts" else 4  # uint16 or float32
+    return value + (2 if n_genes <= 65_536 else 4)  # and its column: uint16 or int32
 
 
 def estimate_run(
@@ -159,7 +158,7 @@ def estimate_run(
     device
         Where it will train.
     num_workers
-        Processes that read batches; 0: the trainer reads them itself.
+        Threads that read ahead; 0: nothing is.
 
     Raises
     ------
@@ -175,16 +174,21 @@ def estimate_run(
         precision=precision,
         device=device,
     )
-    # Lightning holds the next batch. The step's own is the model's on the CPU; a GPU has a copy.
-    ready = min(num_workers * READY_BATCHES, plan.max_steps)
-    waiting = ready + (1 if device == "cpu" else 2)
-    loading = waiting * model.batch_bytes + num_workers * WORKER_BYTES
+    ahead, own = min(num_workers, AHEAD), model.batch_bytes
+    value_bytes = _stored_bytes(sizes.n_genes, sizes.holds)
+    a_cell = sizes.n_values / sizes.n_cells
+    cells_at_once = 2 * plan.sets_per_step * plan.set_size
+    loading = round((ahead + 1) * cells_at_once * a_cell * value_bytes)
+    device_bytes = model.total + ahead * own + CUDA_CONTEXT_BYTES
+    device_bytes += round(min(ROWS_AT_ONCE, cells_at_once) * a_cell * BYTES_TO_SPREAD)
     training = model.checkpoint_bytes
     if device == "cpu":
+        loading = ahead * own
         # What is composed stands beside weights and moments. A validation frees the gradients.
         validated = plan.save_every % plan.val_freq == 0 and plan.max_steps % plan.val_freq == 0
         beside = model.checkpoint_bytes if validated else model.parameter_bytes
-        training = max(training + beside + model.batch_bytes, model.total)
+        validating = training + own + (ahead + 1) * own
+        training = max(training + beside + own, validating, model.total)
     while_training = sizes.n_cells * CELL_BYTES + loading + training
     return RunEstimate(
         steps=plan.max_steps,
@@ -196,6 +200,6 @@ def estimate_run(
         packed_bytes=packed_bytes(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds),
         host_bytes=PROCESS_BYTES + max(sizes.n_cells * CELL_BYTES_GROUPING, while_training),
         loading_bytes=loading,
-        device_bytes=None if device == "cpu" else model.total + CUDA_CONTEXT_BYTES,
+        device_bytes=None if device == "cpu" else device_bytes,
         model=model,
     )

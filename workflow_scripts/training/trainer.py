@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import lightning
 import pandas as pd
 import torch
 from lightning.pytorch.loggers import Logger
-from torch.utils.data import DataLoader
 
 from workflow_scripts.cells.groups import Group, describe_small_groups, make_groups
 from workflow_scripts.cells.leakage import leaks
@@ -25,12 +23,14 @@ from workflow_scripts.models import StateTransition
 from workflow_scripts.models.from_config import set_loss, state_transition_settings
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
-from workflow_scripts.training.batches import Batch, BatchMaker, FixedBatches, TrainingBatches
+from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoints import latest_usable
 from workflow_scripts.training.metrics_file import LOG, logged_steps
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
+from workflow_scripts.training.residency import Residency
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ class Machine:
     devices, strategy
         Lightning's.
     num_workers
-        Reader processes beside the trainer.
+        Threads that read cells while a step runs; 0: each step waits for its own.
     pin_memory
-        Copy batches through pinned memory (with a GPU).
+        Copy cells to the GPU through pinned memory.
+    gpu_cells
+        Most bytes of the GPU's memory that packed cells may take; None: what training leaves free.
     keep_checkpoints
         Step checkpoints that stay.
     logger
@@ -58,6 +60,7 @@ class Machine:
     strategy: str
     num_workers: int
     pin_memory: bool
+    gpu_cells: float | None
     keep_checkpoints: int
     logger: Logger | None = None
 
@@ -99,7 +102,11 @@ def train(
         keep=machine.keep_checkpoints,
         sets_per_epoch=sampler.sets_per_epoch,
     )
-    trainer = _trainer(plan, machine, keeper)
+    device = _device(machine)
+    reader = _reader(store, machine, device)
+    callbacks: list[lightning.Callback] = [keeper]
+    if isinstance(reader, DeviceReader):
+        callbacks.append(Residency(reader, start, machine.gpu_cells))
     print(
         f"{sum(p.numel() for p in module.parameters()):,} parameters; {len(groups)} groups, "
         f"{sampler.sets_per_epoch} sets an epoch; from step {start} to {plan.max_steps}",
@@ -112,16 +119,23 @@ def train(
         limit=plan.validation_sets,
         fraction=plan.validation_fraction,
     )
-    trainer.fit(
+    ahead = min(machine.num_workers, AHEAD)
+    room = plan.sets_per_step * plan.set_size
+    _trainer(plan, machine, device, callbacks).fit(
         module,
-        _loader(
-            TrainingBatches(sampler, BatchMaker(store, groups, features), start, plan.max_steps),
-            machine,
+        Feeder(
+            sampler.step,
+            range(start, plan.max_steps),
+            BatchMaker(reader, groups, features),
+            most_cells=room,
+            ahead=ahead,
         ),
-        _loader(
-            FixedBatches(fixed, BatchMaker(store, validation, features), plan.sets_per_step),
-            machine,
-            workers=0,
+        Feeder(
+            lambda at: fixed.take(slice(at * plan.sets_per_step, (at + 1) * plan.sets_per_step)),
+            range(-(-len(fixed.groups) // plan.sets_per_step)),
+            BatchMaker(reader, validation, features),
+            most_cells=room,
+            ahead=ahead,
         ),
         ckpt_path=None if found is None else str(found[1]),
         weights_only=True,
@@ -188,8 +202,21 @@ def _module(
     return TrainingModule(StateTransition(settings), set_loss(plan.model_kwargs), plan, description)
 
 
-def _trainer(plan: TrainingPlan, machine: Machine, keeper: StepKeeper) -> lightning.Trainer:
+def _device(machine: Machine) -> torch.device:
     gpu = machine.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
+def _reader(store: CellStore, machine: Machine, device: torch.device) -> CellReader:
+    if device.type == "cuda":
+        return DeviceReader(store, device, machine.num_workers, pinned=machine.pin_memory)
+    return HostReader(store, min(machine.num_workers, torch.get_num_threads()))
+
+
+def _trainer(
+    plan: TrainingPlan, machine: Machine, device: torch.device, callbacks: list[lightning.Callback]
+) -> lightning.Trainer:
+    gpu = device.type == "cuda"
     bf16 = gpu and torch.cuda.is_bf16_supported()
     automatic: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     precision = automatic if plan.precision == "auto" else plan.precision
@@ -197,9 +224,8 @@ def _trainer(plan: TrainingPlan, machine: Machine, keeper: StepKeeper) -> lightn
     why = "no GPU here" if machine.device != "cpu" else "as model.device says"
     where = torch.cuda.get_device_name() if gpu else f"the CPU, {why} ({threads} threads)"
     print(f"training on {where}, {precision}", flush=True)
-    # Lightning's advice on workers and its banners are for another use than this.
+    # Lightning's banners are for another use than this.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     return lightning.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=machine.devices,
@@ -211,20 +237,9 @@ def _trainer(plan: TrainingPlan, machine: Machine, keeper: StepKeeper) -> lightn
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=machine.logger or False,
-        callbacks=[keeper],
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-    )
-
-
-def _loader(
-    batches: TrainingBatches | FixedBatches, machine: Machine, workers: int | None = None
-) -> DataLoader[Batch]:
-    return DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=machine.num_workers if workers is None else workers,
-        pin_memory=machine.pin_memory and torch.cuda.is_available(),
     )

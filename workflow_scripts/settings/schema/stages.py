@@ -30,6 +30,18 @@ KEYS: tuple[Key, ...] = (
         unit="GB",
     ),
     operational(
+        "engine.gpu_cells",
+        float,
+        "train",
+        "Most memory of the GPU that packed cells may take; null: what the first steps leave free "
+        "but for a tenth of all; where they don't fit, each step's cells are copied",
+        "打包细胞最多占用的显存;null 表示前几步训练后剩余的显存(保留总量的十分之一);"
+        "放不下时每步拷贝所需的细胞",
+        nullable=True,
+        at_least=0,
+        unit="GB",
+    ),
+    operational(
         "engine.keep_checkpoints",
         int,
         "train",

@@ -1,0 +1,340 @@
+"""Rows of the store become dense matrices on the device where they are used.
+
+On the CPU they are gathered into buffers that are used again, by threads. For a GPU only what is
+stored goes there: a step's rows in their compact form, through pinned memory and on a stream of
+their own, or all packed cells at once where they fit; they are spread out there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64, Integer
+from torch import Tensor
+
+from workflow_scripts.cells.store import CellStore
+
+Rows = Int64[np.ndarray, " rows"]
+
+_PIECE = 1 << 24
+"""Values that are moved to a device at once."""
+
+ROWS_AT_ONCE = 1024
+"""Rows that are spread out on a device at once: what that takes beside them stays small."""
+
+BYTES_TO_SPREAD = 52
+"""Memory that spreading takes of a device, a stored value: its row, column, place and scale."""
+
+
+class Buffer:
+    """Room for the cells of a batch, used again and again.
+
+    Attributes
+    ----------
+    flat
+        Values of the cells, and one place more for what nobody reads [rows * genes + 1].
+    indices, values
+        Stored columns and values on their way to a GPU, in pinned memory; empty before the first.
+    written, read
+        Moments on the GPU: the cells are there; the step has done with them.
+    """
+
+    def __init__(self, n_rows: int, n_genes: int, device: torch.device) -> None:
+        self.flat = torch.empty(n_rows * n_genes + 1, device=device)
+        self.indices: Tensor = torch.empty(0)
+        self.values: Tensor = torch.empty(0)
+        self.written: torch.cuda.Event | None = None
+        self.read: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            self.written, self.read = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+
+class CellReader(Protocol):
+    """Reads rows of a store as dense log1p values.
+
+    One thread reads, another one uses what was read: `hand_over` and `take_back` are called by the
+    second, around the use of a batch.
+    """
+
+    @property
+    def store(self) -> CellStore:
+        """The packed cells."""
+
+    def buffer(self, n_rows: int) -> Buffer:
+        """Return room for a batch."""
+
+    def read(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows genes"]:
+        """Read rows into a buffer that nothing uses any more."""
+
+    def on(self, array: np.ndarray) -> Tensor:
+        """Return a small array as a tensor beside the cells."""
+
+    def hand_over(self, buffer: Buffer, batch: Iterable[Tensor]) -> None:
+        """Let what follows on the device wait for a batch that was read into a buffer."""
+
+    def take_back(self, buffer: Buffer) -> None:
+        """Note that what was asked of the device up to now is the last use of a buffer."""
+
+    def settle(self) -> None:
+        """Wait for the end of all reading, so that buffers may go."""
+
+
+class _Threads:
+    """Threads that share the rows of a batch: compiled code, outside the interpreter's lock."""
+
+    def __init__(self, number: int) -> None:
+        self._number = max(number, 1)
+        self._pool = ThreadPoolExecutor(self._number, thread_name_prefix="cells")
+
+    def share(self, n_rows: int, work: Callable[[slice], None]) -> None:
+        """Do work on all rows, a part a thread, and wait for its end."""
+        edges = np.linspace(0, n_rows, self._number + 1).astype(int)
+        parts = [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+        for done in [self._pool.submit(work, part) for part in parts]:
+            done.result()
+
+
+class HostReader:
+    """Gathers cells in host memory."""
+
+    def __init__(self, store: CellStore, threads: int) -> None:
+        self.store = store
+        self._threads = _Threads(threads)
+
+    def buffer(self, n_rows: int) -> Buffer:
+        """Return room for a batch."""
+        return Buffer(n_rows, self.store.n_genes, torch.device("cpu"))
+
+    def read(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows genes"]:
+        """Read rows into a buffer that nothing uses any more."""
+        dense = buffer.flat[: len(rows) * self.store.n_genes].view(len(rows), -1)
+        out = dense.numpy()
+
+        def gather(part: slice) -> None:
+            self.store.dense(rows[part], out[part])
+
+        self._threads.share(len(rows), gather)
+        return dense
+
+    def on(self, array: np.ndarray) -> Tensor:
+        """Return a small array as a tensor beside the cells."""
+        return torch.from_numpy(array)
+
+    def hand_over(self, buffer: Buffer, batch: Iterable[Tensor]) -> None:
+        """Do nothing: what was read is there."""
+
+    def take_back(self, buffer: Buffer) -> None:
+        """Do nothing: a step has ended when the next one begins."""
+
+    def settle(self) -> None:
+        """Do nothing: reading ends before it returns."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Some cells as they are stored, on a device."""
+
+    lengths: Int64[Tensor, " rows"]
+    indices: Integer[Tensor, " values"]
+    values: Tensor
+    scales: Float64[Tensor, " rows"] | None
+
+
+class DeviceReader:
+    """Brings stored cells to a device and spreads them out there."""
+
+    def __init__(
+        self, store: CellStore, device: torch.device, threads: int, *, pinned: bool
+    ) -> None:
+        self.store = store
+        self._threads = _Threads(threads)
+        self._device = device
+        self._pinned = pinned and device.type == "cuda"
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._columns = None
+        if store.columns is not None:
+            self._columns = torch.from_numpy(store.columns.astype(np.int64)).to(device)
+        self._moved: _Resident | None = None
+
+    @property
+    def bytes_to_move_in(self) -> int:
+        """Bytes of the device's memory that all packed cells take."""
+        return _Resident.size(self.store)
+
+    def move_in(self) -> None:
+        """Keep all packed cells on the device; from then on nothing is copied."""
+        self._moved = _Resident.of(self.store, self._device)
+
+    def buffer(self, n_rows: int) -> Buffer:
+        """Return room for a batch."""
+        return Buffer(n_rows, self.store.n_genes, self._device)
+
+    def read(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows genes"]:
+        """Read rows into a buffer that nothing uses any more.
+
+        On a GPU the work is only begun: `hand_over` makes what follows wait for its end.
+        """
+        moved, n_genes = self._moved, self.store.n_genes
+        ends = np.concatenate([[0], np.cumsum(self.store.lengths(rows))])
+        if moved is None:
+            self._stage(rows, ends, buffer)
+        with self._own_stream():
+            if buffer.read is not None:
+                torch.cuda.current_stream(self._device).wait_event(buffer.read)
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = slice(start, min(start + ROWS_AT_ONCE, len(rows)))
+                span = slice(int(ends[part.start]), int(ends[part.stop]))
+                if moved is None:
+                    stored = self._copy(rows[part], span, buffer)
+                else:
+                    stored = moved.take(self.on(rows[part]), span.stop - span.start)
+                # The place that nobody reads is the first one of the next part.
+                flat = buffer.flat[part.start * n_genes : part.stop * n_genes + 1]
+                _spread(stored, self._columns, flat, n_genes)
+            if buffer.written is not None:
+                buffer.written.record()
+        return buffer.flat[: len(rows) * n_genes].view(len(rows), n_genes)
+
+    def on(self, array: np.ndarray) -> Tensor:
+        """Return a small array as a tensor beside the cells."""
+        with self._own_stream():
+            return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def hand_over(self, buffer: Buffer, batch: Iterable[Tensor]) -> None:
+        """Let what follows on the device wait for a batch that was read into a buffer."""
+        if buffer.written is not None:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(buffer.written)
+            for tensor in batch:
+                tensor.record_stream(stream)
+
+    def take_back(self, buffer: Buffer) -> None:
+        """Note that what was asked of the device up to now is the last use of a buffer."""
+        if buffer.read is not None:
+            buffer.read.record(torch.cuda.current_stream(self._device))
+
+    def settle(self) -> None:
+        """Wait for the end of all reading, so that buffers may go."""
+        if self._stream is not None:
+            self._stream.synchronize()
+
+    def _own_stream(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def _stage(self, rows: Rows, ends: Int64[np.ndarray, " edges"], buffer: Buffer) -> None:
+        """Gather what is stored of some rows in pinned memory."""
+        total = int(ends[-1])
+        if buffer.written is not None:
+            buffer.written.synchronize()  # the copy before has left the pinned memory
+        if len(buffer.indices) < total:
+            buffer.indices, buffer.values = (
+                torch.empty(total + total // 8, dtype=kind, pin_memory=self._pinned)
+                for kind in (_torch_type(self.store.indices), _torch_type(self.store.values))
+            )
+        indices = buffer.indices.numpy().view(self.store.indices.dtype)
+        values = buffer.values.numpy().view(self.store.values.dtype)
+
+        def gather(part: slice) -> None:
+            self.store.copy_stored(rows[part], ends[part], indices, values)
+
+        self._threads.share(len(rows), gather)
+
+    def _copy(self, rows: Rows, span: slice, buffer: Buffer) -> _Stored:
+        """Bring what was staged of some rows to the device."""
+        indices, values = (
+            staged[span].to(self._device, non_blocking=True)
+            for staged in (buffer.indices, buffer.values)
+        )
+        scales = None if self.store.scales is None else self.on(self.store.scales[rows])
+        return _Stored(self.on(self.store.lengths(rows)), indices, values, scales)
+
+
+@dataclass(frozen=True)
+class _Resident:
+    """All packed cells on a device."""
+
+    indptr: Int64[Tensor, " cells_plus_one"]
+    indices: Integer[Tensor, " all_values"]
+    values: Tensor
+    scales: Float64[Tensor, " cells"] | None
+
+    @staticmethod
+    def size(store: CellStore) -> int:
+        arrays = [store.indptr, store.indices, store.values, store.scales]
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    @classmethod
+    def of(cls, store: CellStore, device: torch.device) -> _Resident:
+        indptr, indices, values = (
+            _moved(array, device) for array in (store.indptr, store.indices, store.values)
+        )
+        scales = None if store.scales is None else _moved(store.scales, device)
+        return cls(indptr, indices, values, scales)
+
+    def take(self, rows: Int64[Tensor, " rows"], total: int) -> _Stored:
+        """Return some rows; ``total``, their stored values, is known without asking the device."""
+        starts = self.indptr[rows]
+        lengths = self.indptr[rows + 1] - starts
+        begins = lengths.cumsum(0) - lengths
+        at = torch.repeat_interleave(starts - begins, lengths, output_size=total)
+        at += torch.arange(total, device=at.device)
+        scales = None if self.scales is None else self.scales[rows]
+        return _Stored(lengths, self.indices[at], self.values[at], scales)
+
+
+def _spread(
+    stored: _Stored,
+    columns: Int64[Tensor, " all_genes"] | None,
+    flat: Float32[Tensor, " values_and_one"],
+    n_genes: int,
+) -> None:
+    """Write stored cells into a dense matrix of log1p values, zeros included.
+
+    ``columns`` says which column of the matrix a gene has; -1: none, its values are written to the
+    last place, behind the matrix.
+    """
+    n_rows, total = len(stored.lengths), len(stored.indices)
+    row = torch.repeat_interleave(
+        torch.arange(n_rows, device=flat.device), stored.lengths, output_size=total
+    )
+    values = stored.values
+    if stored.scales is not None:
+        # As in `cells.gather`: in float64, rounded once.
+        values = torch.log1p(_unsigned(values).double() * stored.scales[row]).float()
+    column = _unsigned(stored.indices)
+    if columns is not None:
+        column = columns[column]
+    place = row * n_genes + column
+    if columns is not None:
+        place = torch.where(column < 0, n_rows * n_genes, place)
+    flat.zero_().index_put_((place,), values)
+
+
+def _torch_type(array: np.ndarray) -> torch.dtype:
+    """Return the type that holds an array's bits: torch computes little with unsigned integers."""
+    return {"uint16": torch.int16, "uint32": torch.int32}.get(array.dtype.name) or torch.from_numpy(
+        array[:0].copy()
+    ).dtype
+
+
+def _unsigned(bits: Integer[Tensor, " values"]) -> Int64[Tensor, " values"]:
+    """Return what unsigned integers say whose bits stand in signed ones."""
+    return bits.long() & (0xFFFF if bits.dtype == torch.int16 else 0xFFFFFFFF)
+
+
+def _moved(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device, a piece at a time: a memory map is never in memory as a whole."""
+    moved = torch.empty(len(array), dtype=_torch_type(array), device=device)
+    for start in range(0, len(array), _PIECE):
+        piece = np.array(array[start : start + _PIECE])
+        moved[start : start + _PIECE] = torch.from_numpy(piece).view(moved.dtype)
+    return moved
