@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.known_digests import KnownDigests
 from workflow_scripts.settings.slices import Slice
 
 
@@ -45,11 +47,24 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(given.manifest.parent, identity_of("cells", settings, digests))
     # Several invocations may share the cache: one packs, the others wait and find it done.
     with work.lock(wait=True):
-        if work.has_finished("manifest.json"):
+        if _is_whole(work):
             print(f"packed before: {work.path}")
         else:
             _pack(datasets, settings, digests, work)
         work.publish({"manifest.json": given.manifest})
+
+
+def _is_whole(work: IdentityFolder) -> bool:
+    """Tell whether an earlier packing is there as it was packed; say what isn't."""
+    if not work.has_finished("manifest.json"):
+        return False
+    try:
+        faults = list(Manifest.read(work.path / "manifest.json", work.path).faults())
+    except DataError as error:
+        faults = [str(error)]
+    for fault in faults:
+        print(f"packed before, and to be packed anew: {fault}")
+    return not faults
 
 
 def _pack(
@@ -76,6 +91,8 @@ def _pack(
             os.replace(beside / name, work.path / name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    known = KnownDigests(work.path / KNOWN_DIGESTS)
+    known.learn({work.path / name: file["sha256"] for name, file in manifest["files"].items()})
     work.finish(names)
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     print(f"packed {manifest['n_cells']} cells x {manifest['n_genes']} genes, {size / 1e6:.1f} MB")

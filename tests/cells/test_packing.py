@@ -80,7 +80,7 @@ def test_labels_and_barcodes_follow_their_cells(tmp_path, make_screen):
     path = make_screen()
     store = pack(tmp_path / "store", path)
     obs = anndata.read_h5ad(path).obs.iloc[store.cells["source_row"]]
-    assert list(store.cells["barcode"]) == list(obs.index)
+    assert list(store.barcodes) == list(obs.index)
     assert list(store.cells["perturbation"].astype(str)) == list(obs["gene"].astype(str))
     assert list(store.cells["is_control"]) == list(obs["gene"] == "control")
 
@@ -114,7 +114,7 @@ def test_small_blocks_give_the_same_store(tmp_path, make_screen, monkeypatch, en
     blocks = pack(tmp_path / "blocks", path)
     assert whole.manifest["digest"] == blocks.manifest["digest"]
     assert sorted(p.name for p in (tmp_path / "blocks").iterdir()) == sorted(
-        ["manifest.json", *blocks.manifest["files"]]
+        ["known_digests.json", "manifest.json", *blocks.manifest["files"]]
     )
 
 

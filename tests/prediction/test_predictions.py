@@ -125,7 +125,7 @@ def test_files_hold_names_labels_and_observed_controls(tmp_path, store, targets)
     np.testing.assert_array_equal(observed.X.toarray()[22:], predictions.X[22:])
     for column in ("perturbation", "context"):
         assert list(predictions.obs[column]) == list(observed.obs[column])
-    paired = store.cells["barcode"].iloc[targets.paired]
+    paired = store.barcodes[targets.paired]
     assert list(predictions.obs["control_barcode"])[:22] == list(paired)
     assert predictions.uns["stateline"]["control"] == "control"
     assert predictions.uns["stateline"]["scale"] == "log1p"

@@ -73,7 +73,7 @@ def test_no_held_out_cell_is_among_the_training_rows(run):
     store = CellStore.open(manifest)
     splits = pd.read_parquet(run / "splits.parquet")
     groups = make_groups(store.cells, splits, "train", by_batch=False, controls=True)
-    trained = set(store.cells["barcode"].iloc[np.concatenate([g.rows for g in groups])])
+    trained = set(store.barcodes[np.concatenate([g.rows for g in groups])])
     # Read from the source, not from anything the workflow made.
     obs = anndata.read_h5ad(SCREEN, backed="r").obs
     held_out = obs[

@@ -21,14 +21,13 @@ from workflow_scripts.cells.blocks import CellBlocks
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.digests import LEAST_VALUES, gene_keys, row_digests
 from workflow_scripts.cells.leakage import find_twins
+from workflow_scripts.cells.manifest import FILES, SCHEMA, store_digest
 from workflow_scripts.cells.matrices import find_matrix
 from workflow_scripts.cells.sources import Source, decide, plan_sources
-from workflow_scripts.cells.store import ARRAYS, SCHEMA
 from workflow_scripts.cells.store_writing import StoreWriter
 from workflow_scripts.cells.values import ValueSummary
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import file_digest
-from workflow_scripts.settings.slices import canonical_json, text_digest
 
 _KEYS = ["dataset", "file", "context", "perturbation", "batch"]
 
@@ -190,27 +189,24 @@ def _manifest(
     n_genes: int,
     value_type: np.dtype,
 ) -> dict[str, Any]:
-    names = [f"{name}.npy" for name in ARRAYS]
-    names += ["cells.parquet", "genes.parquet", "twins.parquet"]
-    digests = {name: file_digest(folder / name) for name in names}
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)}
+        for name in FILES
+    }
     return {
-        "digest": text_digest(canonical_json({**digests, "target_sum": settings.target_sum})),
+        "digest": store_digest(files, settings.target_sum),
         "schema": SCHEMA,
         "n_cells": n_cells,
         "n_genes": n_genes,
         "control": settings.control,
         "holds": "counts" if value_type.kind == "u" else "log1p",
         "target_sum": settings.target_sum,
-        "files": {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
-            for name, digest in digests.items()
-        },
+        "files": files,
         "sources": [
             {
                 "dataset": source.dataset,
                 "label": source.label,
                 "file": source.path,
-                "bytes": Path(source.path).stat().st_size,
                 "n_cells": source.n_cells,
                 "values": source.values,
             }

@@ -9,9 +9,9 @@ folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,10 @@ from jaxtyping import Float32, Float64, Int32, Int64
 
 from workflow_scripts.cells.gather import gather_counts, gather_stored, gather_values
 from workflow_scripts.cells.gene_names import check_genes
+from workflow_scripts.cells.manifest import ARRAYS, Manifest
 from workflow_scripts.settings.errors import DataError
 
-SCHEMA = 3
-"""Version of the store's layout; another one is refused."""
-
-ARRAYS = ("indptr", "indices", "values")
-CELL_COLUMNS = ("dataset", "file", "context", "perturbation", "batch", "is_control", "barcode")
+CELL_COLUMNS = ("dataset", "file", "context", "perturbation", "batch", "is_control")
 """Columns of the table of cells that name things; source_row and total stand beside them."""
 
 
@@ -38,80 +35,80 @@ class CellStore:
 
     Attributes
     ----------
-    cells
-        One row a cell, in the store's order: `CELL_COLUMNS`, ``source_row`` (row in its file)
-        and ``total`` (sum of the source row: counts, or log1p values).
     genes
         Names of the genes that are read [n_genes], in the store's order: all of them, unless some
         were selected.
     indptr, indices, values
         CSR arrays, memory-mapped.
-    scales
-        What the counts of each cell are multiplied by before log1p [n_cells]; None where the values
-        are log1p values already.
     manifest
         What the store says of itself.
     path
-        Of the manifest: a copy in another process opens the store again, and copies no cells.
+        Of the manifest.
+    folder
+        Where its files lie.
     columns
         Where genes were selected, the place of each packed gene among them, -1 where it isn't one.
     """
 
-    cells: pd.DataFrame
     genes: np.ndarray
     indptr: np.ndarray
     indices: np.ndarray
     values: np.ndarray
-    scales: Float64[np.ndarray, " cells"] | None
     manifest: dict[str, Any]
     path: Path
+    folder: Path
     columns: Int32[np.ndarray, " packed_genes"] | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _open_again, (self.path, None if self.columns is None else list(self.genes))
-
     @classmethod
-    def open(cls, manifest: Path) -> CellStore:
-        """Open a store by its manifest.
+    def open(cls, path: Path) -> CellStore:
+        """Open a store by its manifest; what labels its cells is read when it is asked for.
 
         Raises
         ------
         DataError
-            Where the manifest is of another version, or a file is missing or of another size.
+            Where the manifest can't be used, or a file is missing or isn't what was packed.
         """
-        try:
-            content = json.loads(manifest.read_text())
-            folder = manifest.parent / content["folder"]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{manifest}: not the manifest of packed cells ({error})") from error
-        if content["schema"] != SCHEMA:
-            raise DataError(
-                f"{manifest}: packed cells of layout {content['schema']}, this version reads "
-                f"{SCHEMA}; delete the manifest to pack them anew"
-            )
-        for name, entry in content["files"].items():
-            path = folder / name
-            size = path.stat().st_size if path.is_file() else None
-            if size != entry["bytes"]:
-                raise DataError(
-                    f"{path}: {'missing' if size is None else f'{size} bytes'}, where the "
-                    f"manifest says {entry['bytes']} bytes; delete {manifest} to pack them anew"
-                )
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
-        cells = pd.read_parquet(folder / "cells.parquet")
-        scales = None
-        if content["holds"] == "counts":
-            scales = content["target_sum"] / np.maximum(cells["total"].to_numpy(np.float64), 1.0)
-        return cls(
-            cells,
-            cls.read_genes(folder),
-            arrays[0],
-            arrays[1],
-            arrays[2],
-            scales,
-            content,
-            manifest.resolve(),
+        manifest = Manifest.read(path.resolve())
+        for fault in manifest.faults():
+            raise DataError(f"{fault}; {manifest.mend}")
+        folder = manifest.folder
+        indptr, indices, values = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         )
+        genes = cls.read_genes(folder)
+        return cls(genes, indptr, indices, values, manifest.content, manifest.path, folder)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row a cell, in the store's order.
+
+        `CELL_COLUMNS`, ``source_row`` (row in its file) and ``total`` (sum of the source row:
+        counts, or log1p values).
+        """
+        return self._columns(*CELL_COLUMNS, "source_row", "total")
+
+    @cached_property
+    def barcodes(self) -> np.ndarray:
+        """Name of each cell in its file [n_cells].
+
+        Apart from the rest: most of the table's bytes are names that few ask for.
+        """
+        return self._columns("barcode")["barcode"].to_numpy()
+
+    @cached_property
+    def scales(self) -> Float64[np.ndarray, " cells"] | None:
+        """What the counts of each cell are multiplied by before log1p [n_cells].
+
+        None where the values are log1p values already.
+        """
+        if self.manifest["holds"] != "counts":
+            return None
+        totals = self._columns("total")["total"].to_numpy(np.float64)
+        scales: np.ndarray = self.manifest["target_sum"] / np.maximum(totals, 1.0)
+        return scales
+
+    def _columns(self, *names: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "cells.parquet", columns=list(names))
 
     @property
     def n_cells(self) -> int:
@@ -150,11 +147,6 @@ class CellStore:
     def twins(self) -> pd.DataFrame:
         """Return the cells whose content another one has too, columns `leakage.TWIN_COLUMNS`."""
         return pd.read_parquet(self.folder / "twins.parquet")
-
-    @property
-    def folder(self) -> Path:
-        """Where its files lie."""
-        return self.path.parent / str(self.manifest["folder"])
 
     @property
     def largest_value(self) -> float | None:
@@ -216,7 +208,7 @@ class CellStore:
 
     def stored(self, rows: Int64[np.ndarray, " rows"]) -> scipy.sparse.csr_matrix:
         """Return rows of the store as they are stored, counts or log1p values."""
-        lengths = np.diff(self.indptr)[rows]
+        lengths = self.lengths(rows)
         starts = np.asarray(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         at = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
@@ -233,8 +225,3 @@ class CellStore:
             total += self.dense(rows[start : start + 4096]).sum(axis=0, dtype=np.float64)
         return total / max(len(rows), 1)
 
-
-def _open_again(path: Path, genes: Sequence[str] | None) -> CellStore:
-    """Open a store in another process, with the genes that were selected in the first."""
-    store = CellStore.open(path)
-    return store if genes is None else store.select(genes)

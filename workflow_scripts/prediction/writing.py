@@ -26,7 +26,7 @@ def write_observed(
     """Write the observed test cells and controls: X sparse, obs with each cell's own barcode."""
     rows = np.concatenate([targets.observed, targets.controls])
     obs = _labels(store, rows, rows)
-    obs["barcode"] = store.cells["barcode"].to_numpy()[rows]
+    obs["barcode"] = store.barcodes[rows]
     adata = anndata.AnnData(
         store.sparse(rows), obs=obs, var=_var(store), uns={"stateline": dict(description)}
     )
@@ -77,7 +77,7 @@ def write_predicted(
         np.concatenate([targets.paired, targets.controls]),
     )
     sources = np.concatenate([targets.paired, targets.controls])
-    obs["control_barcode"] = store.cells["barcode"].to_numpy()[sources]
+    obs["control_barcode"] = store.barcodes[sources]
     if notes is not None:
         obs["prediction_note"] = np.concatenate([notes, np.full(n_controls, "", dtype=object)])
 

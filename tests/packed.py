@@ -1,0 +1,42 @@
+"""The command pack_cells on a screen, as its rule calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SLICE = {
+    "identity": {
+        "data.kwargs.pert_col": "gene",
+        "data.kwargs.cell_type_key": "cell_type",
+        "data.kwargs.batch_col": "gem_group",
+        "data.kwargs.control_pert": "control",
+        "data.kwargs.embed_key": None,
+        "cells.values": "auto",
+        "cells.target_sum": 10_000.0,
+        "cells.genes": "same",
+        "cells.layer": None,
+        "cells.gene_names": None,
+    },
+    "extent": {},
+}
+
+
+def pack_arguments(folder: Path, screen: Path) -> list[str]:
+    """Return the options that pack a screen into a folder of packed cells."""
+    audit = folder.with_suffix(".json")
+    audit.write_text('{"findings": []}')
+    settings = json.dumps({**SLICE, "datasets": {"d": {screen.name: str(screen)}}})
+    return [
+        *("--settings", settings, "--audit", str(audit)),
+        *("--manifest", str(folder / "manifest.json")),
+    ]
+
+
+def start_packing(folder: Path, screen: Path) -> subprocess.Popen[bytes]:
+    """Start the packing of a screen in a process of its own."""
+    command = [sys.executable, "-m", "workflow_scripts.pack_cells", *pack_arguments(folder, screen)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)

@@ -1,0 +1,65 @@
+"""Content digests of files, computed once for as long as a file is as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from workflow_scripts.settings.finished import file_digest, write_atomically
+from workflow_scripts.settings.slices import canonical_json
+
+SAID_BYTES = 500_000_000
+"""Files from this size are announced before they are read: about a third of a second of SHA-256."""
+
+
+class KnownDigests:
+    """Digests, each kept with the size, time of change and inode that its file had then.
+
+    The digest decides what a file is; these three only spare the work. A copy has another inode, so
+    that copied files are read once, also where the copy kept their times.
+    """
+
+    def __init__(self, record: Path) -> None:
+        """Name the file that remembers them; those beside it are known without their folder."""
+        self._record = record
+
+    def of(self, path: Path, *, anew: bool = False) -> str:
+        """Return the SHA-256 of a file; ``anew`` reads it, whatever is remembered."""
+        now = stamp(path)
+        known = self._read().get(self._name(path))
+        if not anew and isinstance(known, list) and known[:3] == now and len(known) == 4:
+            return str(known[3])
+        if now[0] >= SAID_BYTES:
+            print(f"reading {path} to check its content ({now[0] / 1e9:.1f} GB)", flush=True)
+        digest = file_digest(path)
+        if stamp(path) == now:
+            self._note({path: digest})
+        return digest
+
+    def learn(self, digests: dict[Path, str]) -> None:
+        """Remember digests that were computed while the files were written."""
+        self._note(digests)
+
+    def _note(self, digests: dict[Path, str]) -> None:
+        new = {self._name(path): [*stamp(path), digest] for path, digest in digests.items()}
+        # In a folder that can't be written, the files are read again the next time.
+        with suppress(OSError):
+            write_atomically(self._record, canonical_json({**self._read(), **new}))
+
+    def _name(self, path: Path) -> str:
+        return path.name if path.parent == self._record.parent else os.path.abspath(path)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            content = json.loads(self._record.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def stamp(path: Path) -> list[int]:
+    """Return a file's size, time of change in nanoseconds, and inode."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
