@@ -18,8 +18,8 @@ from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
-from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.known_digests import KnownDigests
+from workflow_scripts.settings.finished import IdentityFolder, identity_of
+from workflow_scripts.settings.known_digests import KnownDigests, stamp
 from workflow_scripts.settings.slices import Slice
 
 
@@ -38,20 +38,28 @@ def main(arguments: Sequence[str]) -> None:
         raise DataError(f"{given.audit}: the cells can't be packed\n{render(findings)}")
     content = json.loads(given.settings)
     datasets = content["datasets"]
-    digests = {
-        f"{dataset}/{label}": file_digest(Path(path))
+    known = KnownDigests(given.manifest.parent / KNOWN_DIGESTS)
+    sources = {
+        f"{dataset}/{label}": _look_at(Path(path), known)
         for dataset, files in datasets.items()
         for label, path in files.items()
     }
     settings = content["identity"]
+    digests = {name: source["sha256"] for name, source in sources.items()}
     work = IdentityFolder(given.manifest.parent, identity_of("cells", settings, digests))
     # Several invocations may share the cache: one packs, the others wait and find it done.
     with work.lock(wait=True):
         if _is_whole(work):
             print(f"packed before: {work.path}")
         else:
-            _pack(datasets, settings, digests, work)
+            _pack(datasets, settings, sources, work)
         work.publish({"manifest.json": given.manifest})
+
+
+def _look_at(path: Path, known: KnownDigests) -> dict[str, Any]:
+    """Return what tells a source from another file; its digest is known if it was read before."""
+    size, time, _ = stamp(path)
+    return {"bytes": size, "mtime_ns": time, "sha256": known.of(path)}
 
 
 def _is_whole(work: IdentityFolder) -> bool:
@@ -70,7 +78,7 @@ def _is_whole(work: IdentityFolder) -> bool:
 def _pack(
     datasets: Mapping[str, Mapping[str, str]],
     settings: Mapping[str, Any],
-    digests: Mapping[str, str],
+    sources: Mapping[str, Mapping[str, Any]],
     work: IdentityFolder,
 ) -> None:
     # Only now: cells that are already packed return without these seconds.
@@ -83,7 +91,12 @@ def _pack(
     try:
         manifest = pack_cells(datasets, CellSettings.from_slice(Slice(settings, {})), beside)
         for source in manifest["sources"]:
-            source["sha256"] = digests[f"{source['dataset']}/{source['label']}"]
+            source |= sources[f"{source['dataset']}/{source['label']}"]
+            if stamp(Path(source["file"]))[:2] != [source["bytes"], source["mtime_ns"]]:
+                raise DataError(
+                    f"{source['file']}: was changed while it was packed; start again once nothing "
+                    "writes to it"
+                )
         manifest["folder"] = work.identity
         write_manifest(manifest, beside / "manifest.json")
         names = [*manifest["files"], "manifest.json"]

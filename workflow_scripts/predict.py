@@ -9,10 +9,10 @@ results/demo/config.yaml --checkpoint checkpoints/final.ckpt --cells cache/cells
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
@@ -35,9 +35,12 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
 
     settings = read_settings("predict", given.settings, given.config)
+    cells = Manifest.read(given.cells)
+    for text in cells.changed_sources():
+        print(f"warning: {text}", flush=True)
     inputs = {
         "checkpoint": file_digest(given.checkpoint),
-        "cells": json.loads(given.cells.read_text())["digest"],
+        "cells": cells.digest,
         "splits": file_digest(given.splits),
         "features": file_digest(given.features),
     }

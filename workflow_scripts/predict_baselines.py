@@ -8,10 +8,10 @@ cache/cells/…/manifest.json --splits splits.parquet --out-dir results/demo/bas
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_settings
@@ -33,8 +33,11 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
 
     settings = read_settings("predict_baselines", given.settings, given.config)
+    cells = Manifest.read(given.cells)
+    for text in cells.changed_sources():
+        print(f"warning: {text}", flush=True)
     inputs = {
-        "cells": json.loads(given.cells.read_text())["digest"],
+        "cells": cells.digest,
         "splits": file_digest(given.splits),
     }
     identity = identity_of("predict_baselines", settings.identity, inputs)

@@ -8,10 +8,10 @@ features.safetensors --out-dir results/demo/checkpoints --log training.csv
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
@@ -31,8 +31,11 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
 
     settings = read_settings("train", given.settings, given.config)
+    cells = Manifest.read(given.cells)
+    for text in cells.changed_sources():
+        print(f"warning: {text}", flush=True)
     inputs = {
-        "cells": json.loads(given.cells.read_text())["digest"],
+        "cells": cells.digest,
         "splits": file_digest(given.splits),
         "features": file_digest(given.features),
     }

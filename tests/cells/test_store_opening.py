@@ -19,6 +19,7 @@ from workflow_scripts import pack_cells
 from workflow_scripts.cells.manifest import FILES, KNOWN_DIGESTS, SCHEMA, Manifest
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.finished import file_digest
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_copied_store_is_read_once(cells, tmp_path, monkeypatch, copy):
     shutil.copytree(cells, copied, copy_function=copy)
     read: list[str] = []
     digest = "workflow_scripts.settings.known_digests.file_digest"
-    original = pack_cells.file_digest
+    original = file_digest
 
     def noting(path: Path) -> str:
         read.append(path.name)
