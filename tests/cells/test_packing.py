@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import pickle
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -291,14 +290,6 @@ def test_store_of_another_layout_is_refused(tmp_path, make_screen):
     (folder / "manifest.json").write_text(json.dumps({**content, "schema": 99}))
     with pytest.raises(DataError, match="layout 99"):
         CellStore.open(folder / "manifest.json")
-
-
-def test_store_travels_to_another_process_by_its_path(tmp_path, make_screen):
-    store = pack(tmp_path / "store", make_screen())
-    copy = pickle.loads(pickle.dumps(store))  # noqa: S301  our own bytes
-    assert isinstance(copy.values, np.memmap)
-    rows = np.arange(store.n_cells)
-    np.testing.assert_array_equal(copy.dense(rows), store.dense(rows))
 
 
 def test_same_cells_in_another_folder_are_the_same_store(tmp_path, make_screen):

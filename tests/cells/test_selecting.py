@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import anndata
@@ -94,21 +91,7 @@ def test_a_view_maps_the_same_memory(make_screen):
     store = packed(make_screen())
     chosen = store.select(SOME)
     assert chosen.values is store.values
-    assert chosen.cells is store.cells
     assert store.n_genes == 30
-
-
-def test_a_copy_in_another_process_keeps_the_selection(make_screen, tmp_path):
-    store = packed(make_screen()).select(SOME)
-    (tmp_path / "store.pickle").write_bytes(pickle.dumps(store))
-    script = (
-        "import pickle, sys, numpy as np; store = pickle.load(open(sys.argv[1], 'rb')); "
-        "print(*store.genes); np.save(sys.argv[2], store.dense(np.arange(4)))"
-    )
-    files = [str(tmp_path / name) for name in ("store.pickle", "dense.npy")]
-    done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True)
-    assert done.stdout.split() == list(store.genes), done.stderr
-    np.testing.assert_array_equal(np.load(files[1]), store.dense(np.arange(4)))
 
 
 @pytest.mark.parametrize(

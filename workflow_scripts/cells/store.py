@@ -224,4 +224,3 @@ class CellStore:
         for start in range(0, len(rows), 4096):
             total += self.dense(rows[start : start + 4096]).sum(axis=0, dtype=np.float64)
         return total / max(len(rows), 1)
-

@@ -96,8 +96,8 @@ class RunEstimate:
         batches that are ready (`loading_bytes`), and on the CPU the largest moment of a step, a
         validation with batches of its own, or a checkpoint being written (Lightning composes it in
         memory), whichever is most. Packed cells are mapped, not held: the system gives their pages
-        away when memory is short. Gaps that the C library's allocator leaves come on top: up to 30 %
-        of a step's memory in the trainings measured, most where its tensors are below 32 MB.
+        away when memory is short. Gaps that the C library's allocator leaves come on top: up to
+        30 % of a step's memory in the trainings measured, most where its tensors are below 32 MB.
     loading_bytes
         Of it: batches that are read ahead; with a GPU, what is stored of them on its way there.
     device_bytes
