@@ -1,56 +1,64 @@
-"""Packing and reading of cells, beside the limits of the machine and the reference loader.
+"""Reading cells for training, beside zeroing the same memory and the reference loader.
 
-Usage: python benchmarks/cells.py [--cells 20000] [--reference PYTHON]
+Example: python benchmarks/cells.py --reference PYTHON
 
-A screen is simulated by structure (18,080 genes, 4,000 values a cell, the values mean nothing) and
-packed twice: counts, and log1p values. A pair is a control and a perturbed cell, both dense float32
-log1p rows in a buffer that is used again. Rates are medians of five rounds in which all paths take
-turns, one process, sets of 128 cells, 16 sets a step. Zeroing is the same buffer set to zero: what
-no dense path can beat. The reference (cell-load, in an environment of its own with the interpreter
-PYTHON) reads the same h5ad file, one process, the same sets.
+A pair is a control and a perturbed cell, both as dense float32 log1p rows. Batches come as training
+gets them (draws of rows included), 16 sets of 128 cells a step, one process. Rates are medians of
+five rounds in which all paths take turns. Zeroing is the same buffer set to zero by as many
+threads: what no dense path can beat. The reference (cell-load, in an environment of its own with
+the interpreter PYTHON) reads the same h5ad file, one process, the same sets.
+
+    --growth   time of a step at 10,000, 100,000 and 1,000,000 cells
+    --gpu      the paths to a GPU, and the share of a training step that waits for its data
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import anndata
-import h5py
 import numpy as np
-import pandas as pd
+from screens import write_screen
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.cells.annotations import Columns  # noqa: E402
 from workflow_scripts.cells.cell_settings import CellSettings  # noqa: E402
-from workflow_scripts.cells.groups import make_groups  # noqa: E402
+from workflow_scripts.cells.groups import Group, make_groups  # noqa: E402
+from workflow_scripts.cells.matrices import MatrixChoice  # noqa: E402
 from workflow_scripts.cells.packing import pack_cells, write_manifest  # noqa: E402
 from workflow_scripts.cells.sampling import SetSampler  # noqa: E402
 from workflow_scripts.cells.store import CellStore  # noqa: E402
+from workflow_scripts.features.validation import Features  # noqa: E402
+from workflow_scripts.training.batches import Batch, BatchMaker, Feeder  # noqa: E402
+from workflow_scripts.training.readers import CellReader, HostReader  # noqa: E402
 
-N_GENES = 18_080
+N_GENES, N_HVG = 18_080, 2_000
 SET_SIZE, SETS = 128, 16
-SETTINGS = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 10_000.0)
-BLOCK = 1000
+ROUNDS, STEPS = 5, 4
+COLUMNS = Columns("gene", "cell_type", "gem_group")
+FEATURES = 5_120
+"""Width of ESM2's vectors."""
 
 REFERENCE = """
 import json, sys, time
 from cell_load.data_modules import PerturbationDataModule
 module = PerturbationDataModule(
     toml_config_path=sys.argv[1], batch_size=16, num_workers=0, pert_col="gene",
-    batch_col="gem_group", cell_type_key="cell_type", control_pert="control", embed_key=None,
-    output_space="all", cell_sentence_len=128, basal_mapping_strategy="random",
+    batch_col="gem_group", cell_type_key="cell_type", control_pert="control",
+    embed_key=json.loads(sys.argv[3]), output_space=sys.argv[4], cell_sentence_len=128,
+    basal_mapping_strategy="random",
 )
 module.setup()
 loader = iter(module.train_dataloader())
@@ -64,45 +72,46 @@ print(json.dumps({"rounds": rounds, "shape": list(batch["pert_cell_emb"].shape)}
 """
 
 
-def write_screen(path: Path, n_cells: int, n_values: int, *, logged: bool) -> None:
-    """Write an h5ad file block by block."""
-    generator = np.random.default_rng(0)
-    names = np.array(["control", *(f"P{number}" for number in range(40))])
-    gene = np.where(
-        generator.random(n_cells) < 0.1, "control", names[generator.integers(1, 41, n_cells)]
-    )
-    obs = pd.DataFrame(
-        {"gene": gene, "cell_type": "k562", "gem_group": generator.integers(0, 8, n_cells)}
-    ).astype(str)
-    obs.index = [f"cell{number}" for number in range(n_cells)]
-    var = pd.DataFrame(index=[f"GENE{number}" for number in range(N_GENES)])
-    anndata.AnnData(obs=obs.astype("category"), var=var).write_h5ad(path)
-    with h5py.File(path, "a") as file:
-        if "X" in file:
-            del file["X"]
-        node = file.create_group("X")
-        node.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
-        node.attrs["shape"] = (n_cells, N_GENES)
-        node["indptr"] = np.arange(n_cells + 1, dtype=np.int64) * n_values
-        data = node.create_dataset("data", (n_cells * n_values,), np.float32)
-        indices = node.create_dataset("indices", (n_cells * n_values,), np.int32)
-        step = N_GENES // n_values
-        for start in range(0, n_cells, BLOCK):
-            rows = min(BLOCK, n_cells - start)
-            columns = np.arange(n_values) * step + generator.integers(0, step, (rows, n_values))
-            counts = generator.geometric(0.4, (rows, n_values)).astype(np.float32)
-            if logged:
-                counts = np.log1p(counts * (1e4 / counts.sum(axis=1, keepdims=True)))
-            span = slice(start * n_values, (start + rows) * n_values)
-            data[span], indices[span] = counts.ravel(), columns.ravel().astype(np.int32)
-
-
-def pack(path: Path, folder: Path) -> CellStore:
+def pack(path: Path, folder: Path, embed_key: str | None = None) -> CellStore:
     """Pack a file and open the store."""
-    manifest = pack_cells({"screen": {path.name: str(path)}}, SETTINGS, folder)
-    manifest["folder"] = "."
-    write_manifest(manifest, folder / "manifest.json")
+    settings = CellSettings(COLUMNS, "control", "auto", 1e4, matrix=MatrixChoice(obsm=embed_key))
+    manifest = pack_cells({"screen": {path.name: str(path)}}, settings, folder)
+    write_manifest({**manifest, "folder": "."}, folder / "manifest.json")
     return CellStore.open(folder / "manifest.json")
+
+
+def groups_of(store: CellStore) -> list[Group]:
+    """Return the groups of a training on all cells."""
+    keys = ["dataset", "file", "context", "perturbation", "is_control"]
+    splits = store.cells[keys].drop_duplicates().assign(split="train")
+    splits.loc[splits["is_control"], "split"] = "control"
+    return make_groups(store.cells, splits, "train", by_batch=False, controls=True)
+
+
+class Stream:
+    """A training's batches, endless."""
+
+    def __init__(self, reader: CellReader, ahead: int, width: int = 8) -> None:
+        groups = groups_of(reader.store)
+        names = tuple(sorted({group.perturbation for group in groups}))
+        features = Features(names, np.zeros((len(names), width), dtype=np.float32))
+        self.sampler = SetSampler(groups, set_size=SET_SIZE, sets_per_step=SETS, seed=0)
+        self.feeder = Feeder(
+            self.sampler.step,
+            range(1 << 30),
+            BatchMaker(reader, groups, features),
+            most_cells=SETS * SET_SIZE,
+            ahead=ahead,
+        )
+        self._batches: Iterator[Batch] = iter(self.feeder)
+
+    def next(self) -> Batch:
+        """Return the next batch."""
+        return next(self._batches)
+
+    def pairs_per_second(self) -> float:
+        """Read some steps."""
+        return STEPS * SETS * SET_SIZE / seconds(lambda: [self.next() for _ in range(STEPS)])
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -112,99 +121,127 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def sampler_of(store: CellStore) -> SetSampler:
-    """Return the stream of a training on all cells."""
-    keys = ["dataset", "file", "context", "perturbation", "is_control"]
-    splits = store.cells[keys].drop_duplicates().assign(split="train")
-    splits.loc[splits["is_control"], "split"] = "control"
-    groups = make_groups(store.cells, splits, "train", by_batch=False, controls=True)
-    return SetSampler(groups, set_size=SET_SIZE, sets_per_step=SETS, seed=0)
-
-
-def read_steps(store: CellStore, sampler: SetSampler, out: np.ndarray, steps: range) -> float:
-    """Read some steps, both sides of every pair; return pairs a second."""
-    half = len(out) // 2
+def zeroing(n_genes: int, threads: int) -> Callable[[], float]:
+    """Return what zeroes a step's buffer and tells the pairs it has room for a second."""
+    parts = np.array_split(np.zeros((2 * SETS * SET_SIZE, n_genes), dtype=np.float32), threads)
+    pool = ThreadPoolExecutor(threads)
 
     def work() -> None:
-        for step in steps:
-            sets = sampler.step(step)
-            store.dense(sets.control.ravel(), out[:half])
-            store.dense(sets.observed.ravel(), out[half:])
+        for _ in range(STEPS):
+            list(pool.map(lambda part: part.fill(0.0), parts))
 
-    return len(steps) * half / seconds(work)
+    return lambda: STEPS * SETS * SET_SIZE / seconds(work)
 
 
-def main() -> None:
-    """Make the data, measure, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=20_000)
-    parser.add_argument("--values", type=int, default=4_000)
-    parser.add_argument("--reference", help="python of an environment with cell-load 0.10.4")
-    given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="cells-"))
-    try:
-        _measure(folder, given.cells, given.values, given.reference)
-    finally:
-        shutil.rmtree(folder)
+def medians(paths: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Measure paths in turns; the first round warms up."""
+    found: dict[str, list[float]] = {name: [] for name in paths}
+    for turn in range(ROUNDS + 1):
+        for name, measure in paths.items():
+            rate = measure()
+            if turn:
+                found[name].append(rate)
+    return {name: statistics.median(rates) for name, rates in found.items()}
 
 
-def _measure(folder: Path, n_cells: int, n_values: int, reference: str | None) -> None:
+def reading(folder: Path, n_cells: int, n_values: int, reference: str | None) -> None:
+    """Compare the paths on the CPU."""
     stores = {}
-    print("| packing | h5ad | store | seconds | MB/s of the h5ad | plain copy |")
-    print("|---|---|---|---|---|---|")
     for name in ("counts", "log1p"):
         path = folder / f"{name}.h5ad"
-        write_screen(path, n_cells, n_values, logged=name == "log1p")
-        copied = seconds(lambda p=path: shutil.copy(p, folder / "copy"))
-        (folder / "copy").unlink()
-        packed = seconds(lambda p=path, n=name: stores.update({n: pack(p, folder / n)}))
-        size = path.stat().st_size
-        held = sum(entry["bytes"] for entry in stores[name].manifest["files"].values())
-        print(
-            f"| {name} | {size / 1e6:.0f} MB | {held / 1e6:.0f} MB | {packed:.1f} | "
-            f"{size / packed / 1e6:.0f} | {size / copied / 1e6:.0f} |"
-        )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory so far: {peak:.2f} GB")
-
-    out = np.zeros((2 * SETS * SET_SIZE, N_GENES), dtype=np.float32)
-    samplers = {name: sampler_of(store) for name, store in stores.items()}
-    rates: dict[str, list[float]] = {"zeroing": [], "log1p": [], "counts": [], "rows only": []}
-    for turn in range(6):  # the first one warms up
-        steps = range(turn * 4, turn * 4 + 4)
-        zeroed = len(steps) * len(out) / 2 / seconds(lambda s=steps: [out.fill(0.0) for _ in s])
-        drawn = seconds(lambda s=steps: [samplers["log1p"].step(step) for step in s])
-        found = {
-            "zeroing": zeroed,
-            "rows only": len(steps) * SETS * SET_SIZE / drawn,
-            **{n: read_steps(stores[n], samplers[n], out, steps) for n in stores},
-        }
-        for name, rate in found.items():
-            if turn:
-                rates[name].append(rate)
-    if reference:
-        rates["reference"] = _reference(folder, reference)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    print("\n| reading | pairs/s | of zeroing | × the reference |\n|---|---|---|---|")
-    for name, rate in medians.items():
-        beside = f"{rate / medians['reference']:.0f}" if reference else "–"
-        print(f"| {name} | {rate:,.0f} | {100 * rate / medians['zeroing']:.0f} % | {beside} |")
+        hvg = N_HVG if name == "log1p" else 0
+        write_screen(path, n_cells, n_values, logged=name == "log1p", n_genes=N_GENES, hvg=hvg)
+        stores[f"{name} store"] = pack(path, folder / name)
+    chosen = [str(gene) for gene in stores["log1p store"].genes[::9][:N_HVG]]
+    few = {
+        "X_hvg store, dense": pack(folder / "log1p.h5ad", folder / "hvg", "X_hvg"),
+        "log1p store, chosen genes": stores["log1p store"].select(chosen),
+    }
+    for title, these, n_genes, asked in (
+        (f"{N_GENES:,} genes, {n_values:,} values a cell", stores, N_GENES, (None, "all")),
+        (f"{N_HVG:,} genes", few, N_HVG, ("X_hvg", "gene")),
+    ):
+        paths: dict[str, Callable[[], float]] = {}
+        for threads in (1, 2):
+            paths[f"zeroing, {threads} threads"] = zeroing(n_genes, threads)
+            for name, store in these.items():
+                stream = Stream(HostReader(store, threads), ahead=0)
+                paths[f"{name}, {threads} threads"] = stream.pairs_per_second
+        rates = medians(paths)
+        if reference:
+            rates["reference"] = statistics.median(_reference(folder, reference, *asked))
+        print(f"\n{title}:\n\n| reading | pairs/s | of zeroing | × the reference |")
+        print("|---|---|---|---|")
+        for name, rate in rates.items():
+            threads = 2 if name.endswith("2 threads") else 1
+            of_zeroing = 100 * rate / rates[f"zeroing, {threads} threads"]
+            beside = f"{rate / rates['reference']:.0f}" if reference else "–"
+            print(f"| {name} | {rate:,.0f} | {of_zeroing:.0f} % | {beside} |")
 
 
-def _reference(folder: Path, python: str) -> list[float]:
+def _reference(folder: Path, python: str, embed_key: str | None, space: str) -> list[float]:
     toml = folder / "starter.toml"
     toml.write_text(
         f'[datasets]\nscreen = "{folder}/log1p.h5ad"\n[training]\nscreen = "train"\n'
         '[zeroshot]\n[fewshot."screen.k562"]\nval = ["P1"]\ntest = ["P2"]\n'
     )
-    done = subprocess.run(
-        [python, "-c", REFERENCE, str(toml), "5"], capture_output=True, text=True, check=False
-    )
+    command = [python, "-c", REFERENCE, str(toml), str(ROUNDS), json.dumps(embed_key), space]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     result = json.loads(done.stdout.strip().splitlines()[-1])
     print(f"reference: {result}")
     return [float(rate) for rate in result["rounds"]]
+
+
+def growth(folder: Path, largest: int) -> None:
+    """Time a step as the cells grow."""
+    streams: dict[str, Stream] = {}
+    for n_cells in (10_000, 100_000, 1_000_000):
+        if n_cells <= largest:
+            path = folder / f"{n_cells}.h5ad"
+            write_screen(path, n_cells, 500, logged=True)
+            store = pack(path, folder / str(n_cells))
+            path.unlink()
+            streams[f"{n_cells:,}"] = Stream(HostReader(store, 1), ahead=0)
+    paths: dict[str, Callable[[], float]] = {}
+    for name, stream in streams.items():
+        steps = iter(range(1, 1 << 30))
+        paths[f"{name} cells, rows"] = lambda s=stream, t=steps: (
+            seconds(lambda: [s.sampler.step(next(t)) for _ in range(STEPS)]) / STEPS
+        )
+        paths[f"{name} cells, whole"] = lambda s=stream: SETS * SET_SIZE / s.pairs_per_second()
+    print("\n| a step of | ms |\n|---|---|")
+    for name, took in medians(paths).items():
+        print(f"| {name} | {1e3 * took:.2f} |")
+
+
+def main() -> None:
+    """Make the data, measure, print tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", type=int, help="20,000; largest with --growth: 1,000,000")
+    parser.add_argument("--values", type=int, default=4_000)
+    parser.add_argument("--reference", help="python of an environment with cell-load 0.10.4")
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--device", default="cuda", help="of --gpu; cpu tries the code out")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cells-"))
+    try:
+        if given.gpu:
+            from device import on_device
+
+            on_device(folder, given.cells or 20_000, given.values, given.device)
+        elif given.growth:
+            growth(folder, given.cells or 1_000_000)
+        else:
+            reading(folder, given.cells or 20_000, given.values, given.reference)
+    finally:
+        shutil.rmtree(folder)
+    sys.stdout.flush()
+    os._exit(0)  # endless streams have threads that wait
 
 
 if __name__ == "__main__":

@@ -25,8 +25,11 @@ def gather_values(
 ) -> None:
     """Write the rows of a CSR matrix into ``out``, zeros included."""
     for position in range(rows.shape[0]):
-        out[position] = 0.0
         row = rows[position]
+        if columns is None and indptr[row + 1] - indptr[row] == out.shape[1]:
+            out[position] = values[indptr[row] : indptr[row + 1]]  # no gene is zero: in order
+            continue
+        out[position] = 0.0
         for at in range(indptr[row], indptr[row + 1]):
             if columns is None:
                 out[position, indices[at]] = values[at]
