@@ -36,8 +36,9 @@ sys.path.insert(0, str(ROOT))
 from workflow_scripts.cells.annotations import Columns  # noqa: E402
 from workflow_scripts.cells.cell_settings import CellSettings  # noqa: E402
 from workflow_scripts.cells.groups import Group, make_groups  # noqa: E402
+from workflow_scripts.cells.manifest import write_manifest  # noqa: E402
 from workflow_scripts.cells.matrices import MatrixChoice  # noqa: E402
-from workflow_scripts.cells.packing import pack_cells, write_manifest  # noqa: E402
+from workflow_scripts.cells.packing import pack_cells  # noqa: E402
 from workflow_scripts.cells.sampling import SetSampler  # noqa: E402
 from workflow_scripts.cells.store import CellStore  # noqa: E402
 from workflow_scripts.features.validation import Features  # noqa: E402

@@ -1,14 +1,15 @@
 # h5ad files become audited groups, splits and packed cells.
 #
 # needs: the h5ad files of [datasets] or cells.datasets, and the split file
-# makes: {cache}/cells/{cells}/groups.parquet     groups of cells, with their sizes
-#        {cache}/cells/{cells}/batches.parquet    the same by technical batch
-#        {cache}/cells/{cells}/twins.parquet      cells that have the values of another one
-#        {cache}/cells/{cells}/cells_audit.json   what is in the files, and what is wrong
-#        {cache}/cells/{cells}/manifest.json      the packed cells, shared by all runs on them
+# makes: cache/cells/{cells}/groups.parquet       groups of cells, with their sizes
+#        cache/cells/{cells}/batches.parquet      the same by technical batch
+#        cache/cells/{cells}/twins.parquet        cells that have the values of another one
+#        cache/cells/{cells}/cells_audit.json     what is in the files, and what is wrong
+#        cache/cells/{cells}/manifest.json        where the packed cells are, and what
 #        {run}/splits.parquet, splits_audit.json  what trains, validates and tests
 #        {run}/splits.toml                        the same as a split file, draws included
 #        simulated/demo/*                         the demo's screen
+# keeps: {cache_dir}/cells/{cells}/<identity>/    the packed cells, shared by all runs on them
 
 
 rule simulate_demo:
@@ -30,12 +31,12 @@ rule audit_cells:
     input:
         source_files,
     output:
-        groups=f"{CACHE}/cells/{{cells}}/groups.parquet",
-        batches=f"{CACHE}/cells/{{cells}}/batches.parquet",
-        twins=f"{CACHE}/cells/{{cells}}/twins.parquet",
-        audit=f"{CACHE}/cells/{{cells}}/cells_audit.json",
+        groups=f"{CELLS}/{{cells}}/groups.parquet",
+        batches=f"{CELLS}/{{cells}}/batches.parquet",
+        twins=f"{CELLS}/{{cells}}/twins.parquet",
+        audit=f"{CELLS}/{{cells}}/cells_audit.json",
     log:
-        f"{CACHE}/cells/{{cells}}/logs/audit_cells.log",
+        f"{CELLS}/{{cells}}/logs/audit_cells.log",
     conda:
         "../envs/cpu.yaml"
     params:
@@ -76,17 +77,18 @@ rule audit_splits:
 rule pack_cells:
     input:
         source_files,
-        audit=f"{CACHE}/cells/{{cells}}/cells_audit.json",
+        audit=f"{CELLS}/{{cells}}/cells_audit.json",
     output:
-        f"{CACHE}/cells/{{cells}}/manifest.json",
+        f"{CELLS}/{{cells}}/manifest.json",
     log:
-        f"{CACHE}/cells/{{cells}}/logs/pack_cells.log",
+        f"{CELLS}/{{cells}}/logs/pack_cells.log",
     conda:
         "../envs/cpu.yaml"
     params:
         settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
+        store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
     message:
-        "packing cells into {output}"
+        "packing cells into {params.store}"
     shell:
         "python -m workflow_scripts.pack_cells --settings {params.settings:q}"
-        " --audit {input.audit:q} --manifest {output:q} > {log:q} 2>&1"
+        " --audit {input.audit:q} --store {params.store:q} --manifest {output:q} > {log:q} 2>&1"

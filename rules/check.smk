@@ -23,12 +23,12 @@ rule preflight:
         "../envs/cpu.yaml"
     params:
         record="{run}/preflight",
-        packed=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}/manifest.json",
+        store=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}",
     message:
         "{wildcards.run}: is everything ready to train?"
     shell:
         "python -m workflow_scripts.preflight --run {wildcards.run:q} --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q} --batches {input.batches:q}"
         " --splits {input.splits:q} --split-table {input.table:q} --features {input.features:q}"
-        " --packed {params.packed:q} --record {params.record:q} --passed {output:q}"
+        " --store {params.store:q} --record {params.record:q} --passed {output:q}"
         " > {log:q} 2>&1"

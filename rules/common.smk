@@ -2,7 +2,7 @@
 # Pure: nothing is written, and nothing heavy is imported, since every remote job parses this again.
 #
 # needs: config/, config/workflow.yaml, --config runs=… overrides=… cache_dir=…
-# makes: RUNS (by folder, output_dir/name), CACHE, and what the input functions below return
+# makes: RUNS (by folder, output_dir/name), CACHE, CELLS, and what the input functions below return
 
 import functools
 import json
@@ -36,6 +36,10 @@ if unknown := sorted(config.keys() - set(known)):
     )
 config = {**read_yaml(ROOT / "config" / "workflow.yaml").values, **config}
 CACHE = str(Path(str(config["cache_dir"] or "cache")).expanduser())
+
+# What rules declare of the cells lies in the working directory, wherever the cache is: Snakemake
+# deletes a declared file before its job, and another invocation may be reading a shared cache.
+CELLS = "cache/cells"
 
 try:
     RUNS = resolve_runs(ROOT / "config", config["runs"], config["overrides"])
@@ -90,7 +94,7 @@ def run_of_cells(cells):
 
 def cells_file(name):
     """Return the input function for a file of the run's packed cells."""
-    return lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}/{name}"
+    return lambda wildcards: f"{CELLS}/{cells_digest(wildcards.run)}/{name}"
 
 
 def source_files(wildcards):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,18 +26,26 @@ SLICE = {
 }
 
 
-def pack_arguments(folder: Path, screen: Path) -> list[str]:
-    """Return the options that pack a screen into a folder of packed cells."""
+def pack_arguments(folder: Path, screen: Path, store: Path | None = None) -> list[str]:
+    """Return the options that pack a screen; the manifest goes into ``folder``."""
     audit = folder.with_suffix(".json")
     audit.write_text('{"findings": []}')
     settings = json.dumps({**SLICE, "datasets": {"d": {screen.name: str(screen)}}})
     return [
         *("--settings", settings, "--audit", str(audit)),
-        *("--manifest", str(folder / "manifest.json")),
+        *("--manifest", str(folder / "manifest.json"), "--store", str(store or folder)),
     ]
 
 
-def start_packing(folder: Path, screen: Path) -> subprocess.Popen[bytes]:
+def start_packing(
+    folder: Path, screen: Path, store: Path | None = None, *, log: Path = Path(os.devnull)
+) -> subprocess.Popen[bytes]:
     """Start the packing of a screen in a process of its own."""
-    command = [sys.executable, "-m", "workflow_scripts.pack_cells", *pack_arguments(folder, screen)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    arguments = pack_arguments(folder, screen, store)
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "workflow_scripts.pack_cells", *arguments],
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )

@@ -73,7 +73,7 @@ class Stages:
             *("preflight", preflight.main),
             **{"run": "tiny", "settings": "preflight.json", "config": "config.yaml"},
             **{"cells": "cells_audit.json", "batches": "batches.parquet"},
-            **{"packed": "cells/manifest.json"},
+            **{"store": "cells"},
             **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
             **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
         )

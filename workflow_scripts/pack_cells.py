@@ -1,7 +1,10 @@
 """Pack the h5ad files of a run into one memory-mapped store that all runs on them share.
 
-Example: python -m workflow_scripts.pack_cells --settings '{"datasets": …}' --manifest
-cache/cells/…/manifest.json
+The store lies in a folder that any number of working directories may share; the manifest, which
+says where, is each one's own.
+
+Example: python -m workflow_scripts.pack_cells --settings '{"datasets": …}' --audit
+cells_audit.json --store /scratch/cache/cells/… --manifest cache/cells/…/manifest.json
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest
+from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest, write_manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
@@ -31,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--settings", required=True, help="cells slice, as JSON")
     parser.add_argument("--audit", type=Path, required=True, help="audit of the cells")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest to write")
+    parser.add_argument("--store", type=Path, help="folder of stores; the manifest's if not given")
     given = parser.parse_args(arguments)
 
     findings = from_dicts(json.loads(given.audit.read_text())["findings"])
@@ -38,7 +42,8 @@ def main(arguments: Sequence[str]) -> None:
         raise DataError(f"{given.audit}: the cells can't be packed\n{render(findings)}")
     content = json.loads(given.settings)
     datasets = content["datasets"]
-    known = KnownDigests(given.manifest.parent / KNOWN_DIGESTS)
+    store = given.manifest.parent if given.store is None else given.store
+    known = KnownDigests(store / KNOWN_DIGESTS)
     sources = {
         f"{dataset}/{label}": _look_at(Path(path), known)
         for dataset, files in datasets.items()
@@ -46,14 +51,23 @@ def main(arguments: Sequence[str]) -> None:
     }
     settings = content["identity"]
     digests = {name: source["sha256"] for name, source in sources.items()}
-    work = IdentityFolder(given.manifest.parent, identity_of("cells", settings, digests))
-    # Several invocations may share the cache: one packs, the others wait and find it done.
-    with work.lock(wait=True):
-        if _is_whole(work):
-            print(f"packed before: {work.path}")
-        else:
-            _pack(datasets, settings, sources, work)
-        work.publish({"manifest.json": given.manifest})
+    work = IdentityFolder(store, identity_of("cells", settings, digests))
+    # Without the lock first: a finished store may lie where this process can't write.
+    if _faults(work):
+        # Several invocations may share the cache: one packs, the others wait and find it done.
+        with work.lock(wait=True):
+            if faults := _faults(work):
+                print(*(f"packing the cells: {fault}" for fault in faults), sep="\n", flush=True)
+                _pack(datasets, settings, sources, work)
+            else:
+                print(f"packed by another process: {work.path}")
+    else:
+        print(f"packed before: {work.path}")
+    packed = Manifest.read(work.path / "manifest.json").content
+    beside = work.path.parent.resolve() == given.manifest.parent.resolve()
+    write_manifest(
+        {**packed, "folder": work.identity if beside else str(work.path.resolve())}, given.manifest
+    )
 
 
 def _look_at(path: Path, known: KnownDigests) -> dict[str, Any]:
@@ -62,17 +76,14 @@ def _look_at(path: Path, known: KnownDigests) -> dict[str, Any]:
     return {"bytes": size, "mtime_ns": time, "sha256": known.of(path)}
 
 
-def _is_whole(work: IdentityFolder) -> bool:
-    """Tell whether an earlier packing is there as it was packed; say what isn't."""
+def _faults(work: IdentityFolder) -> list[str]:
+    """Return why an earlier packing can't serve; nothing where it is as it was packed."""
     if not work.has_finished("manifest.json"):
-        return False
+        return [f"{work.path} has no finished packing of them"]
     try:
-        faults = list(Manifest.read(work.path / "manifest.json", work.path).faults())
+        return list(Manifest.read(work.path / "manifest.json").faults())
     except DataError as error:
-        faults = [str(error)]
-    for fault in faults:
-        print(f"packed before, and to be packed anew: {fault}")
-    return not faults
+        return [str(error)]
 
 
 def _pack(
@@ -83,7 +94,7 @@ def _pack(
 ) -> None:
     # Only now: cells that are already packed return without these seconds.
     from workflow_scripts.cells.cell_settings import CellSettings
-    from workflow_scripts.cells.packing import pack_cells, write_manifest
+    from workflow_scripts.cells.packing import pack_cells
 
     # Written beside and moved into place, so that a store is whole or absent.
     beside = work.path / "unfinished"
@@ -97,7 +108,7 @@ def _pack(
                     f"{source['file']}: was changed while it was packed; start again once nothing "
                     "writes to it"
                 )
-        manifest["folder"] = work.identity
+        manifest["folder"] = "."
         write_manifest(manifest, beside / "manifest.json")
         names = [*manifest["files"], "manifest.json"]
         for name in names:

@@ -4,7 +4,7 @@ Whatever comes of it, findings.json and findings.html are left in --record.
 
 Example: python -m workflow_scripts.preflight --run results/demo --settings stages/preflight.json
 --config config.yaml --cells cells_audit.json --batches batches.parquet --splits splits_audit.json
---split-table splits.parquet --features features_audit.json --packed cache/cells/…/manifest.json
+--split-table splits.parquet --features features_audit.json --store cache/cells/…
 --record results/demo/preflight --passed preflight.json
 """
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--splits", type=Path, required=True, help="audit of the splits")
     parser.add_argument("--split-table", type=Path, required=True, help="splits (Parquet)")
     parser.add_argument("--features", type=Path, required=True, help="audit of the features")
-    parser.add_argument("--packed", type=Path, required=True, help="where the manifest will be")
+    parser.add_argument("--store", type=Path, required=True, help="where cells are packed to")
     parser.add_argument("--record", type=Path, required=True, help="folder that keeps the findings")
     parser.add_argument("--passed", type=Path, required=True, help="pass stamp to write (JSON)")
     given = parser.parse_args(arguments)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
             sets_per_epoch=n_sets,
         )
         try:
-            estimate, more = _estimate(settings, plan, sizes, given.packed)
+            estimate, more = _estimate(settings, plan, sizes, given.store)
             found["Together"] += more
         except ConfigError as error:
             found["Together"].append(Finding("error", "model", str(error)))
@@ -106,10 +106,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _estimate(
-    settings: Slice, plan: TrainingPlan, sizes: DataSizes, packed: Path
+    settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
 ) -> tuple[RunEstimate, list[Finding]]:
     """Work out what the run needs, and whether it fits where it will train."""
-    limits = machine_limits(packed.parent, already_packed=packed.exists())
+    limits = machine_limits(store, already_packed=any(store.glob("*/finished.json")))
     stated = settings["engine.gpu_memory"]
     if stated is not None:
         limits = replace(limits, device_memory=int(stated * 1e9))

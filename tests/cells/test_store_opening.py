@@ -6,15 +6,14 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.packed import pack_arguments
+from tests.read_only import open_place, unable_to_write
 from workflow_scripts import pack_cells
 from workflow_scripts.cells.manifest import FILES, KNOWN_DIGESTS, SCHEMA, Manifest
 from workflow_scripts.cells.store import CellStore
@@ -49,23 +48,6 @@ def refuse(cells: Path, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         CellStore.open(cells / "manifest.json")
     assert "start the workflow again" in str(caught.value)
-
-
-@contextmanager
-def unable_to_write(folder: Path) -> Iterator[None]:
-    """Make this process one that can't write into a folder."""
-    folder.chmod(0o555)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        with pytest.raises(PermissionError):
-            (folder / "new").touch()
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        folder.chmod(0o755)
 
 
 def test_packing_remembers_what_it_wrote_so_that_opening_reads_no_file(cells, monkeypatch):
@@ -157,9 +139,8 @@ def test_copy_that_lost_a_byte_is_refused_though_times_were_kept(cells, tmp_path
 
 
 def test_store_in_a_folder_that_cannot_be_written_opens(cells):
-    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
-        Path(place).chmod(0o755)
-        copied = Path(place, "cells")
+    with open_place() as place:
+        copied = place / "cells"
         shutil.copytree(cells, copied)
         folder = store_of(copied)
         (folder / KNOWN_DIGESTS).unlink()

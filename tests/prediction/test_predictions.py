@@ -13,7 +13,8 @@ import torch
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.cells.packing import pack_cells, write_manifest
+from workflow_scripts.cells.manifest import write_manifest
+from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features

@@ -20,7 +20,8 @@ from tests.tiny_run import tiny_config
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.cells.packing import pack_cells, write_manifest
+from workflow_scripts.cells.manifest import write_manifest
+from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.features.validation import (
     FeatureSettings,

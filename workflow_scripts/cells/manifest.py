@@ -10,6 +10,7 @@ from typing import Any
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.known_digests import KnownDigests, stamp
 from workflow_scripts.settings.slices import canonical_json, text_digest
 
@@ -61,15 +62,8 @@ class Manifest:
     content: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path, folder: Path | None = None) -> Manifest:
+    def read(cls, path: Path) -> Manifest:
         """Read a manifest.
-
-        Parameters
-        ----------
-        path
-            Where it lies.
-        folder
-            Where the store's files lie; where the manifest says if None.
 
         Raises
         ------
@@ -102,7 +96,7 @@ class Manifest:
             raise DataError(
                 f"{path}: its digest is not that of the files it names; it was edited; {mend}"
             )
-        return cls(path, path.parent / content["folder"] if folder is None else folder, content)
+        return cls(path, path.parent / content["folder"], content)
 
     @property
     def digest(self) -> str:
@@ -156,6 +150,11 @@ class Manifest:
                     f"{path}: another file than the one whose cells are packed ({found}); start "
                     "the workflow with --forcerun audit_cells to take it, or put the other one back"
                 )
+
+
+def write_manifest(content: Mapping[str, Any], path: Path) -> None:
+    """Write a manifest as JSON."""
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def store_digest(files: Mapping[str, Mapping[str, Any]], target_sum: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -213,8 +212,3 @@ def _manifest(
             for source in sources
         ],
     }
-
-
-def write_manifest(manifest: Mapping[str, Any], path: Path) -> None:
-    """Write a manifest as JSON."""
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -68,7 +68,7 @@ class CellStore:
         DataError
             Where the manifest can't be used, or a file is missing or isn't what was packed.
         """
-        manifest = Manifest.read(path.resolve())
+        manifest = Manifest.read(path.absolute())
         for fault in manifest.faults():
             raise DataError(f"{fault}; {manifest.mend}")
         folder = manifest.folder
