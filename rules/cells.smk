@@ -65,12 +65,14 @@ rule audit_splits:
     priority: 10
     conda:
         "../envs/cpu.yaml"
+    params:
+        store=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}",
     message:
         "{wildcards.run}: applying the split file"
     shell:
         "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
         " --groups {input.groups:q} --twins {input.twins:q} --cells-audit {input.cells_audit:q}"
-        " --splits {output.splits:q} --split-file {output.split_file:q}"
+        " --store {params.store:q} --splits {output.splits:q} --split-file {output.split_file:q}"
         " --audit {output.audit:q} > {log:q} 2>&1"
 
 

@@ -23,6 +23,8 @@ from workflow_scripts.settings.runs import Run, resolve_run
 from workflow_scripts.settings.schema import STAGES
 
 ROOT = Path(__file__).parents[1]
+STORE = "cache/cells/tiny"
+CELLS_AUDIT = f"{STORE}/cells_audit.json"
 
 
 class Stages:
@@ -44,8 +46,9 @@ class Stages:
         self.stage = ""
         files = ["--out", "config.yaml", "--provenance", "provenance.json"]
         freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
+        Path("stages").mkdir(exist_ok=True)
         for stage in STAGES:
-            Path(f"{stage}.json").write_text(self.run.stage_json(stage))
+            Path(f"stages/{stage}.json").write_text(self.run.stage_json(stage))
 
     def start(self, stage: str, main: Callable[..., None], **options: str) -> None:
         """Call a stage's command with these options."""
@@ -56,68 +59,74 @@ class Stages:
         """Look at the inputs, as the target `check` does."""
         cells = self.run.cells_json()
         found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
-        self.start("cells", audit_cells.main, settings=cells, audit="cells_audit.json", **found)
+        self.start("cells", audit_cells.main, settings=cells, audit=CELLS_AUDIT, **found)
         self.start(
             *("splits", audit_splits.main),
-            **{"settings": "splits.json", "groups": "groups.parquet", "twins": "twins.parquet"},
-            **{"cells-audit": "cells_audit.json", "split-file": "splits.toml"},
-            **{"splits": "splits.parquet", "audit": "splits_audit.json"},
+            **{
+                "settings": "stages/splits.json",
+                "groups": "groups.parquet",
+                "twins": "twins.parquet",
+            },
+            **{"cells-audit": CELLS_AUDIT, "split-file": "splits.toml"},
+            **{"splits": "splits.parquet", "audit": "splits_audit.json", "store": STORE},
         )
         self.start(
             *("features", validate_features.main),
-            **{"settings": "features.json", "groups": "groups.parquet"},
-            **{"cells-audit": "cells_audit.json", "features": "features.safetensors"},
+            **{"settings": "stages/features.json", "groups": "groups.parquet"},
+            **{"cells-audit": CELLS_AUDIT, "features": "features.safetensors"},
             **{"audit": "features_audit.json"},
         )
         self.start(
             *("preflight", preflight.main),
-            **{"run": "tiny", "settings": "preflight.json", "config": "config.yaml"},
-            **{"cells": "cells_audit.json", "batches": "batches.parquet"},
-            **{"store": "cells"},
+            **{"run": "tiny", "settings": "stages/preflight.json", "config": "config.yaml"},
+            **{"cells": CELLS_AUDIT, "batches": "batches.parquet"},
+            **{"store": STORE},
             **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
             **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
         )
 
     def pack(self) -> None:
         """Pack the cells."""
-        packed = {"audit": "cells_audit.json", "manifest": "cells/manifest.json"}
+        packed = {"audit": CELLS_AUDIT, "manifest": f"{STORE}/manifest.json"}
         self.start("cells", pack_cells.main, settings=self.run.cells_json(), **packed)
 
     def train(self) -> None:
         """Train."""
         self.start(
             *("train", train.main),
-            **{"settings": "train.json", "config": "config.yaml", "threads": "1"},
-            **{"cells": "cells/manifest.json", "splits": "splits.parquet"},
+            **{"settings": "stages/train.json", "config": "config.yaml", "threads": "1"},
+            **{"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"},
             **{"features": "features.safetensors", "out-dir": "checkpoints"},
             log="training.csv",
         )
 
     def rest(self) -> None:
         """Predict, score and report."""
-        cells = {"cells": "cells/manifest.json", "splits": "splits.parquet"}
+        cells = {"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"}
         self.start(
             *("predict", predict.main),
-            **{"settings": "predict.json", "config": "config.yaml", **cells},
+            **{"settings": "stages/predict.json", "config": "config.yaml", **cells},
             **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
             **{"predictions": "predictions.h5ad", "observed": "observed.h5ad"},
             **{"work-dir": "finished"},
         )
         self.start(
             *("predict_baselines", predict_baselines.main),
-            **{"settings": "predict_baselines.json", "config": "config.yaml", **cells},
+            **{"settings": "stages/predict_baselines.json", "config": "config.yaml", **cells},
             **{"out-dir": "baselines", "work-dir": "finished"},
         )
         scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
         self.start(
             *("evaluate", evaluate.main),
-            **{"settings": "evaluate.json", "observed": "observed.h5ad", **scores},
+            **{"settings": "stages/evaluate.json", "observed": "observed.h5ad", **scores},
             **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
+            **{"work-dir": "finished"},
         )
-        audits = {f"{name}-audit": f"{name}_audit.json" for name in ("cells", "splits", "features")}
+        audits = {f"{name}-audit": f"{name}_audit.json" for name in ("splits", "features")}
+        audits["cells-audit"] = CELLS_AUDIT
         self.start(
             *("report", report.main),
-            **{"settings": "report.json", "config": "config.yaml", **audits, **scores},
+            **{"settings": "stages/report.json", "config": "config.yaml", **audits, **scores},
             **{"training-metrics": "training.csv", "out": "report.html"},
             preflight="passed.json",
             provenance="provenance.json",

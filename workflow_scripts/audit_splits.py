@@ -22,6 +22,7 @@ from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.drawing import split_file_text
 from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, splits_report
+from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import BY_HAND, run_command, show_findings
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     workflow.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
     workflow.add_argument("--twins", type=Path, help="equal cells (Parquet), for leaks")
     workflow.add_argument("--cells-audit", type=Path, help="audit of the cells (JSON)")
+    workflow.add_argument("--store", type=Path, help="where cells are packed to, to be told of it")
     workflow.add_argument("--splits", type=Path, help="splits to write (Parquet)")
     workflow.add_argument("--split-file", dest="made", type=Path, help="split as applied (TOML)")
     workflow.add_argument("--audit", type=Path, help="audit to write (JSON)")
@@ -61,6 +63,9 @@ def main(arguments: Sequence[str]) -> None:
     splits, plan = _split(pd.read_parquet(given.groups), pd.read_parquet(given.twins), cells, stage)
     files = {name: [entry["file"] for entry in found] for name, found in cells["datasets"].items()}
     report = splits_report(splits, SplitSettings.from_slice(stage))
+    if given.store is not None:
+        report["cells"] = given.store.name
+        register_run(given.store, given.audit.parent, given.cells_audit.parent / "manifest.json")
     with replacing(given.splits) as beside:
         splits.table.to_parquet(beside, index=False)
     write_atomically(given.made, split_file_text(splits.table, plan, files))

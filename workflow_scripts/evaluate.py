@@ -47,12 +47,14 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(
         given.work_dir, identity_of("evaluate", settings.identity, inputs | engine)
     )
-    if work.has_finished(*outputs):
-        print(f"scored before: {work.path}")
-    else:
-        _evaluate(given, settings, {name: work.path / name for name in outputs})
-        work.finish(list(outputs))
-    work.publish(outputs)
+    work.note_current("evaluate")
+    with work.lock(wait=True):
+        if work.has_finished(*outputs):
+            print(f"scored before: {work.path}")
+        else:
+            _evaluate(given, settings, {name: work.path / name for name in outputs})
+            work.finish(list(outputs))
+        work.publish(outputs)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -46,12 +46,14 @@ def main(arguments: Sequence[str]) -> None:
     }
     work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
     outputs = {"predictions.h5ad": given.predictions, "observed.h5ad": given.observed}
-    if work.has_finished(*outputs):
-        print(f"predicted before: {work.path}")
-    else:
-        _predict(given, settings, work)
-        work.finish(list(outputs))
-    work.publish(outputs)
+    work.note_current("predict")
+    with work.lock(wait=True):
+        if work.has_finished(*outputs):
+            print(f"predicted before: {work.path}")
+        else:
+            _predict(given, settings, work)
+            work.finish(list(outputs))
+        work.publish(outputs)
 
 
 def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -> None:

@@ -44,13 +44,15 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(given.work_dir, identity)
     names = settings["prediction.baselines"]
     outputs = {f"{name}.h5ad": given.out_dir / f"{name}.h5ad" for name in names}
-    if work.has_finished(*outputs):
-        print(f"predicted before: {work.path}")
-    else:
-        _predict(given, settings, work, names)
-        work.finish(list(outputs))
-    given.out_dir.mkdir(parents=True, exist_ok=True)
-    work.publish(outputs)
+    work.note_current("predict_baselines")
+    with work.lock(wait=True):
+        if work.has_finished(*outputs):
+            print(f"predicted before: {work.path}")
+        else:
+            _predict(given, settings, work, names)
+            work.finish(list(outputs))
+        given.out_dir.mkdir(parents=True, exist_ok=True)
+        work.publish(outputs)
 
 
 def _predict(

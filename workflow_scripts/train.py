@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     identity = identity_of("train", settings.identity, inputs)
     max_steps = settings["training.max_steps"]
     work = IdentityFolder(given.out_dir, identity, f"-{max_steps}")
+    work.note_current("train")
     final = f"step={max_steps:09d}.ckpt"
     with work.lock(wait=False):
         if work.has_finished(final):

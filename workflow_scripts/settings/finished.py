@@ -14,9 +14,9 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import canonical_json, text_digest
@@ -31,6 +31,10 @@ NUMERICS: Mapping[str, int] = {
     "evaluate": 1,
 }
 """Version of each stage's arithmetic: raised by hand when the same inputs give other results."""
+
+LOCK = "lock"
+NOTES = ".identities.json"
+"""What the file is called, after its stage, that lists the identities it was asked for."""
 
 
 def file_digest(path: Path) -> str:
@@ -79,6 +83,16 @@ class IdentityFolder:
         self._mark = self.path / f"finished{part}.json"
         self.path.mkdir(parents=True, exist_ok=True)
 
+    def note_current(self, stage: str) -> None:
+        """Note beside the folder that this is what a stage was asked for last.
+
+        What it was asked for before is superseded: finished, and returned to if settings are.
+        """
+        path = self.path.parent / f"{stage}{NOTES}"
+        earlier = [name for name in noted(path) if (self.path.parent / name).is_dir()]
+        names = [self.identity, *(name for name in earlier if name != self.identity)]
+        write_atomically(path, canonical_json(names))
+
     @contextmanager
     def lock(self, *, wait: bool) -> Iterator[None]:
         """Hold the folder for this process alone; a dead owner's lock is gone with it.
@@ -93,23 +107,30 @@ class IdentityFolder:
         DataError
             Where another process holds it and ``wait`` is false; names host and process.
         """
-        with (self.path / "lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+        with self._open_lock() as file:
+            if not _try(file):
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
                 if not wait:
                     raise DataError(
                         f"{self.path}: another process works on it ({owner}); wait for it, or "
                         "stop it, and start again"
-                    ) from error
+                    )
                 print(f"waiting for {owner} to finish {self.path}", flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is(file, self.path / LOCK):
+                # What held it removed the folder: it is made again.
+                with self.lock(wait=wait):
+                    yield
+                return
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
             yield
+
+    def _open_lock(self) -> TextIO:
+        self.path.mkdir(parents=True, exist_ok=True)
+        return (self.path / LOCK).open("a+", encoding="utf-8")
 
     def has_finished(self, *names: str) -> bool:
         """Tell whether the work was completed with these files, and all of its files are whole."""
@@ -133,6 +154,58 @@ class IdentityFolder:
         """Link finished files (name inside the folder) to the outputs that a rule declares."""
         for name, output in outputs.items():
             link(self.path / name, output)
+
+
+def noted(path: Path) -> list[str]:
+    """Return the identities that a stage was asked for, the current one first."""
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def remove_identity(folder: Path) -> bool:
+    """Remove an identity's folder, unless a process works on it; tell whether it is gone."""
+    try:
+        file = (folder / LOCK).open("a+", encoding="utf-8")
+    except FileNotFoundError:
+        return True
+    with file:
+        if not (_try(file) and _is(file, folder / LOCK)):
+            return False
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+        # Last: until then no other process can take the folder for its own.
+        (folder / LOCK).unlink()
+        with suppress(OSError):  # one that waited may have made it again
+            folder.rmdir()
+    return True
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process works on an identity's folder."""
+    try:
+        with (folder / LOCK).open(encoding="utf-8") as file:
+            return not _try(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _try(file: TextIO, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(file: TextIO, path: Path) -> bool:
+    """Tell whether an open file is the one that lies at ``path``."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 @contextmanager

@@ -1,0 +1,102 @@
+"""What a run keeps under its identities, and how many bytes go if some of it goes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workflow_scripts.settings.finished import NOTES, noted
+
+PARENTS = ("checkpoints", "finished")
+"""Folders of a run that hold identities."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder of finished work.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    holds
+        What is in it, for people.
+    state
+        Who needs it, for people.
+    needed
+        Whether something may need it; what nothing needs can be removed.
+    """
+
+    folder: Path
+    holds: str
+    state: str
+    needed: bool
+
+
+def kept_by_run(run: Path) -> Iterator[Kept]:
+    """Yield the identities' folders of a run; one that no stage has noted counts as needed."""
+    for parent in (run / name for name in PARENTS):
+        notes = {path.name.removesuffix(NOTES): noted(path) for path in parent.glob(f"*{NOTES}")}
+        for folder in identity_folders(parent):
+            stages = [stage for stage, names in notes.items() if folder.name in names]
+            current = any(notes[stage][0] == folder.name for stage in stages)
+            state = "current" if current else "superseded" if stages else "unknown"
+            holds = ", ".join(sorted(stages)) or "of a version that noted no stage"
+            yield Kept(folder, holds, state, needed=state != "superseded")
+
+
+def identity_folders(parent: Path) -> list[Path]:
+    """Return the folders that are named by an identity."""
+    return sorted(
+        path
+        for path in parent.glob("*")
+        if re.fullmatch("[0-9a-f]{32}", path.name) and path.is_dir() and not path.is_symlink()
+    )
+
+
+def find_runs(places: Iterable[Path]) -> list[Path]:
+    """Return the run folders that places are or hold."""
+    runs = set()
+    for place in places:
+        for folder, folders, files in os.walk(place):
+            if "config.yaml" in files and "stages" in folders:
+                runs.add(Path(folder))
+                folders.clear()
+    return sorted(runs)
+
+
+def bytes_of(folder: Path) -> int:
+    """Return the size of a folder's files, each counted once."""
+    return sum({(s.st_dev, s.st_ino): s.st_size for s in _files(folder)}.values())
+
+
+def bytes_freed(folders: Sequence[Path]) -> list[int]:
+    """Return what each folder frees if all of them go.
+
+    A file that has another name elsewhere (an output that was published) frees nothing; one with
+    names in several of the folders is counted for the first of them.
+    """
+    links: dict[tuple[int, int], int] = {}
+    first: dict[tuple[int, int], tuple[int, os.stat_result]] = {}
+    for at, folder in enumerate(folders):
+        for status in _files(folder):
+            key = status.st_dev, status.st_ino
+            links[key] = links.get(key, 0) + 1
+            first.setdefault(key, (at, status))
+    freed = [0] * len(folders)
+    for key, (at, status) in first.items():
+        if links[key] >= status.st_nlink:
+            freed[at] += status.st_size
+    return freed
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield os.lstat(os.path.join(inside, name))
+            except FileNotFoundError:
+                continue
