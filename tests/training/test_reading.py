@@ -13,7 +13,8 @@ import torch
 from tests.screens import write_screen
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.cells.packing import pack_cells, write_manifest
+from workflow_scripts.cells.manifest import write_manifest
+from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
 from workflow_scripts.training.residency import fits
