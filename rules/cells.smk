@@ -4,10 +4,12 @@
 # makes: cache/cells/{cells}/groups.parquet       groups of cells, with their sizes
 #        cache/cells/{cells}/batches.parquet      the same by technical batch
 #        cache/cells/{cells}/twins.parquet        cells that have the values of another one
+#        cache/cells/{cells}/genes.txt            names of their genes
 #        cache/cells/{cells}/cells_audit.json     what is in the files, and what is wrong
 #        cache/cells/{cells}/manifest.json        where the packed cells are, and what
 #        {run}/splits.parquet, splits_audit.json  what trains, validates and tests
 #        {run}/splits.toml                        the same as a split file, draws included
+#        {run}/genes.json, genes.tsv              which genes are read, where not all of them are
 #        simulated/demo/*                         the demo's screen
 # keeps: {cache_dir}/cells/{cells}/<identity>/    the packed cells, shared by all runs on them
 
@@ -34,6 +36,7 @@ rule audit_cells:
         groups=f"{CELLS}/{{cells}}/groups.parquet",
         batches=f"{CELLS}/{{cells}}/batches.parquet",
         twins=f"{CELLS}/{{cells}}/twins.parquet",
+        genes=f"{CELLS}/{{cells}}/genes.txt",
         audit=f"{CELLS}/{{cells}}/cells_audit.json",
     log:
         f"{CELLS}/{{cells}}/logs/audit_cells.log",
@@ -46,7 +49,8 @@ rule audit_cells:
     shell:
         "python -m workflow_scripts.audit_cells --settings {params.settings:q}"
         " --groups {output.groups:q} --batches {output.batches:q}"
-        " --twins {output.twins:q} --audit {output.audit:q} > {log:q} 2>&1"
+        " --twins {output.twins:q} --genes {output.genes:q} --audit {output.audit:q}"
+        " > {log:q} 2>&1"
 
 
 rule audit_splits:
@@ -94,3 +98,25 @@ rule pack_cells:
     shell:
         "python -m workflow_scripts.pack_cells --settings {params.settings:q}"
         " --audit {input.audit:q} --store {params.store:q} --manifest {output:q} > {log:q} 2>&1"
+
+
+rule select_genes:
+    input:
+        lambda wildcards: gene_list(wildcards.run),
+        passed=ancient("{run}/preflight.json"),
+        settings="{run}/stages/genes.json",
+        cells=cells_file("manifest.json"),
+        splits="{run}/splits.parquet",
+    output:
+        genes="{run}/genes.json",
+        table="{run}/genes.tsv",
+    log:
+        "{run}/logs/select_genes.log",
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "{wildcards.run}: choosing the genes to read"
+    shell:
+        "python -m workflow_scripts.select_genes --settings {input.settings:q}"
+        " --cells {input.cells:q} --splits {input.splits:q}"
+        " --genes {output.genes:q} --table {output.table:q} > {log:q} 2>&1"

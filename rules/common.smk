@@ -113,6 +113,17 @@ def data_key(run, key):
     return RUNS[run].config["data"]["kwargs"][key]
 
 
+def gene_list(run):
+    """Return the file that names the genes of a run, as an input, where one does."""
+    return there(RUNS[run].config["genes"]["file"])
+
+
+def chosen_genes(wildcards):
+    """Return the selection of a run's genes, as an input: nothing, where all are read."""
+    everything = RUNS[wildcards.run].config["genes"]["select"] == "all"
+    return [] if everything else [f"{wildcards.run}/genes.json"]
+
+
 def scored_files(run):
     """Return what is scored of a run: nothing, where nothing is held out for test."""
     if RUNS[run].config["splits"]["test"] == "none":

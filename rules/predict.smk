@@ -1,6 +1,6 @@
 # A trained model, and baselines fitted on the same training cells, become predicted cells.
 #
-# needs: a checkpoint (the model alone), packed cells, splits, features
+# needs: a checkpoint (the model alone), packed cells, splits, chosen genes, features
 # makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
@@ -15,6 +15,7 @@ rule predict:
         ),
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
+        genes=chosen_genes,
         features="{run}/features.safetensors",
     output:
         predictions="{run}/predictions.h5ad",
@@ -33,7 +34,8 @@ rule predict:
     shell:
         "python -m workflow_scripts.predict --settings {input.settings:q}"
         " --config {input.config:q} --checkpoint {input.checkpoint:q}"
-        " --cells {input.cells:q} --splits {input.splits:q} --features {input.features:q}"
+        " --cells {input.cells:q} --splits {input.splits:q} --genes {input.genes:q}"
+        " --features {input.features:q}"
         " --predictions {output.predictions:q} --observed {output.observed:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
 
@@ -45,6 +47,7 @@ rule predict_baselines:
         settings="{run}/stages/predict_baselines.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
+        genes=chosen_genes,
     output:
         directory("{run}/baselines"),
     log:
@@ -58,5 +61,5 @@ rule predict_baselines:
     shell:
         "python -m workflow_scripts.predict_baselines --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
-        " --splits {input.splits:q} --out-dir {output:q}"
+        " --splits {input.splits:q} --genes {input.genes:q} --out-dir {output:q}"
         " --work-dir {params.finished:q} > {log:q} 2>&1"

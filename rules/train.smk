@@ -1,6 +1,6 @@
 # Packed cells, splits and features become a trained model.
 #
-# needs: the pass stamp, packed cells, splits, features
+# needs: the pass stamp, packed cells, splits, the genes that were chosen, features
 # makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
 #        {run}/checkpoints/best.ckpt    the state of the lowest validation loss
 #        {run}/training.csv             one row a step
@@ -14,6 +14,7 @@ rule train:
         settings="{run}/stages/train.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
+        genes=chosen_genes,
         features="{run}/features.safetensors",
     output:
         final="{run}/checkpoints/final.ckpt",
@@ -33,6 +34,6 @@ rule train:
     shell:
         "python -m workflow_scripts.train --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
-        " --splits {input.splits:q} --features {input.features:q}"
+        " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
         " --out-dir {params.folder:q} --log {output.metrics:q}"
         " --threads {threads} > {log:q} 2>&1"

@@ -16,6 +16,7 @@ from workflow_scripts import (
     predict_baselines,
     preflight,
     report,
+    select_genes,
     train,
     validate_features,
 )
@@ -59,6 +60,7 @@ class Stages:
         """Look at the inputs, as the target `check` does."""
         cells = self.run.cells_json()
         found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
+        found["genes"] = "genes.txt"
         self.start("cells", audit_cells.main, settings=cells, audit=CELLS_AUDIT, **found)
         self.start(
             *("splits", audit_splits.main),
@@ -80,15 +82,27 @@ class Stages:
             *("preflight", preflight.main),
             **{"run": "tiny", "settings": "stages/preflight.json", "config": "config.yaml"},
             **{"cells": CELLS_AUDIT, "batches": "batches.parquet"},
-            **{"store": STORE},
+            **{"store": STORE, "all-genes": "genes.txt"},
             **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
             **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
         )
 
     def pack(self) -> None:
-        """Pack the cells."""
+        """Pack the cells, and choose genes where not all are read."""
         packed = {"audit": CELLS_AUDIT, "manifest": f"{STORE}/manifest.json"}
         self.start("cells", pack_cells.main, settings=self.run.cells_json(), **packed)
+        if self.chosen:
+            self.start(
+                *("genes", select_genes.main),
+                **{"settings": "stages/genes.json", "cells": f"{STORE}/manifest.json"},
+                **{"splits": "splits.parquet", "table": "genes.tsv", **self.chosen},
+            )
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Return the option that names the genes that were chosen, where not all are read."""
+        everything = self.run.config["genes"]["select"] == "all"
+        return {} if everything else {"genes": "chosen_genes.json"}
 
     def train(self) -> None:
         """Train."""
@@ -98,11 +112,12 @@ class Stages:
             **{"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"},
             **{"features": "features.safetensors", "out-dir": "checkpoints"},
             log="training.csv",
+            **self.chosen,
         )
 
     def rest(self) -> None:
         """Predict, score and report."""
-        cells = {"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"}
+        cells = {"cells": f"{STORE}/manifest.json", "splits": "splits.parquet", **self.chosen}
         self.start(
             *("predict", predict.main),
             **{"settings": "stages/predict.json", "config": "config.yaml", **cells},

@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--groups", type=Path, required=True, help="groups to write (Parquet)")
     parser.add_argument("--batches", type=Path, required=True, help="groups by batch (Parquet)")
     parser.add_argument("--twins", type=Path, required=True, help="equal cells (Parquet)")
+    parser.add_argument("--genes", type=Path, required=True, help="names of the genes (text)")
     parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("groups", "batches", "twins"):
         with replacing(getattr(given, name)) as beside:
             getattr(audit, name).to_parquet(beside, index=False)
+    write_atomically(given.genes, "".join(f"{gene}\n" for gene in audit.genes))
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(
         f"cells: {audit.report['n_cells']} in {len(audit.report['contexts'])} contexts",

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="weights to predict with")
     parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
     parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument(
+        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
+    )
     parser.add_argument("--features", type=Path, required=True, help="canonical features")
     parser.add_argument("--predictions", type=Path, required=True, help="h5ad to write")
     parser.add_argument("--observed", type=Path, required=True, help="h5ad to write")
@@ -44,6 +48,8 @@ def main(arguments: Sequence[str]) -> None:
         "splits": file_digest(given.splits),
         "features": file_digest(given.features),
     }
+    if given.genes is not None:
+        inputs["genes"] = file_digest(given.genes)
     work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
     outputs = {"predictions.h5ad": given.predictions, "observed.h5ad": given.observed}
     work.note_current("predict")
@@ -70,7 +76,10 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
 
     if given.threads:
         torch.set_num_threads(given.threads)
-    store = CellStore.open(given.cells)
+    store, described = CellStore.open(given.cells), {}
+    if given.genes is not None:
+        genes = ChosenGenes.read(given.genes)
+        store, described = store.select(genes.names), {"genes": genes.sentence}
     targets = targets_of_test(
         store,
         pd.read_parquet(given.splits),
@@ -86,9 +95,10 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     if list(description.gene_names) != list(store.genes):
         raise DataError(
             f"{given.checkpoint}: trained on other genes, or on the same in another order, than "
-            f"{given.cells} holds; predict with cells packed from the same files"
+            f"are read of {given.cells}; predict with cells packed from the same files, and with "
+            "the same selection of genes"
         )
-    described = describe(store, settings["name"])
+    described = {**describe(store, settings["name"]), **described}
     blocks = predict_with_model(
         model,
         store,

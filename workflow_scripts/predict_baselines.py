@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
     parser.add_argument("--splits", type=Path, required=True, help="split of each group")
     parser.add_argument(
+        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
+    )
+    parser.add_argument(
         "--out-dir", type=Path, required=True, help="folder of the h5ad files, one a baseline"
     )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
@@ -40,6 +44,8 @@ def main(arguments: Sequence[str]) -> None:
         "cells": cells.digest,
         "splits": file_digest(given.splits),
     }
+    if given.genes is not None:
+        inputs["genes"] = file_digest(given.genes)
     identity = identity_of("predict_baselines", settings.identity, inputs)
     work = IdentityFolder(given.work_dir, identity)
     names = settings["prediction.baselines"]
@@ -66,7 +72,10 @@ def _predict(
     from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_predicted
 
-    store = CellStore.open(given.cells)
+    store, described = CellStore.open(given.cells), {}
+    if given.genes is not None:
+        genes = ChosenGenes.read(given.genes)
+        store, described = store.select(genes.names), {"genes": genes.sentence}
     splits = pd.read_parquet(given.splits)
     targets = targets_of_test(
         store,
@@ -87,7 +96,7 @@ def _predict(
             baselines.predict(
                 model, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
             ),
-            {**describe(store, settings["name"]), "model": name},
+            {**describe(store, settings["name"]), **described, "model": name},
             clip=settings["prediction.clip"],
             notes=baselines.notes(model, targets),
         )

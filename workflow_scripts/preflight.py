@@ -4,8 +4,8 @@ Whatever comes of it, findings.json and findings.html are left in --record.
 
 Example: python -m workflow_scripts.preflight --run results/demo --settings stages/preflight.json
 --config config.yaml --cells cells_audit.json --batches batches.parquet --splits splits_audit.json
---split-table splits.parquet --features features_audit.json --store cache/cells/…
---record results/demo/preflight --passed preflight.json
+--split-table splits.parquet --features features_audit.json --all-genes genes.txt
+--store cache/cells/… --record results/demo/preflight --passed preflight.json
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.cells.gene_choice import GeneChoice
+from workflow_scripts.cells.splits import used_targets
 from workflow_scripts.command import run_command, show_findings
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--splits", type=Path, required=True, help="audit of the splits")
     parser.add_argument("--split-table", type=Path, required=True, help="splits (Parquet)")
     parser.add_argument("--features", type=Path, required=True, help="audit of the features")
+    parser.add_argument("--all-genes", type=Path, required=True, help="genes of the cells (text)")
     parser.add_argument("--store", type=Path, required=True, help="where cells are packed to")
     parser.add_argument("--record", type=Path, required=True, help="folder that keeps the findings")
     parser.add_argument("--passed", type=Path, required=True, help="pass stamp to write (JSON)")
@@ -64,7 +67,14 @@ def main(arguments: Sequence[str]) -> None:
     settings = read_settings("preflight", given.settings, given.config)
     plan = TrainingPlan.of_size(settings)
     table, batches = pd.read_parquet(given.split_table), pd.read_parquet(given.batches)
-    found["Together"] = cross_check(table, batches, audits["Features"], plan)
+    genes = given.all_genes.read_text(encoding="utf-8").splitlines()
+    targets = used_targets(table, audits["Cells"]["control"])
+    choice = GeneChoice.from_slice(settings)
+    chosen_before = settings["data.kwargs.embed_key"] is not None
+    found["Together"] = [
+        *cross_check(table, batches, audits["Features"], plan),
+        *choice.audit(genes, targets, chosen_before=chosen_before),
+    ]
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None
     if n_sets and not any(has_errors(findings) for findings in found.values()):
@@ -73,7 +83,8 @@ def main(arguments: Sequence[str]) -> None:
         sizes = DataSizes(
             n_cells=audits["Cells"]["n_cells"],
             n_values=audits["Cells"]["n_values"],
-            n_genes=audits["Cells"]["n_genes"],
+            n_genes=len(genes),
+            n_read=choice.most_genes(genes, targets),
             feature_dim=audits["Features"]["dimension"],
             n_batches=int(batches["batch"].nunique()),
             holds="counts" if kinds == {"counts"} else "log1p",

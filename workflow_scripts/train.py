@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--config", type=Path, required=True, help="frozen config")
     parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
     parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument(
+        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
+    )
     parser.add_argument("--features", type=Path, required=True, help="canonical features")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of checkpoints")
     parser.add_argument("--log", type=Path, required=True, help="log of the training (CSV)")
@@ -39,6 +43,9 @@ def main(arguments: Sequence[str]) -> None:
         "splits": file_digest(given.splits),
         "features": file_digest(given.features),
     }
+    genes = None if given.genes is None else ChosenGenes.read(given.genes)
+    if genes is not None:
+        inputs["genes"] = genes.digest
     identity = identity_of("train", settings.identity, inputs)
     max_steps = settings["training.max_steps"]
     work = IdentityFolder(given.out_dir, identity, f"-{max_steps}")
@@ -48,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         if work.has_finished(final):
             print(f"trained before, to step {max_steps}: {work.path}")
         else:
-            best = _train(given, settings, work, {"identity": identity, **inputs})
+            best = _train(given, settings, genes, work, {"identity": identity, **inputs})
             work.finish([final, best, "training.csv"])
         (best,) = {name for name in work.finished_files() if name.startswith("best")}
         work.publish(
@@ -63,6 +70,7 @@ def main(arguments: Sequence[str]) -> None:
 def _train(
     given: argparse.Namespace,
     settings: Slice,
+    genes: ChosenGenes | None,
     work: IdentityFolder,
     provenance: Mapping[str, str],
 ) -> str:
@@ -90,9 +98,10 @@ def _train(
         wandb_logger(settings, shown_config(given.config), work.path),
     )
     plan = TrainingPlan.from_slice(settings)
+    store = CellStore.open(given.cells)
     train(
         plan,
-        CellStore.open(given.cells),
+        store if genes is None else store.select(genes.names),
         pd.read_parquet(given.splits),
         load_features(given.features),
         work.path,

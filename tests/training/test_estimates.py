@@ -54,6 +54,7 @@ def sizes(**changes: Any) -> DataSizes:
         "n_values": 2_000_000,
         "n_genes": GENES,
     }
+    whole["n_read"] = changes.get("n_genes", GENES)
     rest = {"feature_dim": FEATURES, "n_batches": BATCHES, "sets_per_epoch": 60}
     return DataSizes(**{**rest, **whole, **changes})
 

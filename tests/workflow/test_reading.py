@@ -28,6 +28,8 @@ LLAMA = [
     "use_wandb=true",
     "model.kwargs.batch_encoder=true",
     f"+{BACKBONE}bidirectional_attention=true",
+    "genes.select=hvg",
+    "genes.n_top=12",
 ]
 GPT2 = [
     *("model=pertsets", "model.kwargs.cell_set_len=4", "model.kwargs.hidden_dim=16"),

@@ -17,11 +17,12 @@ from workflow_scripts.cells.file_audit import (
     audit_file,
     digest_namesakes,
 )
-from workflow_scripts.cells.gene_audit import audit_targets, compare_genes, targets_of
+from workflow_scripts.cells.gene_audit import audit_targets, compare_genes
 from workflow_scripts.cells.label_audit import audit_contexts, audit_controls, audit_labels
 from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding
+from workflow_scripts.settings.labels import targets_of
 
 
 @dataclass
@@ -37,6 +38,8 @@ class CellAudit:
     twins
         Cells whose content another cell has too, among the cells that were looked at: columns
         `leakage.TWIN_COLUMNS`.
+    genes
+        Names of the genes that every file has, in the first file's order: those of the store.
     report
         JSON: files, counts by context, knockdowns, whether the cells say that they are simulated,
         findings.
@@ -45,6 +48,7 @@ class CellAudit:
     groups: pd.DataFrame
     batches: pd.DataFrame
     twins: pd.DataFrame
+    genes: tuple[str, ...]
     report: dict[str, Any]
 
 
@@ -88,9 +92,9 @@ def audit_cells(
         dataset: [audits[path].entry() for path in files.values() if path in audits]
         for dataset, files in datasets.items()
     }
-    return CellAudit(
-        groups, batches, twins, _report(groups, entries, files_there, settings, findings)
-    )
+    genes = _common_genes(files_there)
+    report = _report(groups, entries, files_there, settings, findings)
+    return CellAudit(groups, batches, twins, genes, {**report, "n_genes": len(genes)})
 
 
 def _audit_datasets(
@@ -162,6 +166,13 @@ def _find_twins(audits: Mapping[str, FileAudit], settings: CellSettings) -> pd.D
     return find_twins([*looked_at, *more])
 
 
+def _common_genes(files: Sequence[FileAudit]) -> tuple[str, ...]:
+    if not files:
+        return ()
+    common = set(files[0].genes).intersection(*(file.genes for file in files))
+    return tuple(str(gene) for gene in dict.fromkeys(files[0].genes) if gene in common)
+
+
 def _together(tables: Sequence[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
     full = [table for table in tables if len(table)]
     table = pd.concat(full) if full else pd.DataFrame({column: [] for column in columns})
@@ -187,12 +198,10 @@ def _report(
         for context, part in groups.groupby("context")
     }
     perturbed = groups.loc[~groups["is_control"].astype(bool), "perturbation"]
-    common = set(files[0].genes).intersection(*(file.genes for file in files)) if files else set()
     return {
         "datasets": entries,
         "control": settings.control,
         "n_cells": int(groups["n_cells"].sum()),
-        "n_genes": len(common),
         "n_values": sum(file.n_values for file in files),
         "n_perturbations": int(perturbed.nunique()),
         "contexts": contexts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import scipy.sparse
 
 from workflow_scripts.cells.annotations import duplicates
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.labels import parts_of
+from workflow_scripts.settings.labels import targets_of
 
 _ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
 
@@ -109,11 +109,6 @@ def audit_targets(targets: Collection[str], genes: np.ndarray) -> list[Finding]:
         )
         return [Finding("warning", "targets-are-no-genes", text)]
     return []
-
-
-def targets_of(labels: Sequence[str], control: str) -> dict[str, tuple[str, ...]]:
-    """Return the targets of each perturbation: its own name, or the parts of a combination."""
-    return {label: parts_of(label, control) or (label,) for label in labels if label != control}
 
 
 def knockdowns(

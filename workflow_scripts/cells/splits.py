@@ -13,6 +13,7 @@ from workflow_scripts.cells.drawing import MakeSettings, draw_validation, make_s
 from workflow_scripts.cells.filters import FilterSettings, find_filtered
 from workflow_scripts.cells.split_audit import audit_plan, audit_result
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.labels import targets_of
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.settings.split_file import SplitFile
 
@@ -178,6 +179,12 @@ def _settle_controls(table: pd.DataFrame, contexts: pd.Series, policy: str) -> l
         what = "are targets of training, as those of the others are"
     text = f"controls of held-out contexts {what} (splits.held_out_controls={policy}): "
     return [Finding("note", "held-out-controls", text + listing(names, 8), tuple(names))]
+
+
+def used_targets(table: pd.DataFrame, control: str) -> set[str]:
+    """Return the perturbed genes of all groups that aren't dropped, measured or not."""
+    used = table.loc[table["split"] != "dropped", "perturbation"].astype(str).unique()
+    return {target for parts in targets_of(list(used), control).values() for target in parts}
 
 
 def splits_report(splits: Splits, settings: SplitSettings) -> dict[str, Any]:

@@ -261,7 +261,24 @@ def _embedding(values: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
+    select, path = values.get("genes.select"), "genes.file"
+    if select is None or path not in values:
+        return
+    if select == "list" and values[path] is None:
+        text = "is null, but genes.select is list; name a text file with a gene a line"
+        yield Problem(path, text, ("genes.select",))
+    elif select != "list" and values[path] is not None:
+        yield Problem(
+            path,
+            f"is {values[path]!r}, which nothing would read, as genes.select is {select}; make "
+            "that list, or this null",
+            ("genes.select",),
+        )
+
+
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
     *(_space, _matrix, _validations, _columns, _metrics, _datasets, _embedding),
+    _genes,
 )

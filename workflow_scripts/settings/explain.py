@@ -36,6 +36,7 @@ FOLLOWERS: Mapping[str, tuple[str, ...]] = {
     "features": ("preflight", "train", *_AFTER_TRAINING),
     "splits": ("preflight", "train", "predict_baselines", *_AFTER_TRAINING),
     "preflight": ("report",),
+    "genes": ("train", "predict_baselines", *_AFTER_TRAINING),
     "train": _AFTER_TRAINING,
     "predict": ("evaluate", "report"),
     "predict_baselines": ("evaluate", "report"),

@@ -25,6 +25,7 @@ NUMERICS: Mapping[str, int] = {
     "cells": 2,
     "features": 2,
     "splits": 2,
+    "genes": 1,
     "train": 3,
     "predict": 2,
     "predict_baselines": 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 JOINER = "+"
 """What joins the names of a combination of perturbations."""
@@ -19,6 +19,11 @@ def parts_of(label: str, control: str) -> tuple[str, ...]:
         return ()
     parts = tuple(part.strip() for part in label.split(JOINER))
     return tuple(part for part in parts if part != control) if all(parts) else ()
+
+
+def targets_of(labels: Sequence[str], control: str) -> dict[str, tuple[str, ...]]:
+    """Return the targets of each perturbation: its own name, or the parts of a combination."""
+    return {label: parts_of(label, control) or (label,) for label in labels if label != control}
 
 
 _CONTROLS = (

@@ -22,6 +22,12 @@ from workflow_scripts.settings.split_file import dataset_files, label_files, rea
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
 
+_ENGINES: Mapping[str, tuple[str, ...]] = {
+    "genes": ("scanpy",),
+    "evaluate": ("cell-eval2", "pdex"),
+}
+"""Packages that compute what a stage gives."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -67,8 +73,8 @@ class Run:
         """
         content = stage_slice(self.config, stage).content()
         content["numerics"] = NUMERICS.get(stage, 1)
-        if stage == "evaluate":
-            content["engines"] = {name: version(name) for name in ("cell-eval2", "pdex")}
+        if stage in _ENGINES:
+            content["engines"] = {name: version(name) for name in _ENGINES[stage]}
         return canonical_json(content)
 
     def datasets(self) -> dict[str, list[str]]:

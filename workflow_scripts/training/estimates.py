@@ -48,7 +48,9 @@ class DataSizes:
     Attributes
     ----------
     n_cells, n_values, n_genes
-        Cells of all datasets, their stored (non-zero) values, and genes.
+        Cells of all datasets, their stored (non-zero) values, and genes, all of which are packed.
+    n_read
+        Genes that are read.
     feature_dim
         Width of the perturbations' features.
     n_batches
@@ -67,6 +69,7 @@ class DataSizes:
     n_cells: int
     n_values: int
     n_genes: int
+    n_read: int
     feature_dim: int
     n_batches: int
     holds: Holds
@@ -168,7 +171,7 @@ def estimate_run(
     precision = settled_precision(plan, device)
     model = model_memory(
         plan,
-        n_genes=sizes.n_genes,
+        n_genes=sizes.n_read,
         feature_dim=sizes.feature_dim,
         n_batches=sizes.n_batches,
         precision=precision,

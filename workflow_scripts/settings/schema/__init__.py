@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workflow_scripts.settings.schema import backbone, data, inputs, model, run, stages, training
+from workflow_scripts.settings.schema import (
+    backbone,
+    data,
+    genes,
+    inputs,
+    model,
+    run,
+    stages,
+    training,
+)
 from workflow_scripts.settings.schema.key import NOT_ONE, STAGES, WORKFLOW, Key, Kind
 
 __all__ = ["BY_PATH", "KEYS", "NOT_ONE", "STAGES", "WORKFLOW", "Key", "Kind", "find", "leaves"]
@@ -22,6 +31,7 @@ KEYS: tuple[Key, ...] = (
     *backbone.KEYS,
     *training.KEYS,
     *inputs.KEYS,
+    *genes.KEYS,
     *stages.KEYS,
 )
 """All keys, in the order of the reference."""

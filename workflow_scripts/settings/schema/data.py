@@ -26,7 +26,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "data.kwargs.embed_key",
         str,
-        "cells",
+        "cells preflight",
         "What is read in place of X: X_hvg, the expression of chosen genes in obsm, whose names "
         "lie in uns or are marked in var; null is X, with all genes",
         "代替 X 读取的内容:X_hvg 为 obsm 中所选基因的表达量(基因名取自 uns 或 var 的标记);"

@@ -25,6 +25,7 @@ STAGES = (
     "features",
     "splits",
     "preflight",
+    "genes",
     "train",
     "predict",
     "predict_baselines",
