@@ -103,7 +103,6 @@ rule pack_cells:
 rule select_genes:
     input:
         lambda wildcards: gene_list(wildcards.run),
-        passed=ancient("{run}/preflight.json"),
         settings="{run}/stages/genes.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",

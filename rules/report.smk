@@ -1,6 +1,7 @@
 # Everything a person should see of a run, on one page.
 #
-# needs: the frozen config, the audits, the training log, the scores where something was tested
+# needs: the frozen config, the audits, the genes that were chosen, the training log, and the scores
+#        where something was tested
 # makes: {run}/report.html    self-contained: it opens from disk
 
 
@@ -13,6 +14,7 @@ rule report:
         splits_audit="{run}/splits_audit.json",
         features_audit="{run}/features_audit.json",
         preflight="{run}/preflight.json",
+        genes=chosen_genes,
         training="{run}/training.csv",
         scored=lambda wildcards: scored_files(wildcards.run),
     output:
@@ -34,5 +36,5 @@ rule report:
         " --config {input.config:q} --provenance {input.provenance:q}"
         " --cells-audit {input.cells_audit:q} --splits-audit {input.splits_audit:q}"
         " --features-audit {input.features_audit:q} --preflight {input.preflight:q}"
-        " --training-metrics {input.training:q} {params.scored:q}"
+        " --genes {input.genes:q} --training-metrics {input.training:q} {params.scored:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -143,6 +143,7 @@ class Stages:
             *("report", report.main),
             **{"settings": "stages/report.json", "config": "config.yaml", **audits, **scores},
             **{"training-metrics": "training.csv", "out": "report.html"},
+            **self.chosen,
             preflight="passed.json",
             provenance="provenance.json",
         )

@@ -41,6 +41,13 @@ def main(arguments: Sequence[str]) -> None:
     tested = parser.add_argument_group("where something was tested (all three)")
     for name, meaning in _WHERE_TESTED.items():
         tested.add_argument(f"--{name}", type=Path, metavar="FILE", help=meaning)
+    parser.add_argument(
+        "--genes",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="genes that were chosen (JSON), if any",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
     given = parser.parse_args(arguments)
     if len({getattr(given, name) is None for name in _WHERE_TESTED}) > 1:
@@ -50,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     from workflow_scripts.reporting.page import render_report
 
     run = read_run(
-        InputPaths(**{name: getattr(given, name) for name in (*_INPUTS, *_WHERE_TESTED)})
+        InputPaths(**{name: getattr(given, name) for name in (*_INPUTS, *_WHERE_TESTED, "genes")})
     )
     write_atomically(given.out, render_report(run))
 

@@ -246,6 +246,7 @@ def write_run(folder: Path, screen: Screen) -> InputPaths:
     metrics.to_csv(paths.metrics, sep="\t", index=False)
     paths.scores.write_text(json.dumps(scores_of(screen, metrics)))
     effects.to_parquet(paths.effects)
+    paths.genes.write_text(json.dumps({"sentence": "3 of 9 genes: the list <mine>.txt"}))
     provenance = {
         "stateline": "0.1.0",
         "python": "3.11.2",

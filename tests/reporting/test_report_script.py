@@ -114,6 +114,16 @@ def test_a_run_that_held_nothing_out_has_a_report_without_scores(
     assert 'href="#scores"' not in html
 
 
+def test_the_genes_that_were_read_are_named(write_files: Write, tmp_path: Path) -> None:
+    out, line = tmp_path / "report.html", "Read, predicted and scored: 3 of 9 genes: the list"
+    words = arguments(write_files(), out)
+    main(words)
+    assert f"{line} &lt;mine&gt;.txt." in out.read_text()
+    del words[words.index("--genes") + 1]  # what a rule gives where all are read
+    main(words)
+    assert line not in out.read_text()
+
+
 def test_scores_come_all_or_none(
     write_files: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

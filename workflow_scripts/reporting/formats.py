@@ -68,6 +68,12 @@ class CellsAudit(TypedDict):
     findings: list[FindingEntry]
 
 
+class ChosenGenes(TypedDict):
+    """``genes.json``: which genes were read, where not all of them were."""
+
+    sentence: str
+
+
 class SplitSize(TypedDict):
     """Size of one split."""
 

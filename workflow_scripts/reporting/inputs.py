@@ -13,6 +13,7 @@ import yaml
 
 from workflow_scripts.reporting.formats import (
     CellsAudit,
+    ChosenGenes,
     FeaturesAudit,
     Preflight,
     Provenance,
@@ -30,7 +31,8 @@ METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "value")
 class InputPaths:
     """Where the files of one run lie; each field is named like its command line option.
 
-    Metrics, scores and effects are there where something was tested: all three or none.
+    Metrics, scores and effects are there where something was tested: all three or none. Genes are
+    there where some were chosen.
     """
 
     config: Path
@@ -44,6 +46,7 @@ class InputPaths:
     metrics: Path | None = None
     scores: Path | None = None
     effects: Path | None = None
+    genes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class RunRecord:
     ----------
     config_text
         The frozen config as it lies on disk, and ``config`` as it was parsed.
+    genes
+        How the genes that were read were chosen; None where all were.
     training
         One row a logged step, with `TRAINING_COLUMNS`.
     scored
@@ -98,6 +103,7 @@ class RunRecord:
     config: Mapping[str, Any]
     config_text: str
     cells: CellsAudit
+    genes: ChosenGenes | None
     splits: SplitsAudit
     features: FeaturesAudit
     preflight: Preflight
@@ -124,6 +130,7 @@ def read_run(paths: InputPaths) -> RunRecord:
         config=config,
         config_text=config_text,
         cells=cast(CellsAudit, _json(paths.cells_audit, CellsAudit.__required_keys__)),
+        genes=_genes(paths),
         splits=cast(SplitsAudit, _json(paths.splits_audit, SplitsAudit.__required_keys__)),
         features=cast(FeaturesAudit, _json(paths.features_audit, FeaturesAudit.__required_keys__)),
         preflight=cast(Preflight, _json(paths.preflight, Preflight.__required_keys__)),
@@ -135,6 +142,12 @@ def read_run(paths: InputPaths) -> RunRecord:
             top_perturbations=settings["report.top_perturbations"],
         ),
     )
+
+
+def _genes(paths: InputPaths) -> ChosenGenes | None:
+    if paths.genes is None:
+        return None
+    return cast(ChosenGenes, _json(paths.genes, ChosenGenes.__required_keys__))
 
 
 def _scored(paths: InputPaths) -> Scored | None:

@@ -82,7 +82,7 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 _NULL_WORDS: Mapping[str, str] = {
     "data.kwargs.perturbation_features_file": "none: one-hot perturbations",
-    "data.kwargs.embed_key": "X, all genes",
+    "data.kwargs.embed_key": "X",
 }
 """What an absent value means, where that is more than nothing."""
 

@@ -28,6 +28,9 @@ _ENGINES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that compute what a stage gives."""
 
+_READ_CELLS = ("train", "predict", "predict_baselines")
+"""Stages that read the chosen genes, where some are chosen."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -70,11 +73,15 @@ class Run:
         """Return the canonical JSON of what ``stage`` reads of the settings.
 
         Versions stand beside it: another one gives other results, so it has to trigger as well.
+        So does whether genes are chosen: the set of a job's inputs then changes, which Snakemake
+        doesn't look at where a job before it re-runs, as freeze_config does.
         """
         content = stage_slice(self.config, stage).content()
         content["numerics"] = NUMERICS.get(stage, 1)
         if stage in _ENGINES:
             content["engines"] = {name: version(name) for name in _ENGINES[stage]}
+        if stage in _READ_CELLS and self.config["genes"]["select"] != "all":
+            content["genes"] = "chosen"
         return canonical_json(content)
 
     def datasets(self) -> dict[str, list[str]]:
