@@ -35,6 +35,14 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("evaluation.extra_metrics=[pds_cosin]",),
         ("did you mean `pds_cosine`?",),
     ),
+    "genes by a list that isn't named": (
+        ("genes.select=list",),
+        ("genes.file: is null, but genes.select is list",),
+    ),
+    "a list of genes that nothing would read": (
+        ("genes.file=mine.txt",),
+        ("genes.file: is 'mine.txt', which nothing would read, as genes.select is all",),
+    ),
     "an embedding in place of expression": (
         ("data.kwargs.embed_key=X_pca",),
         ("data.kwargs.embed_key: is 'X_pca'; it can be",),

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.preflight import broken_cells, broken_config, broken_features, broken_splits
+from tests.preflight import (
+    broken_cells,
+    broken_config,
+    broken_features,
+    broken_genes,
+    broken_splits,
+)
 from tests.preflight.broken import Broken
 from tests.preflight.good_run import Inputs, write_good
 from tests.stages import ROOT, Stages
@@ -22,6 +28,7 @@ CORPUS: dict[str, Broken] = {
     **broken_features.CASES,
     **broken_splits.CASES,
     **broken_cells.CASES,
+    **broken_genes.CASES,
 }
 
 
