@@ -95,7 +95,7 @@ def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
 
 
 RULES_OF_STAGE = {"cells": ["audit_cells", "pack_cells"], "splits": ["audit_splits"]}
-RULES_OF_STAGE["features"] = ["validate_features"]
+RULES_OF_STAGE |= {"features": ["validate_features"], "genes": ["select_genes"]}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,8 @@ RULES_OF_STAGE["features"] = ["validate_features"]
         "cells.target_sum=5000",
         "features.control=zeros",
         "splits.overlap=test_wins",
+        "genes.select=hvg",
+        "genes.n_top=10",
         "training.max_steps=6",
         "training.lr=2e-3",
         "model.kwargs.cell_set_len=3",

@@ -30,11 +30,12 @@ from workflow_scripts.settings.trace import (
 from workflow_scripts.settings.tree import DELETED, dotted, is_interpolation
 
 _AFTER_TRAINING = ("predict", "evaluate", "report")
+_AFTER_SPLITS = ("preflight", "genes", "train", "predict_baselines", *_AFTER_TRAINING)
 
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {
-    "cells": ("splits", "features", "preflight", "train", "predict_baselines", *_AFTER_TRAINING),
+    "cells": ("splits", "features", *_AFTER_SPLITS),
     "features": ("preflight", "train", *_AFTER_TRAINING),
-    "splits": ("preflight", "train", "predict_baselines", *_AFTER_TRAINING),
+    "splits": _AFTER_SPLITS,
     "preflight": ("report",),
     "genes": ("train", "predict_baselines", *_AFTER_TRAINING),
     "train": _AFTER_TRAINING,
@@ -162,7 +163,7 @@ def one_key(asked: Composition, path: str, lang: str) -> Table:
             ("unit", key.unit),
             ("status", words[key.kind.value]),
             ("read_by", ", ".join(key.stages)),
-            ("reruns", _reruns(key, words)),
+            ("reruns", _reruns(key, words, asked)),
             ("meaning", meaning_of(key, lang)),
         ]
     columns = (Column("what", words["key"]), Column("is", path))
@@ -229,10 +230,15 @@ def meaning_of(key: Key | None, lang: str) -> str:
     return f"{meaning} ({WORDS[lang]['unread']}{reason})"
 
 
-def _reruns(key: Key, words: Mapping[str, str]) -> str:
+def _reruns(key: Key, words: Mapping[str, str], asked: Composition) -> str:
     if key.kind not in (Kind.IDENTITY, Kind.EXTENT):
         return words["nothing"]
-    affected = {stage for first in key.stages for stage in (first, *FOLLOWERS[first])}
+    # Where all genes are read, the stage that chooses some doesn't run.
+    chosen = asked.values["genes"]["select"] != "all" or key.path == "genes.select"
+    first = [stage for stage in key.stages if chosen or stage != "genes"]
+    affected = {stage for each in first for stage in (each, *FOLLOWERS[each])}
+    if not chosen:
+        affected.discard("genes")
     stages = ", ".join(stage for stage in FOLLOWERS if stage in affected)
     how = words["afresh" if key.kind is Kind.IDENTITY else "continues"]
     return f"{stages} ({how})"
