@@ -10,8 +10,9 @@ import anndata
 import h5py
 import pytest
 
-from tests.snakemake_runs import Outcome, snakemake
+from tests.snakemake_runs import ROOT, Outcome, snakemake
 from tests.tiny_run import write_tiny_run
+from workflow_scripts.settings.runs import resolve_run
 
 QUICK = "prediction.baselines=[control] evaluation.extra_metrics=[]"
 HVG = "genes.select=hvg genes.n_top=12"
@@ -48,6 +49,17 @@ def chosen(folder: Path) -> dict:
 
 def genes_of(folder: Path, name: str) -> list[str]:
     return list(anndata.read_h5ad(folder / "out/tiny" / name, backed="r").var_names)
+
+
+def test_all_genes_leave_the_settings_of_training_as_they_are(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    every, some = (
+        resolve_run(ROOT / "config", "run.yaml", overrides) for overrides in ((), HVG.split())
+    )
+    for stage in ("train", "predict", "predict_baselines"):
+        before, after = json.loads(every.stage_json(stage)), json.loads(some.stage_json(stage))
+        assert after.pop("genes") == "chosen"
+        assert before == after  # so that the genes are an input, and of a run on all, none
 
 
 def test_every_output_holds_the_chosen_genes_and_says_so(folder):

@@ -147,7 +147,7 @@ def _rank(
         table: pd.DataFrame = scanpy.pp.highly_variable_genes(
             adata, n_top_genes=n_top, flavor=flavor, inplace=False
         )
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         idle = int((matrix.getnnz(axis=0) == 0).sum())
         reason = str(error).partition(":")[0]
         raise DataError(
