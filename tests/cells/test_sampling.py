@@ -246,6 +246,18 @@ def test_controls_of_a_held_out_context_are_targets_where_they_may_train(split, 
     assert len(test.controls) == SIZES["rpe1", "control"]
 
 
+def test_group_of_a_single_cell_fills_its_set_with_it():
+    cells, stream = sampler(sizes={("k562", "control"): 20, ("k562", "A"): 1}, sets_per_step=1)
+    assert stream.sets_per_epoch == 1
+    sets = stream.step(4)
+    assert sets.observed.tolist() == [[20] * 8]
+    assert len(np.unique(sets.control)) == 8
+    splits = cells[KEYS].drop_duplicates().assign(split=["control", "val"])
+    groups = make_groups(cells, splits, "val", by_batch=False, controls=False)
+    fixed = fixed_sets(groups, set_size=8, seed=0)
+    assert (fixed.observed.tolist(), fixed.counts.tolist()) == ([[20] * 8], [1])
+
+
 def test_large_groups_give_the_same_part_of_their_cells_whatever_the_others_do():
     def rows(sizes: dict[tuple[str, str], int], most: int | None) -> dict[str, list[str]]:
         cells, splits = screen(sizes)

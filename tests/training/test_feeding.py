@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.screens import write_screen
-from tests.training.test_reading import PATHS, pack, reader_of
+from tests.training.test_readers import PATHS, pack, reader_of
 from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.sampling import SetRows, SetSampler
 from workflow_scripts.cells.store import CellStore
