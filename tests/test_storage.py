@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.packed import start_packing
+from tests.read_only import open_place, unable_to_write
 from tests.stages import STORE, Stages
 from tests.tiny_run import write_tiny_run
 from workflow_scripts import storage
@@ -287,6 +288,20 @@ def test_verify_reads_everything_and_names_what_rotted(started, capsys):
     Path(STORE, "manifest.json").unlink()
     started.pack()
     assert "every file as it was packed" in show(capsys, "--verify")
+
+
+def test_what_can_not_be_removed_is_said(make_screen, capsys):
+    with open_place() as place:
+        store = place / "cells" / "mine"
+        store.parent.mkdir()
+        assert start_packing(store, make_screen()).wait() == 0
+        register_run(store, place / "gone", store / "manifest.json")
+        (work,) = identity_folders(store)
+        with unable_to_write(work):
+            text = show(capsys, "--cache", str(place), "--remove")
+        assert f"kept {work}, or some of it:" in text
+        assert "freed 0 bytes" in text
+        assert list(Manifest.read(store / "manifest.json").faults(anew=True)) == []
 
 
 def test_nothing_kept_is_said(tmp_path, monkeypatch, capsys):

@@ -100,11 +100,16 @@ def _remove(packings: Sequence[Kept], frees: Mapping[Path, int]) -> None:
     total, of_cells = 0, {one.folder for one in packings}
     print()
     for folder, freed in frees.items():
-        if not remove_identity(folder):
+        try:
+            gone = remove_identity(folder)
+            if gone and folder in of_cells:
+                forget(folder)
+        except OSError as error:
+            print(f"kept {folder}, or some of it: {error.filename}: {error.strerror}")
+            continue
+        if not gone:
             print(f"kept {folder}: a process works on it by now")
             continue
-        if folder in of_cells:
-            forget(folder)
         total += freed
         print(f"removed {folder}")
     print(f"freed {size(total)}")

@@ -100,7 +100,7 @@ def test_every_other_key_names_its_readers() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_can_not_read_any_other_key(stage: str, runs: list[Watched]) -> None:
     folder = runs[0].folder
-    settings = read_settings(stage, folder / f"{stage}.json", folder / "config.yaml")
+    settings = read_settings(stage, folder / f"stages/{stage}.json", folder / "config.yaml")
     for key in KEYS:
         if stage not in key.stages:
             with pytest.raises(KeyError, match="no key of this stage"):
