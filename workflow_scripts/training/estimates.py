@@ -30,11 +30,8 @@ GENE_ROW_BYTES = 10
 PROCESS_BYTES = 730_000_000
 """Resident memory of a training of a tiny model on the CPU, measured (720 to 737 MB)."""
 
-CELL_BYTES = 105
-"""A cell in the trainer: table, groups and two epochs' order, measured on 200,000 cells."""
-
-CELL_BYTES_GROUPING = 530
-"""The same at the moment the groups are made, before the first step."""
+CELL_BYTES = 120
+"""A cell in the trainer: table, groups and the order of epochs, measured on a million cells."""
 
 CUDA_CONTEXT_BYTES = 300_000_000
 """What a process takes of a GPU before its first tensor, CUDA 11.7 and later
@@ -192,7 +189,6 @@ def estimate_run(
         beside = model.checkpoint_bytes if validated else model.parameter_bytes
         validating = training + own + (ahead + 1) * own
         training = max(training + beside + own, validating, model.total)
-    while_training = sizes.n_cells * CELL_BYTES + loading + training
     return RunEstimate(
         steps=plan.max_steps,
         epochs=plan.max_steps * plan.sets_per_step / sizes.sets_per_epoch,
@@ -201,7 +197,7 @@ def estimate_run(
         cells_per_step=plan.sets_per_step * plan.set_size,
         precision=precision,
         packed_bytes=packed_bytes(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds),
-        host_bytes=PROCESS_BYTES + max(sizes.n_cells * CELL_BYTES_GROUPING, while_training),
+        host_bytes=PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training,
         loading_bytes=loading,
         device_bytes=None if device == "cpu" else device_bytes,
         model=model,
