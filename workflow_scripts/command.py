@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.errors import ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order
 
 BY_HAND = Path(__file__).parents[1] / "config"
@@ -16,8 +17,9 @@ BY_HAND = Path(__file__).parents[1] / "config"
 def run_command(main: Callable[[Sequence[str]], None]) -> None:
     """Run a script's ``main`` on the command line's arguments.
 
-    A ConfigError ends it with 2 and a DataError with 1, each with its message alone on standard
-    error; any other exception is a defect and keeps its traceback.
+    A ConfigError ends it with 2, a DataError with 1, and work that was asked to stop with 75 (try
+    again: `os.EX_TEMPFAIL`), each with its message alone on standard error; any other exception is
+    a defect and keeps its traceback.
     """
     try:
         main(sys.argv[1:])
@@ -25,6 +27,9 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
         sys.exit(_say(error, 2))
     except DataError as error:
         sys.exit(_say(error, 1))
+    except StoppedError as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(os.EX_TEMPFAIL)
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,35 @@ def test_killed_training_ends_as_if_it_had_not_been(training, step):
     assert same(training.weights("unbroken"), training.weights(killed))
     assert same(training.weights("unbroken", "best.ckpt"), training.weights(killed, "best.ckpt"))
     assert training.log("unbroken") == training.log(killed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_training_that_is_asked_to_stop_ends_its_step_and_keeps_it(training, number):
+    stopped = f"stopped-{number.name}"
+    # No checkpoint is due before the last step: what is kept is kept because of the signal.
+    command = training.command(stopped, "training.ckpt_every_n_steps=24")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    while not (logs := list((training.folder / stopped).glob("*/training.csv"))) or (
+        len(logs[0].read_text().splitlines()) < 4
+    ):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+    process.send_signal(number)
+    out, errors = process.communicate()
+    assert process.returncode == os.EX_TEMPFAIL, errors
+    assert f"{number.name}: ending this step" in out
+    assert re.fullmatch(
+        rf"stopped by {number.name} after step \d+ of 24; its state is kept, and the same command "
+        "continues from there",
+        errors.strip().splitlines()[-1],
+    )
+    step = int(re.search(r"after step (\d+)", errors)[1])
+    assert f"from step {step} to 24" in training.run(stopped, "training.ckpt_every_n_steps=24")
+    assert same(training.weights("unbroken"), training.weights(stopped))
+    assert same(training.weights("unbroken", "best.ckpt"), training.weights(stopped, "best.ckpt"))
+    assert training.log("unbroken") == training.log(stopped)
 
 
 def test_raised_max_steps_continues_to_what_the_longer_run_gives(training):

@@ -1,4 +1,4 @@
-"""The two errors that a person is meant to read."""
+"""The errors that a person is meant to read."""
 
 from __future__ import annotations
 
@@ -16,3 +16,7 @@ class DataError(ValueError):
 
     The message says what is wrong, where (file and key), what was found there and what to do.
     """
+
+
+class StoppedError(Exception):
+    """Work that was asked to stop; it kept what it had, and the same command continues it."""

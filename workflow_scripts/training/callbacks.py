@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 from torch import Tensor
 
+from workflow_scripts.settings.errors import StoppedError
 from workflow_scripts.settings.finished import link
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.checkpoints import (
@@ -21,6 +22,7 @@ from workflow_scripts.training.checkpoints import (
     replace_file,
     step_name,
 )
+from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.metrics_file import LOG, MetricsFile
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
@@ -37,10 +39,18 @@ class StepKeeper(lightning.Callback):
     """
 
     def __init__(
-        self, folder: Path, plan: TrainingPlan, *, start: int, keep: int, sets_per_epoch: int
+        self,
+        folder: Path,
+        plan: TrainingPlan,
+        interruptions: Interruptions,
+        *,
+        start: int,
+        keep: int,
+        sets_per_epoch: int,
     ) -> None:
         self._folder = folder
         self._plan = plan
+        self._interruptions = interruptions
         self._keep = keep
         self._sets_per_epoch = sets_per_epoch
         self._metrics = MetricsFile(folder / LOG, start)
@@ -127,7 +137,8 @@ class StepKeeper(lightning.Callback):
             self._say(step)
         if is_best:
             self._save(trainer, self._folder / best_name(step))
-        if self._plan.saves_at(step):
+        stopped = self._interruptions.asked if step < self._plan.max_steps else None
+        if self._plan.saves_at(step) or stopped:
             self._metrics.sync()
             path = self._folder / step_name(step)
             if is_best:
@@ -136,6 +147,11 @@ class StepKeeper(lightning.Callback):
                 self._save(trainer, path)
             link(path, self._folder / LAST)
             prune(self._folder, step, self._keep)
+        if stopped:
+            raise StoppedError(
+                f"stopped by {stopped.name} after step {step} of {self._plan.max_steps}; its state "
+                "is kept, and the same command continues from there"
+            )
 
     def _save(self, trainer: lightning.Trainer, path: Path) -> None:
         beside = path.with_name(f".{path.name}.new")

@@ -26,6 +26,7 @@ from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoints import latest_usable
+from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.metrics_file import LOG, logged_steps
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
@@ -95,16 +96,18 @@ def train(
     found = latest_usable(folder, plan.max_steps, logged_steps(folder / LOG))
     start = 0 if found is None else found[0]
     module = _module(plan, store, features, provenance)
+    interruptions = Interruptions()
     keeper = StepKeeper(
         folder,
         plan,
+        interruptions,
         start=start,
         keep=machine.keep_checkpoints,
         sets_per_epoch=sampler.sets_per_epoch,
     )
     device = _device(machine)
     reader = _reader(store, machine, device)
-    callbacks: list[lightning.Callback] = [keeper]
+    callbacks: list[lightning.Callback] = [interruptions, keeper]
     if isinstance(reader, DeviceReader):
         callbacks.append(Residency(reader, start, machine.gpu_cells))
     print(

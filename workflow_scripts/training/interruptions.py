@@ -1,0 +1,36 @@
+"""A training that is asked to stop ends its step and keeps its state."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+import lightning
+
+
+class Interruptions(lightning.Callback):
+    """Notes a SIGTERM (a cluster's time limit or preemption) or SIGINT (Ctrl-C) while training.
+
+    A second one acts as it would without this.
+
+    Attributes
+    ----------
+    asked
+        The signal that came; None: none did.
+    """
+
+    def __init__(self) -> None:
+        self.asked: signal.Signals | None = None
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Listen from here on: Lightning has put its own handlers there before, and resets all."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = signal.Signals(number)
+        print(f"{self.asked.name}: ending this step, to keep its state", flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
