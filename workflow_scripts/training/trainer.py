@@ -240,6 +240,7 @@ def _trainer(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=machine.logger or False,
+        log_every_n_steps=1,  # nothing is logged through it; a larger one warns of short runs
         callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
