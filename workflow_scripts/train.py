@@ -48,16 +48,17 @@ def main(arguments: Sequence[str]) -> None:
         inputs["genes"] = genes.digest
     identity = identity_of("train", settings.identity, inputs)
     max_steps = settings["training.max_steps"]
-    work = IdentityFolder(given.out_dir, identity, f"-{max_steps}")
+    patience = settings["engine.early_stopping"]
+    until = f"-{max_steps}" if patience is None else f"-{max_steps}-{patience}"
+    work = IdentityFolder(given.out_dir, identity, until)
     work.note_current("train")
-    final = f"step={max_steps:09d}.ckpt"
     with work.lock(wait=False):
-        if work.has_finished(final):
+        if work.has_finished():
             print(f"trained before, to step {max_steps}: {work.path}")
         else:
-            best = _train(given, settings, genes, work, {"identity": identity, **inputs})
+            final, best = _train(given, settings, genes, work, {"identity": identity, **inputs})
             work.finish([final, best, "training.csv"])
-        (best,) = {name for name in work.finished_files() if name.startswith("best")}
+        best, final, _ = sorted(work.finished_files())
         work.publish(
             {
                 final: given.out_dir / "final.ckpt",
@@ -73,7 +74,7 @@ def _train(
     genes: ChosenGenes | None,
     work: IdentityFolder,
     provenance: Mapping[str, str],
-) -> str:
+) -> tuple[str, str]:
     # Only now: a run that is already trained returns without these seconds.
     import pandas as pd
     import torch
@@ -99,7 +100,7 @@ def _train(
     )
     plan = TrainingPlan.from_slice(settings)
     store = CellStore.open(given.cells)
-    train(
+    last = train(
         plan,
         store if genes is None else store.select(genes.names),
         pd.read_parquet(given.splits),
@@ -108,7 +109,8 @@ def _train(
         machine,
         provenance,
     )
-    return best_name(best_step_of(work.path / step_name(plan.max_steps)))
+    final = step_name(last)
+    return final, best_name(best_step_of(work.path / final))
 
 
 if __name__ == "__main__":

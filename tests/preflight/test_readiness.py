@@ -17,6 +17,7 @@ from workflow_scripts.training.readiness import (
     sets_per_epoch,
     split_coverage,
 )
+from workflow_scripts.training.schedule import Schedule
 
 PLAN = TrainingPlan(
     model_kwargs={},
@@ -33,6 +34,8 @@ PLAN = TrainingPlan(
     clip=1.0,
     seed=0,
     precision="auto",
+    schedule=Schedule(),
+    patience=None,
     max_steps=3,
     val_freq=1,
     save_every=1,

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from workflow_scripts.features.validation import (
 )
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.split_file import read_split_file
+from workflow_scripts.training.metrics_file import UNREPEATED
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("training.max_steps=24", "training.val_freq=4", "training.ckpt_every_n_steps=6")
@@ -87,7 +89,8 @@ class Training:
     def log(self, out: str) -> list[dict[str, str]]:
         with (self.folder / out / "log.csv").open() as file:
             return [
-                {k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)
+                {k: v for k, v in row.items() if k not in UNREPEATED}
+                for row in csv.DictReader(file)
             ]
 
 
@@ -182,7 +185,12 @@ def test_diverged_training_stops_with_the_step_and_keeps_its_last_good_checkpoin
     command = training.command("diverged", "training.lr=1e30", "training.ckpt_every_n_steps=1")
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
-    assert "error: step 2: the loss is" in done.stderr
+    found = re.search(
+        r"error: step 2: the loss is \S+, not finite in \d+ of 2 sets: (\S+?),? ", done.stderr
+    )
+    assert found[1].rstrip(";") in {
+        f"{context}/{name}" for context in ("k562", "rpe1") for name in ("control", "A", "B", "C")
+    }
     assert "Traceback" not in done.stderr
     assert not (training.folder / "diverged" / "final.ckpt").exists()
 
@@ -254,3 +262,73 @@ def test_wandb_that_can_not_start_is_said_in_one_line(training):
         *("training.max_steps=4", "training.train_seed=7"),
     )
     assert "wandb: not logging" in out
+
+
+def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
+    training.run("full", "training.max_steps=12")
+    size = next((training.folder / "full").glob("*/step=*012.ckpt")).stat().st_size
+    limit = size // 2
+    done = subprocess.run(
+        training.command("full"),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        # No file of this process may be larger: writing fails in the middle, as on a full disk.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(
+        r"error: .*step=\d+.ckpt: the checkpoint can't be written .* GB are free. "
+        "The one of step 12 is kept: make room",
+        done.stderr,
+    )
+    assert not list((training.folder / "full").glob("*/.*.new"))
+    assert "from step 12 to 24" in training.run("full")
+    assert same(training.weights("unbroken"), training.weights("full"))
+
+
+COSINE = ("engine.schedule=cosine", "engine.schedule_steps=20", "engine.warmup_steps=4")
+
+
+def test_extended_training_follows_the_schedule_of_the_longer_one(training):
+    training.run("cosine", *COSINE)
+    training.run("cosine-extended", *COSINE, "training.max_steps=10")
+    training.run("cosine-extended", *COSINE)
+    assert training.log("cosine") == training.log("cosine-extended")
+    assert same(training.weights("cosine"), training.weights("cosine-extended"))
+    full = float(training.log("unbroken")[0]["lr"])
+    rates = [float(row["lr"]) / full for row in training.log("cosine")]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[12] == pytest.approx(0.5)  # the middle of what follows the warmup
+    assert rates[20:] == [0.0] * 4
+
+
+def test_training_without_a_lower_loss_stops_and_stays_stopped(training):
+    # So low a rate that weights of 32 bits stay as they are.
+    worse = ("training.lr=1e-12", "engine.early_stopping=2")
+    out = training.run("early", *worse)
+    assert "step 12: 2 validations without a lower loss than that of step 4" in out
+    assert [row["step"] for row in training.log("early")][-1] == "12"
+    final = torch.load(training.folder / "early" / "final.ckpt", weights_only=True)
+    assert final["stateline"]["step"] == 12
+    assert "trained before" in training.run("early", *worse)
+    # With more patience it goes on, and ends where one without a break does.
+    training.run("early", worse[0])
+    training.run("late", worse[0])
+    assert same(training.weights("late"), training.weights("early"))
+    assert training.log("late") == training.log("early")
+    # With less again, it ends where it did.
+    training.run("early", *worse)
+    assert [row["step"] for row in training.log("early")][-1] == "12"
+    again = torch.load(training.folder / "early" / "final.ckpt", weights_only=True)
+    assert same(again["state_dict"], final["state_dict"])
+
+
+def test_line_of_a_step_says_how_far_and_how_fast(training):
+    out = training.run("lines", "training.max_steps=5", "training.train_seed=11")
+    assert re.search(
+        r"step 4/5  loss [\d.]+  validation [\d.]+  best [\d.]+ \(step 4\)  \S+ steps/s  "
+        r"[\d,]+ cells/s  waiting [\d.]+%  \d+ s left",
+        out,
+    )

@@ -19,6 +19,7 @@ from workflow_scripts.training import step_memory, trainer
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.schedule import Schedule
 from workflow_scripts.training.step_memory import ModelMemory, model_memory, settled_precision
 
 GENES, FEATURES, BATCHES = 200, 12, 3
@@ -70,6 +71,8 @@ def plan(kwargs: dict[str, Any], sets: int = 3, **changes: Any) -> TrainingPlan:
         clip=10.0,
         seed=42,
         precision="auto",
+        schedule=Schedule(),
+        patience=None,
         max_steps=100,
         val_freq=100,
         save_every=100,
@@ -103,7 +106,7 @@ def module_and_batch(asked: TrainingPlan, n_genes: int = GENES) -> tuple[Trainin
         torch.rand(shape[0], FEATURES),
         torch.zeros(shape, dtype=torch.int64),
     )
-    return TrainingModule(StateTransition(settings), loss, asked, {}), batch
+    return TrainingModule(StateTransition(settings), loss, asked, {}, lambda step: []), batch
 
 
 def autocast(precision: str) -> torch.autocast:
@@ -179,7 +182,7 @@ def test_parameters_are_those_of_the_model_that_the_trainer_builds(tmp_path, mak
     names = np.array(["A", "B", "C", "control"])
     features = Features(tuple(names), np.eye(4, dtype=np.float32))
     asked = plan(GPT2)
-    real = trainer._module(asked, store, features, {})
+    real = trainer._module(asked, store, features, {}, lambda step: [])
     told = model_memory(
         asked,
         n_genes=store.n_genes,

@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Int64
@@ -66,7 +67,7 @@ Epoch = tuple[Int64[np.ndarray, " sets"], Int64[np.ndarray, "sets cells"]]
 class SetSampler:
     """Endless stream of cell sets for training: `step(t)` is a pure function of (seed, t).
 
-    For one thread: it keeps the epochs in use, and has the next one prepared in the background.
+    It keeps the epoch in use, and has the next one prepared in the background.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class SetSampler:
         self._share = range(rank * share, (rank + 1) * share)
         self._epochs: dict[int, Future[Epoch]] = {}
         self._background = ThreadPoolExecutor(1, thread_name_prefix="epoch")
+        self._one_at_a_time = Lock()
 
     def step(self, step: int) -> SetRows:
         """Return the sets of one step, counted from 0: those of this rank."""
@@ -138,12 +140,14 @@ class SetSampler:
         return SetRows(np.array(groups), counts, np.stack(observed), np.stack(control))
 
     def _epoch(self, epoch: int) -> Epoch:
-        for wanted in (epoch, epoch + 1):
-            if wanted not in self._epochs:
-                kept = {n: made for n, made in self._epochs.items() if 0 <= n - epoch <= 1}
-                made = self._background.submit(self._make_epoch, wanted)
-                self._epochs = {**kept, wanted: made}
-        return self._epochs[epoch].result()
+        with self._one_at_a_time:
+            for wanted in (epoch, epoch + 1):
+                if wanted not in self._epochs:
+                    kept = {n: made for n, made in self._epochs.items() if 0 <= n - epoch <= 1}
+                    made = self._background.submit(self._make_epoch, wanted)
+                    self._epochs = {**kept, wanted: made}
+            current = self._epochs[epoch]
+        return current.result()
 
     def _make_epoch(self, epoch: int) -> Epoch:
         return self._plan.deal(_generator(self._seed, _EPOCH, epoch), self._set_size)

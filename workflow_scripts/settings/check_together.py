@@ -60,6 +60,23 @@ def combinations(values: Mapping[str, Any], broken: frozenset[str]) -> Iterator[
         yield from look(values)
 
 
+def _schedule(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Hold the end of a schedule to one that has an end."""
+    path, beside = "engine.schedule_steps", ("engine.schedule", "engine.warmup_steps")
+    kind, steps = values.get("engine.schedule"), values.get(path)
+    warmup = values.get("engine.warmup_steps", 0)
+    if path not in values or kind is None:
+        return
+    if kind == "cosine" and steps is None:
+        text = "is null, and engine.schedule=cosine needs it; training.max_steps is the usual one"
+        yield Problem(path, text, beside[:1])
+    elif kind == "constant" and steps is not None:
+        yield Problem(path, f"is {steps}, and engine.schedule=constant has no end", beside[:1])
+    elif steps is not None and steps <= warmup:
+        text = f"is {steps}, and must be more than engine.warmup_steps, which is {warmup}"
+        yield Problem(path, text, beside[1:])
+
+
 def _backbone(values: Mapping[str, Any]) -> Callable[[str], Any]:
     return lambda name: values.get(f"{SECTION}.{name}")
 
@@ -280,5 +297,5 @@ def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
     *(_space, _matrix, _validations, _columns, _metrics, _datasets, _embedding),
-    _genes,
+    *(_genes, _schedule),
 )

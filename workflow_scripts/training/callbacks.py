@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import resource
+import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from torch import Tensor
 
-from workflow_scripts.settings.errors import StoppedError
+from workflow_scripts.settings.errors import DataError, StoppedError
 from workflow_scripts.settings.finished import link
-from workflow_scripts.training.batches import Batch
+from workflow_scripts.training.batches import Batch, Feeder
 from workflow_scripts.training.checkpoints import (
     LAST,
     STATE,
     best_name,
+    kept_steps,
     prune,
     replace_file,
     step_name,
@@ -25,10 +31,13 @@ from workflow_scripts.training.checkpoints import (
 from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.metrics_file import LOG, MetricsFile
 from workflow_scripts.training.module import TrainingModule
+from workflow_scripts.training.pace import Pace
 from workflow_scripts.training.plan import TrainingPlan
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often the log tells how far the training is."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StepKeeper(lightning.Callback):
@@ -43,6 +52,7 @@ class StepKeeper(lightning.Callback):
         folder: Path,
         plan: TrainingPlan,
         interruptions: Interruptions,
+        feeder: Feeder,
         *,
         start: int,
         keep: int,
@@ -51,12 +61,13 @@ class StepKeeper(lightning.Callback):
         self._folder = folder
         self._plan = plan
         self._interruptions = interruptions
+        self._feeder = feeder
         self._keep = keep
         self._sets_per_epoch = sets_per_epoch
         self._metrics = MetricsFile(folder / LOG, start)
         self._row: dict[str, Any] = {}
-        self._started = self._spoke = time.monotonic()
-        self._start = start
+        self._pace = Pace(start, plan.max_steps, plan.sets_per_step * plan.set_size)
+        self.step = start
         self.best_loss = math.inf
         self.best_step = 0
 
@@ -93,52 +104,70 @@ class StepKeeper(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Write the step's row and its checkpoint, unless a validation comes first."""
-        step = trainer.global_step
+        self.step = trainer.global_step
         assert isinstance(outputs, Mapping)
         assert isinstance(pl_module, TrainingModule)
         loss = float(outputs["loss"])
         self._row = {
-            "step": step,
-            "epoch": (step - 1) * self._plan.sets_per_step // self._sets_per_epoch,
+            "step": self.step,
+            "epoch": (self.step - 1) * self._plan.sets_per_step // self._sets_per_epoch,
             "train_loss": loss,
             "val_loss": None,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "gradient_norm": pl_module.gradient_norm,
             "seconds": round(time.monotonic() - self._began, 6),
+            "waiting": round(self._feeder.waited, 6),
+            "memory": memory_in_use(pl_module.device),
         }
-        if not self._plan.validates_at(step):
-            self._end_step(trainer, step)
+        self._pace.add(self._row["seconds"], self._feeder.waited)
+        if not self._plan.validates_at(self.step):
+            self._end_step(trainer)
 
     def on_validation_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Write the row of a validated step, the best checkpoint and the step's own."""
         assert isinstance(pl_module, TrainingModule)
-        step = trainer.global_step
         self._row["val_loss"] = pl_module.validation_loss
         is_best = pl_module.validation_loss < self.best_loss
         if is_best:
-            self.best_loss, self.best_step = pl_module.validation_loss, step
-        self._say(step)
-        self._end_step(trainer, step, is_best=is_best)
+            self.best_loss, self.best_step = pl_module.validation_loss, self.step
+        over = self._plan.stops_at(self.step, self.best_step)
+        if over:
+            print(
+                f"step {self.step}: {self._plan.patience} validations without a lower loss than "
+                f"that of step {self.best_step}: training ends here",
+                flush=True,
+            )
+            trainer.should_stop = True
+        self._say()
+        self._end_step(trainer, is_best=is_best, is_last=over)
 
     def on_train_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Close the log."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the log."""
         self._metrics.close()
 
-    def _end_step(self, trainer: lightning.Trainer, step: int, *, is_best: bool = False) -> None:
+    def _end_step(
+        self, trainer: lightning.Trainer, *, is_best: bool = False, is_last: bool = False
+    ) -> None:
+        step = self.step
         self._metrics.append(self._row)
         for logger in trainer.loggers:
             values = {k: v for k, v in self._row.items() if v is not None and k != "step"}
             logger.log_metrics(values, step=step)
-        if time.monotonic() - self._spoke > SECONDS_BETWEEN_LINES:
-            self._say(step)
+        if self._pace.silent_for() > SECONDS_BETWEEN_LINES:
+            self._say()
         if is_best:
             self._save(trainer, self._folder / best_name(step))
-        stopped = self._interruptions.asked if step < self._plan.max_steps else None
-        if self._plan.saves_at(step) or stopped:
+        is_last = is_last or step == self._plan.max_steps
+        stopped = None if is_last else self._interruptions.asked
+        if self._plan.saves_at(step) or is_last or stopped:
             self._metrics.sync()
             path = self._folder / step_name(step)
             if is_best:
@@ -155,17 +184,34 @@ class StepKeeper(lightning.Callback):
 
     def _save(self, trainer: lightning.Trainer, path: Path) -> None:
         beside = path.with_name(f".{path.name}.new")
-        trainer.save_checkpoint(beside)
-        replace_file(beside, path)
+        try:
+            trainer.save_checkpoint(beside)
+            replace_file(beside, path)
+        except (OSError, RuntimeError) as error:
+            beside.unlink(missing_ok=True)
+            # torch's own writer tells of any failed write without its number.
+            if isinstance(error, OSError) and error.errno not in NO_ROOM:
+                raise
+            if isinstance(error, RuntimeError) and "write" not in str(error):
+                raise
+            kept = max(kept_steps(self._folder), default=0)
+            raise DataError(
+                f"{path}: the checkpoint can't be written ({error}); "
+                f"{shutil.disk_usage(self._folder).free / 1e9:.1f} GB are free. The one of step "
+                f"{kept} is kept: make room, or lower engine.keep_checkpoints, and start again"
+            ) from error
 
-    def _say(self, step: int) -> None:
-        self._spoke = time.monotonic()
-        rate = (step - self._start) / max(self._spoke - self._started, 1e-9)
-        left = (self._plan.max_steps - step) / max(rate, 1e-9)
+    def _say(self) -> None:
+        best = f"  best {self.best_loss:.4f} (step {self.best_step})" if self.best_step else ""
         validation = self._row.get("val_loss")
         shown = "" if validation is None else f"  validation {validation:.4f}"
-        print(
-            f"step {step}/{self._plan.max_steps}  loss {self._row['train_loss']:.4f}{shown}  "
-            f"{rate:.1f} steps/s  {left:.0f} s left",
-            flush=True,
-        )
+        print(self._pace.line(self.step, f"loss {self._row['train_loss']:.4f}{shown}{best}"))
+        sys.stdout.flush()
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Return the largest memory of the training so far, in bytes: of its GPU, or its process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -12,7 +12,14 @@ from pathlib import Path
 from workflow_scripts.settings.finished import write_atomically
 
 LOG = "training.csv"
-COLUMNS = ("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm", "seconds")
+COLUMNS = (
+    *("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm"),
+    *("seconds", "waiting", "memory"),
+)
+"""seconds a step took, those it waited for its batch before, and the peak of memory in bytes."""
+
+UNREPEATED = ("seconds", "waiting", "memory")
+"""Columns that differ between two trainings that are otherwise the same."""
 
 
 class MetricsFile:
@@ -56,6 +63,16 @@ def logged_steps(path: Path) -> int:
         steps = [int(row[0]) for row in csv.reader(file) if _is_kept(row, sys.maxsize)]
     gaps = [at for at, step in enumerate(steps, start=1) if step != at]
     return gaps[0] - 1 if gaps else len(steps)
+
+
+def validations(path: Path) -> dict[int, float]:
+    """Return the loss of each validation that a log tells of, by step."""
+    if not path.exists():
+        return {}
+    at = COLUMNS.index("val_loss")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if _is_kept(row, sys.maxsize)]
+    return {int(row[0]): float(row[at]) for row in rows if row[at]}
 
 
 def _is_kept(row: list[str], start: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.models import StateTransition
-from workflow_scripts.models.losses import SetLoss
+from workflow_scripts.models.losses import SetLoss, mean_over_sets
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
-from workflow_scripts.training.step import clip_gradients, make_optimizer, set_losses, step_loss
+from workflow_scripts.training.step import clip_gradients, make_optimizer, set_losses
 
 
 class TrainingModule(lightning.LightningModule):
@@ -27,6 +28,7 @@ class TrainingModule(lightning.LightningModule):
         loss: SetLoss,
         plan: TrainingPlan,
         description: Mapping[str, Any],
+        names_of: Callable[[int], Sequence[str]],
     ) -> None:
         """Prepare the module.
 
@@ -40,20 +42,25 @@ class TrainingModule(lightning.LightningModule):
             What to do.
         description
             What a checkpoint says of the model (JSON types): kept in each.
+        names_of
+            Names of the sets of a step, for whoever reads of one that went wrong.
         """
         super().__init__()
         self.model = model
         self._loss = loss
         self._plan = plan
         self._description = dict(description)
+        self._names_of = names_of
         self._validation_sum = 0.0
         self._validation_sets = 0
         self.gradient_norm = math.nan
         self.validation_loss = math.nan
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout from (seed, step), so that a resumed run drops what the other dropped."""
+        """Take what the step's number alone says: what dropout drops, and the learning rate."""
         torch.manual_seed(self._plan.seed * 1_000_003 + self.global_step)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self._plan.lr * self._plan.schedule.factor(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a step.
@@ -63,11 +70,16 @@ class TrainingModule(lightning.LightningModule):
         DataError
             Where it is not finite: the weights of the step before are the last good ones.
         """
-        loss = step_loss(self.model, self._loss, batch)
+        losses = set_losses(self.model, self._loss, batch)
+        loss = mean_over_sets(losses)
         if not torch.isfinite(loss):
+            names = self._names_of(self.global_step)
+            broken = [names[at] for at in (~losses.isfinite()).nonzero().flatten().tolist()]
             raise DataError(
-                f"step {self.global_step + 1}: the loss is {float(loss)}; the last checkpoint is "
-                "kept. Lower training.lr or training.gradient_clip_val, or check the values"
+                f"step {self.global_step + 1}: the loss is {float(loss)}, not finite in "
+                f"{len(broken)} of {len(names)} sets: {listing(list(dict.fromkeys(broken)), 5)}; "
+                "the last checkpoint is kept. Lower training.lr or training.gradient_clip_val, or "
+                "check the values"
             )
         return loss
 

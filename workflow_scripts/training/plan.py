@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from workflow_scripts.cells.epochs import Weighting
 from workflow_scripts.settings.slices import Slice
+from workflow_scripts.training.schedule import Schedule
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
@@ -44,8 +46,12 @@ class TrainingPlan:
         Of weights, sampling and dropout.
     precision
         Lightning's name of the arithmetic, or auto.
+    schedule
+        How the learning rate goes.
     max_steps, val_freq, save_every
         Steps to train, between validations, between checkpoints.
+    patience
+        Validations without a lower loss after which training stops; None: it doesn't.
     validation_sets, validation_fraction
         Sets a validation looks at, at most, and as a part of all.
     """
@@ -64,6 +70,8 @@ class TrainingPlan:
     clip: float
     seed: int
     precision: Precision
+    schedule: Schedule
+    patience: int | None
     max_steps: int
     val_freq: int
     save_every: int
@@ -88,6 +96,13 @@ class TrainingPlan:
             clip=settings["training.gradient_clip_val"],
             seed=settings["training.train_seed"],
             precision=settings["engine.precision"],
+            schedule=Schedule(
+                settings["engine.schedule"],
+                settings["engine.warmup_steps"],
+                settings["engine.schedule_steps"],
+                settings["engine.lowest_lr"],
+            ),
+            patience=settings["engine.early_stopping"],
             max_steps=settings["training.max_steps"],
             val_freq=settings["training.val_freq"],
             save_every=settings["training.ckpt_every_n_steps"],
@@ -117,6 +132,8 @@ class TrainingPlan:
             clip=1.0,
             seed=0,
             precision=settings["engine.precision"],
+            schedule=Schedule(),
+            patience=None,
             max_steps=settings["training.max_steps"],
             val_freq=1,
             save_every=1,
@@ -127,6 +144,26 @@ class TrainingPlan:
     def validates_at(self, step: int) -> bool:
         """Tell whether a validation follows the optimizer step number ``step`` (from 1)."""
         return step % self.val_freq == 0
+
+    def stops_at(self, step: int, best_step: int) -> bool:
+        """Tell whether training stops after the validation that follows ``step``."""
+        return self.patience is not None and step - best_step >= self.patience * self.val_freq
+
+    def last_step(self, validations: Mapping[int, float]) -> int:
+        """Return the step that training ends with, as far as its validations say.
+
+        Parameters
+        ----------
+        validations
+            Loss of each validation so far, by its step, in order.
+        """
+        best_step, best = 0, math.inf
+        for step, loss in validations.items():
+            if loss < best:
+                best_step, best = step, loss
+            if step <= self.max_steps and self.stops_at(step, best_step):
+                return step
+        return self.max_steps
 
     def saves_at(self, step: int) -> bool:
         """Tell whether a checkpoint is due after ``step``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from workflow_scripts.cells.groups import Group, describe_small_groups, make_groups
 from workflow_scripts.cells.leakage import leaks
-from workflow_scripts.cells.sampling import SetSampler, fixed_sets
+from workflow_scripts.cells.sampling import SetRows, SetSampler, fixed_sets
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.models import StateTransition
@@ -27,7 +27,7 @@ from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoints import latest_usable
 from workflow_scripts.training.interruptions import Interruptions
-from workflow_scripts.training.metrics_file import LOG, logged_steps
+from workflow_scripts.training.metrics_file import LOG, logged_steps, validations
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
@@ -74,13 +74,20 @@ def train(
     folder: Path,
     machine: Machine,
     provenance: Mapping[str, Any],
-) -> None:
+) -> int:
     """Train to ``plan.max_steps`` and leave its checkpoints and ``training.csv`` in ``folder``.
+
+    Returns
+    -------
+    The last step: ``plan.max_steps``, or an earlier one that ``plan.patience`` ended.
 
     Raises
     ------
     DataError
-        Where there is nothing to train on or to validate with.
+        Where there is nothing to train on or to validate with, the loss isn't finite, no memory or
+        no disk is left.
+    StoppedError
+        Where a signal asked for it.
     """
     groups, validation = training_groups(plan, store, splits)
     for line in describe_small_groups([*groups, *validation], plan.set_size):
@@ -93,21 +100,16 @@ def train(
         map_controls=plan.map_controls,
         weighting=plan.weighting,
     )
-    found = latest_usable(folder, plan.max_steps, logged_steps(folder / LOG))
+    until = plan.last_step(validations(folder / LOG))
+    found = latest_usable(folder, until, logged_steps(folder / LOG))
     start = 0 if found is None else found[0]
-    module = _module(plan, store, features, provenance)
-    interruptions = Interruptions()
-    keeper = StepKeeper(
-        folder,
-        plan,
-        interruptions,
-        start=start,
-        keep=machine.keep_checkpoints,
-        sets_per_epoch=sampler.sets_per_epoch,
+    module = _module(
+        plan, store, features, provenance, lambda step: _set_names(groups, sampler.step(step))
     )
+    interruptions = Interruptions()
     device = _device(machine)
     reader = _reader(store, machine, device)
-    callbacks: list[lightning.Callback] = [interruptions, keeper]
+    callbacks: list[lightning.Callback] = [interruptions]
     if isinstance(reader, DeviceReader):
         callbacks.append(Residency(reader, start, machine.gpu_cells))
     print(
@@ -124,30 +126,51 @@ def train(
     )
     ahead = min(machine.num_workers, AHEAD)
     room = plan.sets_per_step * plan.set_size
-    _trainer(plan, machine, device, callbacks).fit(
-        module,
-        Feeder(
-            sampler.step,
-            range(start, plan.max_steps),
-            BatchMaker(reader, groups, features),
-            most_cells=room,
-            ahead=ahead,
-        ),
-        Feeder(
-            lambda at: fixed.take(slice(at * plan.sets_per_step, (at + 1) * plan.sets_per_step)),
-            range(-(-len(fixed.groups) // plan.sets_per_step)),
-            BatchMaker(reader, validation, features),
-            most_cells=room,
-            ahead=ahead,
-        ),
-        ckpt_path=None if found is None else str(found[1]),
-        weights_only=True,
+    feeder = Feeder(
+        sampler.step,
+        range(start, plan.max_steps),
+        BatchMaker(reader, groups, features),
+        most_cells=room,
+        ahead=ahead,
     )
+    keeper = StepKeeper(
+        folder,
+        plan,
+        interruptions,
+        feeder,
+        start=start,
+        keep=machine.keep_checkpoints,
+        sets_per_epoch=sampler.sets_per_epoch,
+    )
+    validation_feeder = Feeder(
+        lambda at: fixed.take(slice(at * plan.sets_per_step, (at + 1) * plan.sets_per_step)),
+        range(-(-len(fixed.groups) // plan.sets_per_step)),
+        BatchMaker(reader, validation, features),
+        most_cells=room,
+        ahead=ahead,
+    )
+    if start == until:
+        keeper.close()
+        return start
+    try:
+        _trainer(plan, machine, device, [*callbacks, keeper]).fit(
+            module,
+            feeder,
+            validation_feeder,
+            ckpt_path=None if found is None else str(found[1]),
+            weights_only=True,
+        )
+    except torch.OutOfMemoryError as error:
+        raise DataError(
+            f"no GPU memory is left for a step ({error}); lower training.batch_size or "
+            "model.kwargs.cell_set_len, set engine.gpu_cells=0, or free the GPU of other work"
+        ) from error
     if not keeper.best_step:
         raise DataError(
             "no validation gave a finite loss, so there is no best state; see training.csv, and "
             "lower training.lr or check the values"
         )
+    return keeper.step
 
 
 def training_groups(
@@ -180,8 +203,16 @@ def training_groups(
     return groups, validation
 
 
+def _set_names(groups: Sequence[Group], sets: SetRows) -> list[str]:
+    return [f"{groups[at].context}/{groups[at].perturbation}" for at in sets.groups]
+
+
 def _module(
-    plan: TrainingPlan, store: CellStore, features: Features, provenance: Mapping[str, Any]
+    plan: TrainingPlan,
+    store: CellStore,
+    features: Features,
+    provenance: Mapping[str, Any],
+    names_of: Callable[[int], Sequence[str]],
 ) -> TrainingModule:
     batches = [str(name) for name in store.cells["batch"].cat.categories]
     settings = state_transition_settings(
@@ -202,7 +233,9 @@ def _module(
         "batches": batches,
         "provenance": json.loads(json.dumps(provenance)),
     }
-    return TrainingModule(StateTransition(settings), set_loss(plan.model_kwargs), plan, description)
+    return TrainingModule(
+        StateTransition(settings), set_loss(plan.model_kwargs), plan, description, names_of
+    )
 
 
 def _device(machine: Machine) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, identity, operational
+from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, extent, identity, operational
 
 BASELINES = ("control", "mean_response", "perturbation_mean_effect")
 """The baselines there are."""
@@ -16,6 +16,55 @@ KEYS: tuple[Key, ...] = (
         "it, else 32-true",
         "训练的数值精度(Lightning 的名称);auto 表示 GPU 支持时用 bf16-mixed,否则 32-true",
         choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+    ),
+    identity(
+        "engine.schedule",
+        str,
+        "train",
+        "How the learning rate goes after the warmup: it stays (constant), or falls by half a "
+        "cosine until schedule_steps (cosine)",
+        "预热之后学习率的变化:保持不变(constant),或按半个余弦下降到 schedule_steps(cosine)",
+        choices=("constant", "cosine"),
+    ),
+    identity(
+        "engine.warmup_steps",
+        int,
+        "train",
+        "Steps over which the learning rate rises to training.lr; 0: none",
+        "学习率升至 training.lr 所用的步数;0 表示不预热",
+        at_least=0,
+        unit="steps",
+    ),
+    identity(
+        "engine.schedule_steps",
+        int,
+        "train",
+        "Step at which the cosine has reached its lowest rate, whatever training.max_steps is; "
+        "null where the schedule is constant",
+        "余弦下降到最低学习率的步数,与 training.max_steps 无关;constant 时为 null",
+        nullable=True,
+        at_least=1,
+        unit="steps",
+    ),
+    identity(
+        "engine.lowest_lr",
+        float,
+        "train",
+        "Lowest rate of the cosine, as a part of training.lr",
+        "余弦的最低学习率,以 training.lr 的比例表示",
+        at_least=0,
+        at_most=1,
+    ),
+    extent(
+        "engine.early_stopping",
+        int,
+        "train",
+        "Validations without a lower loss after which training stops, and final.ckpt is the state "
+        "there; null: never",
+        "验证损失连续多少次未降低后停止训练,此时的状态即 final.ckpt;null 表示不提前停止",
+        nullable=True,
+        at_least=1,
+        unit="validations",
     ),
     operational(
         "engine.gpu_memory",
