@@ -16,7 +16,9 @@ from workflow_scripts.models.files import (
 from workflow_scripts.models.from_config import set_loss, state_transition_settings
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss, energy_distance, mean_over_sets, mse, sinkhorn
-from workflow_scripts.models.state_transition import StateTransition, StateTransitionSettings
+from workflow_scripts.models.model_settings import StateTransitionSettings
+from workflow_scripts.models.objective import Objective, objective
+from workflow_scripts.models.state_transition import Outputs, StateTransition
 
 __all__ = [
     "BackboneSettings",
@@ -24,6 +26,8 @@ __all__ = [
     "GeneDecoderSettings",
     "MeanResponse",
     "ModelDescription",
+    "Objective",
+    "Outputs",
     "PerturbationMeanEffect",
     "SetLoss",
     "StateTransition",
@@ -33,6 +37,7 @@ __all__ = [
     "load_model",
     "mean_over_sets",
     "mse",
+    "objective",
     "read_description",
     "save_model",
     "set_loss",

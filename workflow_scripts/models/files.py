@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from workflow_scripts.models.state_transition import StateTransition, StateTransitionSettings
+from workflow_scripts.models.model_settings import StateTransitionSettings
+from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.models.training_checkpoint import KEY, model_weights, read_checkpoint
 from workflow_scripts.settings.errors import DataError
 

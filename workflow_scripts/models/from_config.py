@@ -12,7 +12,7 @@ from workflow_scripts.models.backbones import BACKBONES, BackboneSettings
 from workflow_scripts.models.config_values import check_keys, flag, integer, number, required
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss
-from workflow_scripts.models.state_transition import StateTransitionSettings
+from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.schema import KEYS, Kind
 from workflow_scripts.settings.schema.backbone import READ_BY, SECTION

@@ -7,142 +7,36 @@ State"), so that its weights load here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from workflow_scripts.models.backbones import BackboneSettings, build_backbone
-from workflow_scripts.models.gene_decoder import GeneDecoder, GeneDecoderSettings
-
-OUTPUT_SPACES = ("gene", "all", "embedding")
-
-BOTTLENECK = 8
-"""Expression is squeezed to one eighth of its width behind the residual (reference model)."""
+from workflow_scripts.models.backbones import build_backbone
+from workflow_scripts.models.gene_decoder import GeneDecoder
+from workflow_scripts.models.model_settings import BOTTLENECK, StateTransitionSettings
+from workflow_scripts.models.tokens import BatchToken, ConfidenceToken
 
 
 @dataclass(frozen=True)
-class StateTransitionSettings:
-    """Describe an ST model completely: the same settings and weights give the same predictions.
+class Outputs:
+    """What a model says of some sets: the predicted cells, and what its tokens say.
 
-    Parameters
+    Attributes
     ----------
-    input_dim, output_dim
-        Widths of a control cell and of a predicted cell.
-    pert_dim
-        Width of a perturbation's features.
-    hidden_dim
-        Width of a cell's state, in the encoders and the backbone.
-    cell_set_len
-        Set size the model is trained with. Other sizes work; attention then averages otherwise.
-    n_encoder_layers, n_decoder_layers
-        Linear layers in the encoders and in ``project_out``.
-    use_basal_projection
-        Whether control cells are encoded by ``n_encoder_layers`` layers; if not, by one Linear.
-    output_space
-        ``"all"`` genes, a chosen ``"gene"`` set, or an ``"embedding"``. It decides where the
-        residual lives: for ``"all"`` in the output, otherwise in the hidden state.
-    expression_output
-        Whether the output is expression, which a ReLU keeps from being negative.
-    backbone
-        The transformer; as wide as ``hidden_dim``.
-    predict_residual
-        Whether the model predicts a change on top of the control cell.
-    n_batches
-        Number of technical batches embedded and added to the state; None for no batch encoder.
-    mask_attn
-        Whether each cell sees itself alone.
-    dropout
-        Share dropped in encoders and ``project_out`` in training.
-    gene_decoder
-        A decoder from predicted embeddings to expression; None for no decoder.
-
-    Raises
-    ------
-    ValueError
-        For widths below one, an unknown output space, or parts that don't fit one another.
+    prediction
+        The predicted cells, in the order of the control cells.
+    confidence
+        Loss that the confidence token expects of each set, times 10; None without such a token.
+    batch_logits
+        Unnormalised log probabilities of the technical batches of each set; None without a batch
+        token.
     """
 
-    input_dim: int
-    output_dim: int
-    pert_dim: int
-    hidden_dim: int
-    cell_set_len: int
-    n_encoder_layers: int
-    n_decoder_layers: int
-    use_basal_projection: bool
-    output_space: str
-    expression_output: bool
-    backbone: BackboneSettings
-    predict_residual: bool = True
-    n_batches: int | None = None
-    mask_attn: bool = False
-    dropout: float = 0.1
-    gene_decoder: GeneDecoderSettings | None = None
-
-    def __post_init__(self) -> None:
-        sizes = ("input_dim", "output_dim", "pert_dim", "hidden_dim", "cell_set_len")
-        for name in (*sizes, "n_encoder_layers", "n_decoder_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if self.output_space not in OUTPUT_SPACES:
-            raise ValueError(f"output_space is {self.output_space!r}; known are {OUTPUT_SPACES}")
-        if self.n_batches is not None and self.n_batches < 1:
-            raise ValueError(f"n_batches is {self.n_batches}, must be at least 1")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout is {self.dropout}, must be in [0, 1)")
-        if self.backbone.hidden_dim != self.hidden_dim:
-            raise ValueError(
-                f"the backbone is {self.backbone.hidden_dim} wide, hidden_dim is {self.hidden_dim}"
-            )
-        if self.residual_in_output:
-            if self.input_dim != self.output_dim:
-                raise ValueError(
-                    "with output_space 'all' and predict_residual the control cell is added to "
-                    f"the output, but input_dim={self.input_dim} and output_dim={self.output_dim}"
-                )
-            if self.output_dim < BOTTLENECK:
-                raise ValueError(
-                    f"output_space 'all' with predict_residual needs output_dim ≥ {BOTTLENECK}, "
-                    f"found {self.output_dim}"
-                )
-
-    @property
-    def residual_in_output(self) -> bool:
-        """Whether the control cell is added in the output's space, not in the hidden state."""
-        return self.predict_residual and self.output_space == "all"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings in JSON's types; ``from_dict`` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> StateTransitionSettings:
-        """Read settings that ``to_dict`` or ``dataclasses.asdict`` wrote, also through JSON.
-
-        Raises
-        ------
-        ValueError
-            For a key that is unknown or missing, named in the message.
-        """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown model settings: {', '.join(unknown)}")
-        parts = dict(values)
-        try:
-            parts["backbone"] = BackboneSettings(**parts["backbone"])
-            if parts.get("gene_decoder") is not None:
-                decoder = dict(parts["gene_decoder"])
-                decoder["hidden_dims"] = tuple(decoder["hidden_dims"])  # JSON has lists only
-                parts["gene_decoder"] = GeneDecoderSettings(**decoder)
-            return cls(**parts)
-        except KeyError as error:
-            raise ValueError(f"model settings lack {error.args[0]!r}") from error
-        except TypeError as error:
-            raise ValueError(f"model settings don't fit: {error}") from error
+    prediction: Float[Tensor, "sets cells output"]
+    confidence: Float[Tensor, " sets"] | None = None
+    batch_logits: Float[Tensor, "sets batches"] | None = None
 
 
 class StateTransition(nn.Module):
@@ -185,6 +79,14 @@ class StateTransition(nn.Module):
         self.gene_decoder = (
             None if settings.gene_decoder is None else GeneDecoder(output, settings.gene_decoder)
         )
+        self.batch_token = (
+            None
+            if settings.batch_token_classes is None
+            else BatchToken(hidden, settings.batch_token_classes)
+        )
+        self.confidence_token = (
+            ConfidenceToken(hidden, settings.dropout) if settings.confidence_token else None
+        )
 
     def forward(
         self,
@@ -219,18 +121,25 @@ class StateTransition(nn.Module):
         ValueError
             If a width differs from the settings, or ``batch`` is missing where it is needed.
         """
+        return self.outputs(control, features, batch).prediction
+
+    def outputs(
+        self,
+        control: Float[Tensor, "sets cells input"],
+        features: Float[Tensor, "sets features"] | Float[Tensor, "sets cells features"],
+        batch: Int[Tensor, "sets cells"] | None = None,
+    ) -> Outputs:
+        """Predict as ``forward`` does, and return what the tokens say as well.
+
+        Takes and raises what ``forward`` does.
+        """
         self._check_inputs(control, features, batch)
         basal = self.basal_encoder(control)
         encoded = self.pert_encoder(features)
         states = basal + (encoded[:, None] if features.ndim == 2 else encoded)
         if self.batch_encoder is not None:
             states = states + self.batch_encoder(batch)
-
-        mask = None
-        if self.settings.mask_attn:
-            n_cells = control.shape[1]
-            mask = torch.eye(n_cells, dtype=torch.bool, device=control.device)[None, None]
-        states = self.transformer_backbone(states, mask)
+        states, batch_state, confidence_state = self._attend(states)
 
         if self.final_down_then_up is not None:
             prediction: Tensor = self.final_down_then_up(self.project_out(states) + control)
@@ -238,7 +147,13 @@ class StateTransition(nn.Module):
             prediction = self.project_out(states + basal)
         else:
             prediction = self.project_out(states)
-        return prediction.relu() if self.settings.expression_output else prediction
+        if self.settings.expression_output or self.settings.relu_on_embeddings:
+            prediction = prediction.relu()
+        return Outputs(
+            prediction,
+            None if self.confidence_token is None else self.confidence_token(confidence_state),
+            None if self.batch_token is None else self.batch_token(batch_state),
+        )
 
     def decode(
         self, prediction: Float[Tensor, "sets cells output"]
@@ -254,6 +169,31 @@ class StateTransition(nn.Module):
             raise ValueError("this model has no gene decoder: its prediction can't be decoded")
         expression: Tensor = self.gene_decoder(prediction)
         return expression
+
+    def _attend(
+        self, states: Float[Tensor, "sets cells hidden"]
+    ) -> tuple[
+        Float[Tensor, "sets cells hidden"],
+        Float[Tensor, "sets hidden"],
+        Float[Tensor, "sets hidden"],
+    ]:
+        """Pass cells and tokens through the backbone: states of the cells, the first, the last.
+
+        The batch token stands first and the confidence token last: with causal attention all cells
+        see the one, and the other sees all cells.
+        """
+        if self.batch_token is not None:
+            states = torch.cat([self.batch_token.of_sets(states), states], dim=1)
+        if self.confidence_token is not None:
+            states = torch.cat([states, self.confidence_token.of_sets(states)], dim=1)
+        n_states = states.shape[1]
+        mask = None
+        if self.settings.mask_attn:
+            mask = torch.eye(n_states, dtype=torch.bool, device=states.device)[None, None]
+        after: Tensor = self.transformer_backbone(states, mask)
+        start = 0 if self.batch_token is None else 1
+        end = n_states - (0 if self.confidence_token is None else 1)
+        return after[:, start:end], after[:, 0], after[:, -1]
 
     def _check_inputs(self, control: Tensor, features: Tensor, batch: Tensor | None) -> None:
         if control.shape[-1] != self.settings.input_dim:

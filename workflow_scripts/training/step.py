@@ -8,30 +8,44 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.models import StateTransition
-from workflow_scripts.models.losses import SetLoss, mean_over_sets
+from workflow_scripts.models.losses import SetLoss
+from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
 
 
 def set_losses(model: StateTransition, loss: SetLoss, batch: Batch) -> Tensor:
     """Return the loss of each set of a batch [sets]."""
-    predicted = model(batch.control, batch.features, batch.batch)
-    return loss.per_set(predicted, batch.observed, batch.control)
+    return _objective(model, loss, batch).per_set
 
 
 def step_loss(model: StateTransition, loss: SetLoss, batch: Batch) -> Tensor:
-    """Return what a step lowers: the mean over the batch's sets, those without a value left out."""
-    return mean_over_sets(set_losses(model, loss, batch))
+    """Return what a step lowers: the mean over the batch's sets, those without a value left out.
+
+    What the model's tokens learn from comes on top.
+    """
+    return _objective(model, loss, batch).total
+
+
+def _objective(model: StateTransition, loss: SetLoss, batch: Batch) -> Objective:
+    return objective(
+        model,
+        loss,
+        control=batch.control,
+        features=batch.features,
+        observed=batch.observed,
+        batch=batch.batch,
+    )
 
 
 def make_optimizer(model: torch.nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
     """Return AdamW with the configured weight decay (the reference has plain Adam).
 
-    Fused: one pass over weights, gradients and moments, which is all that the memory has to move.
+    It knows only what is not frozen: weight decay would move frozen weights too. Fused: one pass
+    over weights, gradients and moments, which is all that the memory has to move.
     """
-    return torch.optim.AdamW(
-        model.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True
-    )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
 
 
 def clip_gradients(model: torch.nn.Module, plan: TrainingPlan) -> float:
