@@ -16,7 +16,7 @@ from workflow_scripts.models.from_config import set_loss, state_transition_setti
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.training.batches import AHEAD, Batch
 from workflow_scripts.training.readers import DeviceReader
-from workflow_scripts.training.step import step_loss
+from workflow_scripts.training.step import step_objective
 
 FEATURES = 5_120
 PAIRS = SETS * SET_SIZE
@@ -49,7 +49,7 @@ class Training:
     def step(self, batch: Batch) -> None:
         """Take one step; on a GPU it is only begun."""
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = step_loss(self.model, self.loss, batch)
+            loss = step_objective(self.model, self.loss, batch).total
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.models import StateTransition
-from workflow_scripts.models.losses import SetLoss, mean_over_sets
+from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
-from workflow_scripts.training.step import clip_gradients, make_optimizer, set_losses
+from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 
 
 class TrainingModule(lightning.LightningModule):
@@ -70,11 +70,11 @@ class TrainingModule(lightning.LightningModule):
         DataError
             Where it is not finite: the weights of the step before are the last good ones.
         """
-        losses = set_losses(self.model, self._loss, batch)
-        loss = mean_over_sets(losses)
+        made = step_objective(self.model, self._loss, batch)
+        loss = made.total
         if not torch.isfinite(loss):
             names = self._names_of(self.global_step)
-            broken = [names[at] for at in (~losses.isfinite()).nonzero().flatten().tolist()]
+            broken = [names[at] for at in (~made.per_set.isfinite()).nonzero().flatten().tolist()]
             raise DataError(
                 f"step {self.global_step + 1}: the loss is {float(loss)}, not finite in "
                 f"{len(broken)} of {len(names)} sets: {listing(list(dict.fromkeys(broken)), 5)}; "
@@ -89,7 +89,7 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
-        losses = set_losses(self.model, self._loss, batch)
+        losses = step_objective(self.model, self._loss, batch).per_set
         self._validation_sum += float(losses.sum(dtype=torch.float64))
         self._validation_sets += losses.numel()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from workflow_scripts.models import StateTransition
 from workflow_scripts.models.losses import SetLoss
@@ -14,20 +13,8 @@ from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
 
 
-def set_losses(model: StateTransition, loss: SetLoss, batch: Batch) -> Tensor:
-    """Return the loss of each set of a batch [sets]."""
-    return _objective(model, loss, batch).per_set
-
-
-def step_loss(model: StateTransition, loss: SetLoss, batch: Batch) -> Tensor:
-    """Return what a step lowers: the mean over the batch's sets, those without a value left out.
-
-    What the model's tokens learn from comes on top.
-    """
-    return _objective(model, loss, batch).total
-
-
-def _objective(model: StateTransition, loss: SetLoss, batch: Batch) -> Objective:
+def step_objective(model: StateTransition, loss: SetLoss, batch: Batch) -> Objective:
+    """Return what a step lowers (``total``), and the loss of each set (``per_set``) [sets]."""
     return objective(
         model,
         loss,

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from workflow_scripts.models import StateTransition, set_loss, state_transition_settings
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
-from workflow_scripts.training.step import clip_gradients, make_optimizer, step_loss
+from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 
 Device = Literal["cpu", "cuda"]
 Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -129,7 +129,7 @@ def model_memory(
         batch_bytes = ledger.alive - parameter_bytes
         ledger.start()
         with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
-            loss = step_loss(model, loss_of, batch)
+            loss = step_objective(model, loss_of, batch).total
             torch.isfinite(loss)  # as the training module does, which keeps the loss for it
         activation_bytes = ledger.saved_bytes
         optimizer.zero_grad()
