@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from workflow_scripts.models import (
+    GeneDecoderSettings,
     SetLoss,
     StateTransitionSettings,
     set_loss,
@@ -48,31 +49,39 @@ def test_presets_train_with_the_energy_distance(preset_kwargs: Kwargs, preset: s
 def test_a_decoder_is_built_for_embeddings_unless_gene_decoder_bool_says_no(
     preset_kwargs: Kwargs,
 ) -> None:
-    def decoder_of(preset: str, **kwargs: Any) -> object:
+    def decoder_of(preset: str, **kwargs: Any) -> GeneDecoderSettings | None:
         return state_transition_settings(
             preset_kwargs(preset) | kwargs, input_dim=9, output_dim=9, pert_dim=4,
             output_space="embedding", expression_output=False, n_genes=30,
         ).gene_decoder  # fmt: skip
 
     decoder = decoder_of("pertsets", decoder_hidden_dims=[8, 6])
-    assert (decoder.n_genes, decoder.hidden_dims) == (30, (8, 6))
+    assert decoder is not None
+    assert (decoder.n_genes, decoder.hidden_dims, decoder.residual) == (30, (8, 6), False)
+    residual = decoder_of("pertsets", residual_decoder=True)
+    assert residual is not None
+    assert (residual.hidden_dims, residual.residual) == ((1024, 1024, 512), True)
     assert decoder_of("state_sm") is None
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["confidence_token", "confidence_head", "use_batch_token",
-     "nb_decoder", "residual_decoder", "finetune_vci_decoder",
-     "freeze_pert", "freeze_pert_backbone"],
-)  # fmt: skip
+@pytest.mark.parametrize("key", ["nb_decoder", "finetune_vci_decoder"])
 def test_what_is_not_built_is_refused_by_its_key(preset_settings: Settings, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"model\.kwargs\.{key} is True"):
         preset_settings("state_sm", **{key: True})
 
 
-def test_init_from_is_refused_when_it_names_a_path(preset_settings: Settings) -> None:
-    with pytest.raises(ConfigError, match=r"model\.kwargs\.init_from is 'other\.ckpt'"):
-        preset_settings("state_sm", init_from="other.ckpt")
+@pytest.mark.parametrize("key", ["confidence_token", "confidence_head"])
+def test_either_name_of_the_confidence_token_asks_for_it(
+    preset_settings: Settings, key: str
+) -> None:
+    assert preset_settings("state_sm", **{key: True}).confidence_token
+    assert not preset_settings("state_sm").confidence_token
+
+
+def test_use_batch_token_names_the_batches_of_the_data(preset_settings: Settings) -> None:
+    assert preset_settings("state_sm", use_batch_token=True).batch_token_classes == 3
+    with pytest.raises(ConfigError, match="choose one of them"):
+        preset_settings("state_sm", use_batch_token=True, batch_encoder=True)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +131,13 @@ def test_bidirectional_attention_false_asks_for_causal_attention(
     assert preset_settings("state_sm", transformer_backbone_kwargs=causal).backbone.causal
 
 
-def test_batch_encoder_without_technical_batches_is_refused(preset_kwargs: Kwargs) -> None:
-    with pytest.raises(ConfigError, match=r"batch_encoder is true"):
+@pytest.mark.parametrize("key", ["batch_encoder", "use_batch_token"])
+def test_parts_that_need_technical_batches_are_refused_without(
+    preset_kwargs: Kwargs, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} is true"):
         state_transition_settings(
-            preset_kwargs("state_sm") | {"batch_encoder": True}, input_dim=9, output_dim=9,
+            preset_kwargs("state_sm") | {key: True}, input_dim=9, output_dim=9,
             pert_dim=4, output_space="all", expression_output=True,
         )  # fmt: skip
 

@@ -82,7 +82,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["data.kwargs.embed_key=X_pca"], ["data.kwargs.embed_key: is 'X_pca'; it can be"]),
     (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["one matrix can be read"]),
     (["prediction.baselines=[mean]"], ["its item 1 is 'mean'; there are control, mean_response"]),
-    (["model.kwargs.freeze_pert=true"], ["model.kwargs.freeze_pert: is true; it can be false"]),
+    (["model.kwargs.nb_decoder=true"], ["model.kwargs.nb_decoder: is true; it can be false"]),
     # texts
     (["name=''"], ["name: is ''; it must be the name of a folder"]),
     (["name=a/b"], ["name: is 'a/b'; it must be the name of a folder, and output_dir says"]),
@@ -103,6 +103,18 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (
         [f"+{BACKBONE}.bidirectional_attention=false", f"{BACKBONE}.head_dim=7"],
         ["a head is 7 wide; make head_dim even"],
+    ),
+    (["+model.kwargs.use_batch_token=true"], ["a set has no one technical batch to name"]),
+    (
+        [
+            *("+model.kwargs.use_batch_token=true", "model.kwargs.batch_encoder=true"),
+            "data.kwargs.basal_mapping_strategy=batch",
+        ],
+        ["batch_encoder tells the batch that the token would learn; choose one"],
+    ),
+    (
+        ["model.kwargs.confidence_head=true", "model.kwargs.mask_attn=true"],
+        ["mask_attn lets the token see itself alone"],
     ),
     (["training.val_freq=50000"], ["more than training.max_steps (40000)"]),
     (

@@ -65,7 +65,7 @@ def test_the_reference_has_every_key_once_in_a_table() -> None:
         assert name in ("config.yaml", "workflow.yaml") or f"[{name}]({name})" in text
 
 
-@pytest.mark.parametrize("option", ["pertsets", "state_sm"])
+@pytest.mark.parametrize("option", ["pertsets", "state", "state_sm"])
 def test_sizes_of_models_are_those_of_models_with_memory(option: str) -> None:
     """Counted on a small screen: the widths of the data enter as they do in the reference."""
     size = document_config.size_of(CONFIG, option)

@@ -64,7 +64,7 @@ def state_transition_settings(
     expression_output
         Whether the output is expression, not an embedding.
     n_batches
-        Number of technical batches; needed with ``batch_encoder``, unread without.
+        Number of technical batches; needed with ``batch_encoder`` and ``use_batch_token``.
     n_genes
         Number of genes that predicted embeddings are decoded to (unless ``gene_decoder_bool`` is
         false); None where the output is expression.
@@ -81,12 +81,10 @@ def state_transition_settings(
     check_keys(kwargs, _MODEL | {"transformer_backbone_kwargs"}, _NOT_BUILT, section)
     hidden_dim = integer(kwargs, "hidden_dim", section)
     with_batches = flag(kwargs, "batch_encoder", False, section)
-    if with_batches and n_batches is None:
-        raise ConfigError(f"{section}.batch_encoder is true, but the data has no technical batches")
-    decoder = None
-    if n_genes is not None and flag(kwargs, "gene_decoder_bool", True, section):
-        widths = tuple(kwargs.get("decoder_hidden_dims", GeneDecoderSettings(1).hidden_dims))
-        decoder = GeneDecoderSettings(n_genes=n_genes, hidden_dims=widths)
+    with_token = flag(kwargs, "use_batch_token", False, section)
+    for name, needs_batches in (("batch_encoder", with_batches), ("use_batch_token", with_token)):
+        if needs_batches and n_batches is None:
+            raise ConfigError(f"{section}.{name} is true, but the data has no technical batches")
     try:
         return StateTransitionSettings(
             input_dim=input_dim,
@@ -109,12 +107,36 @@ def state_transition_settings(
             n_batches=n_batches if with_batches else None,
             mask_attn=flag(kwargs, "mask_attn", False, section),
             dropout=number(kwargs, "dropout", 0.1, section),
-            gene_decoder=decoder,
+            gene_decoder=None if n_genes is None else _gene_decoder(kwargs, n_genes),
+            batch_token_classes=n_batches if with_token else None,
+            confidence_token=either(kwargs, "confidence_token", "confidence_head"),
         )
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(f"{section}: {error}") from error
+
+
+def either(kwargs: Mapping[str, Any], name: str, alias: str) -> bool:
+    """Read a flag of ``model.kwargs`` that has two names: true in either is true.
+
+    Raises
+    ------
+    ConfigError
+        For a value that is neither true nor false.
+    """
+    first, other = (flag(kwargs, each, False, _SECTION) for each in (name, alias))
+    return first or other
+
+
+def _gene_decoder(kwargs: Mapping[str, Any], n_genes: int) -> GeneDecoderSettings | None:
+    if not flag(kwargs, "gene_decoder_bool", True, _SECTION):
+        return None
+    return GeneDecoderSettings(
+        n_genes=n_genes,
+        hidden_dims=tuple(kwargs.get("decoder_hidden_dims", GeneDecoderSettings(1).hidden_dims)),
+        residual=flag(kwargs, "residual_decoder", False, _SECTION),
+    )
 
 
 def backbone_settings(

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from workflow_scripts.settings.check_together import Problem, combinations
+from workflow_scripts.settings.check_together import combinations
 from workflow_scripts.settings.check_value import shown, value_problem
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.problem import Problem
 from workflow_scripts.settings.schema import BY_PATH, KEYS, Kind, leaves
 
 SECTIONS: tuple[str, ...] = tuple(

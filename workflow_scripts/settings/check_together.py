@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from workflow_scripts.settings.check_tokens import tokens
 from workflow_scripts.settings.check_value import shown
+from workflow_scripts.settings.problem import Problem
 from workflow_scripts.settings.schema.backbone import (
     COUNTERPARTS,
     NEEDED_BY,
@@ -16,29 +17,6 @@ from workflow_scripts.settings.schema.backbone import (
 )
 from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES, V1_PRESETS
 from workflow_scripts.settings.suggestions import nearest
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a key.
-
-    Attributes
-    ----------
-    path
-        The key to change.
-    text
-        What is wrong, and what to do.
-    beside
-        Other keys that it doesn't fit: the fault may be theirs.
-    about
-        What the key means.
-    """
-
-    path: str
-    text: str
-    beside: tuple[str, ...] = ()
-    about: str = ""
-
 
 _KIND = "model.kwargs.transformer_backbone_key"
 _HIDDEN = "model.kwargs.hidden_dim"
@@ -297,5 +275,5 @@ def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
     *(_space, _matrix, _validations, _columns, _metrics, _datasets, _embedding),
-    *(_genes, _schedule),
+    *(_genes, tokens, _schedule),
 )

@@ -16,9 +16,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from workflow_scripts.models import StateTransition, set_loss, state_transition_settings
+from workflow_scripts.models import StateTransition, set_loss
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.starting_model import build_model, planned_settings
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 
 Device = Literal["cpu", "cuda"]
@@ -48,7 +49,7 @@ class ModelMemory:
     n_parameters
         Numbers that are learned.
     parameter_bytes
-        Weights, gradients, and what the optimizer keeps for each.
+        Weights, and gradients and what the optimizer keeps for each that is not frozen.
     checkpoint_bytes
         Weights and the optimizer's state: the size of a checkpoint.
     batch_bytes
@@ -119,7 +120,8 @@ def model_memory(
         for group in optimizer.param_groups:
             # What torch chooses by the device, and can't where there is only a stand-in.
             group["foreach"] = device == "cuda"
-        for parameter in model.parameters():
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()  # from now on its moments are there
         parameter_bytes = ledger.alive
@@ -137,7 +139,7 @@ def model_memory(
         clip_gradients(model, plan)
         optimizer.step()
     return ModelMemory(
-        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        n_parameters=sum(parameter.numel() for parameter in trained),
         parameter_bytes=parameter_bytes,
         checkpoint_bytes=checkpoint_bytes,
         batch_bytes=batch_bytes,
@@ -254,16 +256,8 @@ def _autocast(precision: Arithmetic) -> torch.autocast:
 
 
 def _model(plan: TrainingPlan, n_genes: int, feature_dim: int, n_batches: int) -> StateTransition:
-    settings = state_transition_settings(
-        plan.model_kwargs,
-        input_dim=n_genes,
-        output_dim=n_genes,
-        pert_dim=feature_dim,
-        output_space=plan.output_space,
-        expression_output=True,
-        n_batches=n_batches,
-    )
-    return StateTransition(settings)
+    settings = planned_settings(plan, n_genes=n_genes, feature_dim=feature_dim, n_batches=n_batches)
+    return build_model(settings, plan)
 
 
 def _batch(plan: TrainingPlan, n_genes: int, feature_dim: int) -> Batch:

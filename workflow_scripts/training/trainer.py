@@ -19,8 +19,7 @@ from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.sampling import SetRows, SetSampler, fixed_sets
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
-from workflow_scripts.models import StateTransition
-from workflow_scripts.models.from_config import set_loss, state_transition_settings
+from workflow_scripts.models.from_config import set_loss
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
@@ -32,6 +31,7 @@ from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
 from workflow_scripts.training.residency import Residency
+from workflow_scripts.training.starting_model import build_model, planned_settings
 
 
 @dataclass(frozen=True)
@@ -215,13 +215,10 @@ def _module(
     names_of: Callable[[int], Sequence[str]],
 ) -> TrainingModule:
     batches = [str(name) for name in store.cells["batch"].cat.categories]
-    settings = state_transition_settings(
-        plan.model_kwargs,
-        input_dim=store.n_genes,
-        output_dim=store.n_genes,
-        pert_dim=features.matrix.shape[1],
-        output_space=plan.output_space,
-        expression_output=True,
+    settings = planned_settings(
+        plan,
+        n_genes=store.n_genes,
+        feature_dim=features.matrix.shape[1],
         n_batches=len(batches),
     )
     torch.manual_seed(plan.seed)
@@ -234,7 +231,7 @@ def _module(
         "provenance": json.loads(json.dumps(provenance)),
     }
     return TrainingModule(
-        StateTransition(settings), set_loss(plan.model_kwargs), plan, description, names_of
+        build_model(settings, plan), set_loss(plan.model_kwargs), plan, description, names_of
     )
 
 

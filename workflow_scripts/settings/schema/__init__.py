@@ -18,6 +18,7 @@ from workflow_scripts.settings.schema import (
     model,
     run,
     stages,
+    starting_model,
     training,
 )
 from workflow_scripts.settings.schema.key import NOT_ONE, STAGES, WORKFLOW, Key, Kind
@@ -28,6 +29,7 @@ KEYS: tuple[Key, ...] = (
     *run.KEYS,
     *data.KEYS,
     *model.KEYS,
+    *starting_model.KEYS,
     *backbone.KEYS,
     *training.KEYS,
     *inputs.KEYS,

@@ -15,14 +15,6 @@ KEYS: tuple[Key, ...] = (
         nullable=False,
         choices=("PertSets", "state"),
     ),
-    inert(
-        "model.checkpoint",
-        "Checkpoint to continue from",
-        "继续训练所用的检查点",
-        "a training that stopped continues by itself from its last checkpoint",
-        "中断的训练会自动从最近的检查点继续",
-        default=None,
-    ),
     operational(
         "model.device",
         str,
@@ -44,8 +36,8 @@ KEYS: tuple[Key, ...] = (
         "model.kwargs.extra_tokens",
         "Positions that the backbone keeps beside the cells, for special tokens",
         "除细胞外为特殊 token 预留的位置数",
-        "cells have no positions, and no special tokens are built",
-        "细胞没有位置编码,本版本也没有特殊 token",
+        "cells have no positions; confidence_token and use_batch_token add theirs themselves",
+        "细胞没有位置编码;confidence_token 与 use_batch_token 会自行添加 token",
         optional=True,
         default=1,
     ),
@@ -85,16 +77,20 @@ KEYS: tuple[Key, ...] = (
         "或 se = energy + 0.01 × sinkhorn",
         choices=("energy", "mse", "sinkhorn", "se"),
     ),
-    not_built(
+    identity(
         "model.kwargs.confidence_token",
-        "Add a token that learns to predict the loss of its set",
-        "是否添加预测该集合损失的置信度 token",
+        bool,
+        "preflight train",
+        "Add a token that learns to predict the loss of its set (10 times it, with weight 0.01)",
+        "是否添加预测所在集合损失的置信度 token(目标为损失的 10 倍,权重 0.01)",
         optional=True,
     ),
-    not_built(
+    identity(
         "model.kwargs.confidence_head",
-        "Another name of confidence_token",
-        "confidence_token 的另一名称",
+        bool,
+        "preflight train",
+        "Another name of confidence_token: true in either is true",
+        "confidence_token 的另一名称,任一为 true 即启用",
         optional=True,
     ),
     identity(
@@ -122,18 +118,6 @@ KEYS: tuple[Key, ...] = (
         "Predict the change from the control cells (with output_space all, in expression space)",
         "是否预测相对对照细胞的残差(output_space 为 all 时残差加在表达空间)",
     ),
-    not_built(
-        "model.kwargs.freeze_pert_backbone",
-        "Train all but the backbone and the perturbation encoder",
-        "是否冻结主干与扰动编码器",
-        optional=True,
-    ),
-    not_built(
-        "model.kwargs.freeze_pert",
-        "Another name of freeze_pert_backbone",
-        "freeze_pert_backbone 的另一名称",
-        optional=True,
-    ),
     inert(
         "model.kwargs.softplus",
         "End a transformer decoder with a softplus",
@@ -160,11 +144,16 @@ KEYS: tuple[Key, ...] = (
         "是否微调 State 嵌入的预训练解码器",
         optional=True,
     ),
-    not_built(
+    inert(
         "model.kwargs.residual_decoder",
         "Decode an embedding to genes through residual layers",
         "是否使用带残差连接的基因解码器",
+        "expression is predicted directly: with embed_key null nothing is decoded",
+        "直接预测表达量;embed_key 为 null 时无需解码",
+        types=(bool,),
+        nullable=False,
         optional=True,
+        default=False,
     ),
     identity(
         "model.kwargs.batch_encoder",
@@ -174,10 +163,14 @@ KEYS: tuple[Key, ...] = (
         "是否为每个细胞加上可学习的批次向量",
         optional=True,
     ),
-    not_built(
+    identity(
         "model.kwargs.use_batch_token",
-        "Add a token that learns to name the technical batch of its set",
-        "是否添加预测批次的 token",
+        bool,
+        "preflight train",
+        "Add a token that learns to name the technical batch of its set (cross-entropy, weight "
+        "0.1); needs basal_mapping_strategy batch, and no batch_encoder",
+        "是否添加识别所在集合批次的 token(交叉熵,权重 0.1);"
+        "须配合 basal_mapping_strategy: batch,且不能与 batch_encoder 同用",
         optional=True,
     ),
     not_built(
@@ -270,17 +263,6 @@ KEYS: tuple[Key, ...] = (
         nullable=False,
         optional=True,
         default=False,
-    ),
-    inert(
-        "model.kwargs.init_from",
-        "Checkpoint whose weights training starts from",
-        "初始化权重所用的检查点",
-        "this version starts from random weights, and accepts null alone",
-        "本版本从随机权重开始训练;仅接受 null",
-        types=(str,),
-        choices=(None,),
-        optional=True,
-        default=None,
     ),
     identity(
         "model.kwargs.transformer_backbone_key",
