@@ -2,11 +2,13 @@
 
 from workflow_scripts.models.backbones import BackboneSettings
 from workflow_scripts.models.baselines import (
+    Additive,
+    ContextMean,
     ControlBaseline,
     MeanResponse,
     PerturbationMeanEffect,
-    TrainingMeans,
 )
+from workflow_scripts.models.feature_baselines import NearestNeighbour, RidgeEffect
 from workflow_scripts.models.files import (
     ModelDescription,
     load_model,
@@ -19,20 +21,25 @@ from workflow_scripts.models.losses import SetLoss, energy_distance, mean_over_s
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.models.state_transition import Outputs, StateTransition
+from workflow_scripts.models.training_effects import TrainingEffects
 
 __all__ = [
+    "Additive",
     "BackboneSettings",
+    "ContextMean",
     "ControlBaseline",
     "GeneDecoderSettings",
     "MeanResponse",
     "ModelDescription",
+    "NearestNeighbour",
     "Objective",
     "Outputs",
     "PerturbationMeanEffect",
+    "RidgeEffect",
     "SetLoss",
     "StateTransition",
     "StateTransitionSettings",
-    "TrainingMeans",
+    "TrainingEffects",
     "energy_distance",
     "load_model",
     "mean_over_sets",

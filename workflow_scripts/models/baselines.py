@@ -1,84 +1,22 @@
 """Baselines: what a model must beat, fitted in closed form and asked like a model.
 
 All work on expression (log1p of normalised counts), never on embeddings. Perturbations and contexts
-are numbers; the control is no perturbation here.
+are numbers; the control is no perturbation here. Those that read features are in
+`feature_baselines`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
+from workflow_scripts.models.training_effects import GENES_AT_ONCE, TrainingEffects
 
-@dataclass(frozen=True, eq=False)
-class TrainingMeans:
-    """Hold the means (pseudobulks) of the training cells, all a baseline needs to be fitted.
-
-    A group is the cells of one perturbation in one context; several groups of the same pair (of
-    several files, say) are averaged, weighted by their cells.
-
-    Parameters
-    ----------
-    control_means
-        Mean of each context's control cells, held-out contexts included.
-    perturbed_means
-        Mean of each group's training cells.
-    group_perturbation, group_context
-        Perturbation and context of each group.
-    group_cells
-        Number of training cells of each group.
-
-    Raises
-    ------
-    ValueError
-        If there is no group, a group has no cells, or a context has no row in ``control_means``.
-    """
-
-    control_means: Float[Tensor, "contexts genes"]
-    perturbed_means: Float[Tensor, "groups genes"]
-    group_perturbation: Int[Tensor, " groups"]
-    group_context: Int[Tensor, " groups"]
-    group_cells: Int[Tensor, " groups"]
-
-    def __post_init__(self) -> None:
-        if len(self.perturbed_means) == 0:
-            raise ValueError("there is no training group: nothing to fit a baseline on")
-        if int(self.group_cells.min()) < 1:
-            raise ValueError("a training group has no cells; leave it out")
-        known = len(self.control_means)
-        strays = self.group_context[(self.group_context < 0) | (self.group_context >= known)]
-        if len(strays):
-            raise ValueError(
-                f"group_context names context {int(strays[0])}, but control_means has rows 0 to "
-                f"{known - 1}"
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class PairEffects:
-    """Hold the effect of each (perturbation, context) pair of the training cells.
-
-    The effect is the pair's mean minus the mean of the context's control cells.
-    """
-
-    effects: Float[Tensor, "pairs genes"]
-    perturbation: Int[Tensor, " pairs"]
-    context: Int[Tensor, " pairs"]
-
-
-def pair_effects(means: TrainingMeans) -> PairEffects:
-    """Compute one effect a (perturbation, context) pair, groups weighted by their cells."""
-    keys = torch.stack([means.group_perturbation, means.group_context], dim=1)
-    pairs, pair_of_group = torch.unique(keys, dim=0, return_inverse=True)
-    weights = means.group_cells.to(means.perturbed_means)
-    sums = means.perturbed_means.new_zeros(len(pairs), means.perturbed_means.shape[1])
-    sums.index_add_(0, pair_of_group, means.perturbed_means * weights[:, None])
-    cells = weights.new_zeros(len(pairs)).index_add_(0, pair_of_group, weights)
-    effects = sums / cells[:, None] - means.control_means[pairs[:, 1]]
-    return PairEffects(effects=effects, perturbation=pairs[:, 0], context=pairs[:, 1])
+ADDITIVE_PENALTY = 1e-3
+"""Penalty on each level of the additive baseline, in observations: enough to make the solution
+unique where contexts and perturbations overlap too little for it, and it shrinks a level that was
+observed once by a thousandth."""
 
 
 class ControlBaseline(nn.Module):
@@ -97,34 +35,33 @@ class ControlBaseline(nn.Module):
         return control
 
 
-class MeanResponse(nn.Module):
+class OneProfile(nn.Module):
     """Predict one profile for all perturbations of a context, which carries no information.
 
-    The profile is the mean over the context's training perturbations of their mean profiles, each
-    perturbation counted once. In a context without any, it is the control mean plus the mean effect
-    of the contexts that have some, each context counted once, clipped at zero because expression
-    can't be negative. Every predicted cell is that profile, so that perturbations tie exactly
-    where they are told apart.
+    Every predicted cell is that profile, so that perturbations tie exactly where they are told
+    apart. Expression can't be negative: profiles are clipped at zero.
 
     Parameters
     ----------
-    means
-        Means of the training cells.
+    training
+        Effects of the training cells.
+    weights
+        Weight of each pair's effect in each context's profile, float64.
     """
 
     profiles: Tensor
+    trained: Tensor
 
-    def __init__(self, means: TrainingMeans) -> None:
+    def __init__(self, training: TrainingEffects, weights: Float[Tensor, "contexts pairs"]) -> None:
         super().__init__()
-        pairs = pair_effects(means)
-        n_contexts = len(means.control_means)
-        sums = torch.zeros_like(means.control_means)
-        sums.index_add_(0, pairs.context, pairs.effects)
-        counts = pairs.context.bincount(minlength=n_contexts)
-        seen = counts > 0
-        effects = sums / counts.clamp_min(1)[:, None]
-        effects[~seen] = effects[seen].mean(dim=0)
-        self.register_buffer("profiles", (means.control_means + effects).clamp_min(0.0))
+        dtype = training.effects.dtype
+        profiles = training.control_means + weights.to(dtype) @ training.effects
+        self.register_buffer("profiles", profiles.clamp_min(0.0).to(dtype))
+        self.register_buffer("trained", training.trained_contexts)
+
+    def uses_fallback(self, context: Int[Tensor, " sets"]) -> Bool[Tensor, " sets"]:
+        """Say which contexts have no training perturbation."""
+        return ~self.trained[context]
 
     def forward(
         self,
@@ -143,9 +80,55 @@ class MeanResponse(nn.Module):
             If ``context`` is missing.
         """
         if context is None:
-            raise ValueError("the mean response needs `context`")
+            raise ValueError("one profile a context needs `context`")
         profile = self.profiles[context][:, None, :]
         return profile.expand_as(control).to(control.dtype).contiguous()
+
+
+class MeanResponse(OneProfile):
+    """Predict the mean profile of a context's training perturbations, each counted once.
+
+    In a context without any, it is the control mean plus the mean effect of the contexts that have
+    some, each context counted once.
+
+    Parameters
+    ----------
+    training
+        Effects of the training cells.
+    """
+
+    def __init__(self, training: TrainingEffects) -> None:
+        weights = _weights_in_contexts(training, torch.ones(len(training.cells)))
+        trained = training.trained_contexts
+        elsewhere = weights[trained].mean(dim=0)
+        super().__init__(training, torch.where(trained[:, None], weights, elsewhere))
+
+
+class ContextMean(OneProfile):
+    """Predict the mean of a context's perturbed training cells, each cell counted once.
+
+    In a context without any, it is the mean of the context's control cells: what is known of that
+    context alone.
+
+    Parameters
+    ----------
+    training
+        Effects of the training cells.
+    """
+
+    def __init__(self, training: TrainingEffects) -> None:
+        super().__init__(training, _weights_in_contexts(training, training.cells))
+
+
+def _weights_in_contexts(
+    training: TrainingEffects, pair_weights: Shaped[Tensor, " pairs"]
+) -> Float[Tensor, "contexts pairs"]:
+    """Return the share of each pair in the mean of its context; no shares where there is none."""
+    weights = torch.zeros(len(training.control_means), len(pair_weights), dtype=torch.float64)
+    weights[training.context, torch.arange(len(pair_weights))] = pair_weights.double()
+    trained = training.trained_contexts
+    weights[trained] /= weights[trained].sum(dim=1, keepdim=True)
+    return weights
 
 
 class PerturbationMeanEffect(nn.Module):
@@ -159,8 +142,8 @@ class PerturbationMeanEffect(nn.Module):
 
     Parameters
     ----------
-    means
-        Means of the training cells.
+    training
+        Effects of the training cells.
     """
 
     effects: Tensor
@@ -168,17 +151,13 @@ class PerturbationMeanEffect(nn.Module):
     pair_context: Tensor
     fallback: Tensor
 
-    def __init__(self, means: TrainingMeans) -> None:
+    def __init__(self, training: TrainingEffects) -> None:
         super().__init__()
-        pairs = pair_effects(means)
-        perturbations, row = torch.unique(pairs.perturbation, return_inverse=True)
-        sums = pairs.effects.new_zeros(len(perturbations), pairs.effects.shape[1])
-        sums.index_add_(0, row, pairs.effects)
-        per_perturbation = sums / row.bincount()[:, None]
-        self.register_buffer("effects", pairs.effects)
-        self.register_buffer("pair_perturbation", pairs.perturbation)
-        self.register_buffer("pair_context", pairs.context)
-        self.register_buffer("fallback", per_perturbation.mean(dim=0))
+        weights = training.pair_weights / len(training.perturbations)
+        self.register_buffer("effects", training.effects)
+        self.register_buffer("pair_perturbation", training.perturbation)
+        self.register_buffer("pair_context", training.context)
+        self.register_buffer("fallback", weights.to(training.effects.dtype) @ training.effects)
 
     def forward(
         self,
@@ -215,3 +194,88 @@ class PerturbationMeanEffect(nn.Module):
     ) -> Bool[Tensor, "sets pairs"]:
         same_perturbation = self.pair_perturbation == perturbation[:, None]
         return same_perturbation & (self.pair_context != context[:, None])
+
+
+class Additive(nn.Module):
+    """Predict control cells plus a common effect, one of the context and one of the perturbation.
+
+    The effect of perturbation p in context c is m + a_c + b_p, fitted to all training pairs, each
+    counted once, by least squares with `ADDITIVE_PENALTY` on a and b (not on m). So a perturbation
+    isn't credited with what a context does to all, as a plain mean over its contexts would where
+    not every context has every perturbation. Of a level that was not trained on, nothing is known
+    but m: its a_c or b_p is zero. The result is clipped at zero, because expression can't be
+    negative.
+
+    The b are eliminated: with Z the columns of m and a, and P those of b,
+    (Zᵀ Q Z + λ diag(0, 1, …)) (m, a) = Zᵀ Q E for Q = 1 - P (PᵀP + λ)⁻¹ Pᵀ, a system of the size of
+    the contexts; b follows for a perturbation when it is asked for.
+
+    Parameters
+    ----------
+    training
+        Effects of the training cells.
+    """
+
+    effects: Tensor
+    pair_perturbation: Tensor
+    pair_context: Tensor
+    trained_contexts: Tensor
+    of_context: Tensor
+
+    def __init__(self, training: TrainingEffects) -> None:
+        super().__init__()
+        n_pairs, n_contexts = len(training.cells), len(training.control_means)
+        n_perturbations = len(training.perturbations)
+        columns = torch.zeros(n_pairs, 1 + n_contexts, dtype=torch.float64)
+        columns[:, 0] = 1.0
+        columns[torch.arange(n_pairs), 1 + training.context] = 1.0
+        sums = torch.zeros(n_perturbations, 1 + n_contexts, dtype=torch.float64)
+        sums.index_add_(0, training.row, columns)
+        # The first column of the sums is the number of pairs of each perturbation.
+        free = columns - (sums / (sums[:, :1] + ADDITIVE_PENALTY))[training.row]
+        penalty = torch.full((1 + n_contexts,), ADDITIVE_PENALTY, dtype=torch.float64)
+        penalty[0] = 0.0
+        system = free.T @ columns + penalty.diag()
+        fitted = [
+            torch.linalg.solve(system, free.T @ block.double())
+            for block in torch.split(training.effects, GENES_AT_ONCE, dim=1)
+        ]
+        solution = torch.cat(fitted, dim=1)
+        self.register_buffer("effects", training.effects)
+        self.register_buffer("pair_perturbation", training.perturbation)
+        self.register_buffer("pair_context", training.context)
+        self.register_buffer("trained_contexts", training.trained_contexts)
+        self.register_buffer("of_context", solution[0] + solution[1:])
+
+    def forward(
+        self,
+        control: Float[Tensor, "sets cells genes"],
+        features: Tensor | None = None,
+        batch: Int[Tensor, "sets cells"] | None = None,
+        *,
+        perturbation: Int[Tensor, " sets"] | None = None,
+        context: Int[Tensor, " sets"] | None = None,
+    ) -> Float[Tensor, "sets cells genes"]:
+        """Return control cells + effect, at least zero; features and batch are not read.
+
+        Raises
+        ------
+        ValueError
+            If ``perturbation`` or ``context`` is missing.
+        """
+        if perturbation is None or context is None:
+            raise ValueError("the additive baseline needs `perturbation` and `context`")
+        own = torch.stack([self._of_perturbation(int(number)) for number in perturbation])
+        effect = (self.of_context[context] + own).to(control.dtype)
+        return (control + effect[:, None, :]).clamp_min(0.0)
+
+    def knows(
+        self, perturbation: Int[Tensor, " sets"], context: Int[Tensor, " sets"]
+    ) -> tuple[Bool[Tensor, " sets"], Bool[Tensor, " sets"]]:
+        """Say of which perturbations and of which contexts something was trained on."""
+        return torch.isin(perturbation, self.pair_perturbation), self.trained_contexts[context]
+
+    def _of_perturbation(self, perturbation: int) -> Float[Tensor, " genes"]:
+        pairs = (self.pair_perturbation == perturbation).nonzero()[:, 0]
+        residuals = self.effects[pairs].double() - self.of_context[self.pair_context[pairs]]
+        return residuals.sum(dim=0) / (len(pairs) + ADDITIVE_PENALTY)

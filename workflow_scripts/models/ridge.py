@@ -1,0 +1,97 @@
+"""Ridge regression as weights over what it was fitted on, its penalty chosen by leave-one-out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+PENALTIES = (*(10.0 ** (power / 2) for power in range(-6, 7)), float("inf"))
+"""The penalties that are tried, in units of the mean squared length of a centred feature vector, so
+that they don't depend on the scale of the features: two a decade from 1/1000, where what was fitted
+is all but reproduced, to 1000; and infinity, which predicts the mean of all."""
+
+_SAME = 1e-9
+"""Errors closer than this, relatively, are the same error: float64 sums of many terms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """Ridge regression with an intercept that isn't penalised, fitted on n rows.
+
+    The prediction for any outputs Y [n, outputs] is ``weights(features) @ Y``: linear in Y, so that
+    outputs are never copied.
+
+    Attributes
+    ----------
+    centre
+        Mean feature vector.
+    projection
+        From a centred feature vector to the weight of each row, less 1/n.
+    penalty
+        The penalty, in the units of `PENALTIES`.
+    errors
+        Leave-one-out error at each of `PENALTIES`: mean over rows of the squared length of the
+        residual. NaN where there is nothing to choose by.
+    """
+
+    centre: Float[Tensor, " features"]
+    projection: Float[Tensor, "features n"]
+    penalty: float
+    errors: Float[Tensor, " penalties"]
+
+    def weights(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, "rows n"]:
+        """Return the weight of each fitted row in the prediction for some features, in float64.
+
+        The weights of a prediction sum to one.
+        """
+        n = self.projection.shape[1]
+        return (features.double() - self.centre) @ self.projection + 1.0 / n
+
+
+def fit_ridge(features: Float[Tensor, "n features"], gram: Float[Tensor, "n n"]) -> Ridge:
+    """Fit a ridge regression of centred outputs, of which the inner products are all it needs.
+
+    With X the centred features and X = U S Vᵀ, the fitted values at the penalty λ are
+    H Y = U S² (S² + λ)⁻¹ Uᵀ Y, and the residual of row i, fitted without row i, is
+    (Y - H Y)_i / (1 - 1/n - H_ii): exact for ridge with a free intercept (Hastie, Tibshirani and
+    Friedman, The Elements of Statistical Learning, eqs. 3.47 and 7.64; penalising no intercept adds
+    the 1/n). Its squared length needs the Gram matrix of Y alone. Of errors that are the same, the
+    one with the largest penalty is chosen: what doesn't help isn't used.
+
+    Costs the singular value decomposition of X and 2 n² r operations, r = min(n, features); no
+    randomness. 2,000 rows of 5,120 features take seconds on two cores.
+
+    Parameters
+    ----------
+    features
+        One row a fitted row.
+    gram
+        Inner products of the rows of centred outputs.
+    """
+    n, dimension = features.shape
+    centre = features.double().mean(dim=0)
+    centred = features.double() - centre
+    unit = float(centred.square().sum()) / n
+    errors = torch.full((len(PENALTIES),), torch.nan, dtype=torch.float64)
+    # One row, or rows that are all alike: rounding aside, the mean is all there is to predict.
+    if unit <= 1e-24 * max(float(features.double().square().sum()) / n, 1e-300):
+        projection = torch.zeros(dimension, n, dtype=torch.float64)
+        return Ridge(centre, projection, PENALTIES[-1], errors)
+    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
+    rotated = gram @ left
+    inner = left.T @ rotated
+    for place, penalty in enumerate(PENALTIES):
+        shrink = singular**2 / (singular**2 + penalty * unit)
+        fitted = left * shrink
+        # |Y_i - (HY)_i|², from Y Yᵀ = gram and Uᵀ Y Yᵀ U = inner.
+        squared = (
+            gram.diagonal() - 2 * (rotated * fitted).sum(1) + ((fitted @ inner) * fitted).sum(1)
+        )
+        kept = 1.0 - 1.0 / n - (fitted * left).sum(1)
+        errors[place] = (squared.clamp_min(0.0) / kept**2).mean()
+    best = int((errors <= errors.min() * (1 + _SAME)).nonzero()[-1])
+    shrink = singular / (singular**2 + PENALTIES[best] * unit)
+    return Ridge(centre, (right.T * shrink) @ left.T, PENALTIES[best], errors)
