@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.runs import resolve_runs
+from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -122,6 +123,13 @@ def chosen_genes(wildcards):
     """Return the selection of a run's genes, as an input: nothing, where all are read."""
     everything = RUNS[wildcards.run].config["genes"]["select"] == "all"
     return [] if everything else [f"{wildcards.run}/genes.json"]
+
+
+def baseline_features(wildcards):
+    """Return the features of a run, as an input: nothing, where no baseline asked for reads them."""
+    asked = RUNS[wildcards.run].config["prediction"]["baselines"]
+    read = set(asked) & set(FEATURE_BASELINES)
+    return [f"{wildcards.run}/features.safetensors"] if read else []
 
 
 def scored_files(run):

@@ -1,6 +1,7 @@
 # A trained model, and baselines fitted on the same training cells, become predicted cells.
 #
-# needs: a checkpoint (the model alone), packed cells, splits, chosen genes, features
+# needs: a checkpoint (the model alone), packed cells, splits, chosen genes, features (of the
+#        baselines, those that read them)
 # makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
@@ -48,6 +49,7 @@ rule predict_baselines:
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
         genes=chosen_genes,
+        features=baseline_features,
     output:
         directory("{run}/baselines"),
     log:
@@ -61,5 +63,6 @@ rule predict_baselines:
     shell:
         "python -m workflow_scripts.predict_baselines --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
-        " --splits {input.splits:q} --genes {input.genes:q} --out-dir {output:q}"
+        " --splits {input.splits:q} --genes {input.genes:q}"
+        " --features {input.features:q} --out-dir {output:q}"
         " --work-dir {params.finished:q} > {log:q} 2>&1"

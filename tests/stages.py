@@ -128,6 +128,7 @@ class Stages:
         self.start(
             *("predict_baselines", predict_baselines.main),
             **{"settings": "stages/predict_baselines.json", "config": "config.yaml", **cells},
+            **{"features": "features.safetensors"},
             **{"out-dir": "baselines", "work-dir": "finished"},
         )
         scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}

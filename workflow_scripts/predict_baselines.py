@@ -2,7 +2,8 @@
 
 Example: python -m workflow_scripts.predict_baselines --settings
 results/demo/stages/predict_baselines.json --config results/demo/config.yaml --cells
-cache/cells/…/manifest.json --splits splits.parquet --out-dir results/demo/baselines
+cache/cells/…/manifest.json --splits splits.parquet --features features.safetensors
+--out-dir results/demo/baselines
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ def main(arguments: Sequence[str]) -> None:
         "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
     )
     parser.add_argument(
+        "--features",
+        type=Path,
+        nargs="?",
+        help="vectors of the perturbations, for the baselines that read them",
+    )
+    parser.add_argument(
         "--out-dir", type=Path, required=True, help="folder of the h5ad files, one a baseline"
     )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
@@ -46,6 +53,8 @@ def main(arguments: Sequence[str]) -> None:
     }
     if given.genes is not None:
         inputs["genes"] = file_digest(given.genes)
+    if given.features is not None:
+        inputs["features"] = file_digest(given.features)
     identity = identity_of("predict_baselines", settings.identity, inputs)
     work = IdentityFolder(given.work_dir, identity)
     names = settings["prediction.baselines"]
@@ -68,6 +77,7 @@ def _predict(
     import pandas as pd
 
     from workflow_scripts.cells.store import CellStore
+    from workflow_scripts.features.validation import load_features
     from workflow_scripts.prediction.baselines import Baselines
     from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_predicted
@@ -87,18 +97,22 @@ def _predict(
     baselines = Baselines.fit(
         store, splits, targets, most_cells=settings["engine.downsample_cells"]
     )
+    if given.features is not None:
+        baselines = baselines.with_features(
+            load_features(given.features), settings["prediction.seed"]
+        )
     for name in names:
-        model = baselines.build(name)
+        baseline = baselines.build(name)
         write_predicted(
             work.path / f"{name}.h5ad",
             store,
             targets,
             baselines.predict(
-                model, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
+                baseline, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
             ),
             {**describe(store, settings["name"]), **described, "model": name},
             clip=settings["prediction.clip"],
-            notes=baselines.notes(model, targets),
+            notes=baselines.notes(baseline, targets),
         )
         print(f"{name}: {len(targets.observed)} cells", flush=True)
 

@@ -19,7 +19,8 @@ from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.models import BackboneSettings, StateTransition, StateTransitionSettings
-from workflow_scripts.prediction.baselines import FALLBACK_NOTE, Baselines
+from workflow_scripts.prediction import notes
+from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.model import predict_with_model
 from workflow_scripts.prediction.targets import Targets, targets_of_test
 from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
@@ -187,7 +188,7 @@ def test_mean_response_is_one_profile_of_the_training_perturbations(store, split
 
 def test_fallback_of_a_perturbation_never_trained_on_is_noted(store, splits, targets):
     baselines = Baselines.fit(store, splits, targets)
-    notes = baselines.notes(baselines.build("perturbation_mean_effect"), targets)
+    found = baselines.notes(baselines.build("perturbation_mean_effect"), targets)
     labels = store.cells["perturbation"].astype(str).iloc[targets.observed].to_numpy()
-    assert set(notes[labels == "C"]) == {FALLBACK_NOTE}
-    assert set(notes[labels == "B"]) == {""}
+    assert set(found[labels == "C"]) == {notes.FALLBACK}
+    assert set(found[labels == "B"]) == {""}

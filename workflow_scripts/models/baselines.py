@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from workflow_scripts.models.training_effects import GENES_AT_ONCE, TrainingEffects
+from workflow_scripts.models.training_effects import GENES_AT_ONCE, TrainingEffects, add_effect
 
 ADDITIVE_PENALTY = 1e-3
 """Penalty on each level of the additive baseline, in observations: enough to make the solution
@@ -137,8 +137,7 @@ class PerturbationMeanEffect(nn.Module):
     The effect is the mean over the *other* training contexts where the perturbation was seen, each
     context counted once; its effect in the predicted context is never used. A perturbation not seen
     in any other context falls back to the mean effect of all training perturbations (each averaged
-    over its contexts first); ``uses_fallback`` says where. The result is clipped at zero, because
-    expression can't be negative: the mean over predicted cells may then exceed control + effect.
+    over its contexts first); ``uses_fallback`` says where.
 
     Parameters
     ----------
@@ -181,7 +180,7 @@ class PerturbationMeanEffect(nn.Module):
         effect = torch.stack(
             [self.effects[rows].mean(dim=0) if rows.any() else self.fallback for rows in elsewhere]
         )
-        return (control + effect[:, None, :].to(control.dtype)).clamp_min(0.0)
+        return add_effect(control, effect)
 
     def uses_fallback(
         self, perturbation: Int[Tensor, " sets"], context: Int[Tensor, " sets"]
@@ -203,8 +202,7 @@ class Additive(nn.Module):
     counted once, by least squares with `ADDITIVE_PENALTY` on a and b (not on m). So a perturbation
     isn't credited with what a context does to all, as a plain mean over its contexts would where
     not every context has every perturbation. Of a level that was not trained on, nothing is known
-    but m: its a_c or b_p is zero. The result is clipped at zero, because expression can't be
-    negative.
+    but m: its a_c or b_p is zero.
 
     The b are eliminated: with Z the columns of m and a, and P those of b,
     (Zᵀ Q Z + λ diag(0, 1, …)) (m, a) = Zᵀ Q E for Q = 1 - P (PᵀP + λ)⁻¹ Pᵀ, a system of the size of
@@ -266,8 +264,7 @@ class Additive(nn.Module):
         if perturbation is None or context is None:
             raise ValueError("the additive baseline needs `perturbation` and `context`")
         own = torch.stack([self._of_perturbation(int(number)) for number in perturbation])
-        effect = (self.of_context[context] + own).to(control.dtype)
-        return (control + effect[:, None, :]).clamp_min(0.0)
+        return add_effect(control, self.of_context[context] + own)
 
     def knows(
         self, perturbation: Int[Tensor, " sets"], context: Int[Tensor, " sets"]

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from workflow_scripts.models.ridge import fit_ridge
-from workflow_scripts.models.training_effects import TrainingEffects
+from workflow_scripts.models.training_effects import TrainingEffects, add_effect
 
 _TIE = 1e-6
 """Squared distances that differ by less than this part of the training vectors' mean squared
@@ -24,8 +24,6 @@ distance from their centre are the same: float32 features have no more digits.""
 
 class FeatureBaseline(nn.Module):
     """Predict control cells plus a weighted mean of training perturbations' effects.
-
-    The result is clipped at zero, because expression can't be negative.
 
     Parameters
     ----------
@@ -61,7 +59,7 @@ class FeatureBaseline(nn.Module):
         """Return control cells + effect, at least zero; of a set, its features alone are read."""
         of_pairs = self.weights(features)[:, self.pair_row] * self.pair_weights
         effect = of_pairs.to(self.effects.dtype) @ self.effects
-        return (control + effect[:, None, :].to(control.dtype)).clamp_min(0.0)
+        return add_effect(control, effect)
 
 
 class RidgeEffect(FeatureBaseline):

@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
 from workflow_scripts.cells.groups import make_groups
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.features.validation import Features
 from workflow_scripts.models import (
+    Additive,
+    ContextMean,
     ControlBaseline,
     MeanResponse,
+    NearestNeighbour,
     PerturbationMeanEffect,
-    TrainingMeans,
+    RidgeEffect,
+    TrainingEffects,
 )
+from workflow_scripts.prediction.notes import Asked, remarks
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks
 from workflow_scripts.settings.errors import DataError
 
-FALLBACK_NOTE = "not seen in another training context: mean effect of all training perturbations"
+
+@dataclass(frozen=True)
+class Baseline:
+    """A fitted baseline, and the features that it is asked with.
+
+    Attributes
+    ----------
+    model
+        Called like a trained model.
+    features
+        Vectors by the number of the perturbation; None where it reads none.
+    """
+
+    model: nn.Module
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Fitted baselines and the numbering that they are asked in."""
+    """Effects of the training cells, and the numbering that baselines are asked in.
 
-    means: TrainingMeans
+    Attributes
+    ----------
+    training
+        What baselines are fitted on.
+    perturbations, contexts
+        Number of each label, ascending by name.
+    features, shuffled
+        Vectors by the number of the perturbation, and the same ones permuted.
+    """
+
+    training: TrainingEffects
     perturbations: dict[str, int]
     contexts: dict[str, int]
+    features: Tensor | None = None
+    shuffled: Tensor | None = None
 
     @classmethod
     def fit(
@@ -59,63 +92,95 @@ class Baselines:
             )
             for context in contexts
         }
-        return cls(
-            TrainingMeans(
-                control_means=_tensor([store.mean(rows) for rows in pools.values()]),
-                perturbed_means=_tensor([store.mean(group.rows) for group in groups]),
-                group_perturbation=torch.tensor([perturbations[g.perturbation] for g in groups]),
-                group_context=torch.tensor([contexts[g.context] for g in groups]),
-                group_cells=torch.tensor([len(g.rows) for g in groups]),
-            ),
-            perturbations,
-            contexts,
+        training = TrainingEffects.of_groups(
+            torch.from_numpy(np.stack([store.mean(rows) for rows in pools.values()])),
+            (torch.from_numpy(store.mean(group.rows)) for group in groups),
+            perturbation=torch.tensor([perturbations[group.perturbation] for group in groups]),
+            context=torch.tensor([contexts[group.context] for group in groups]),
+            cells=torch.tensor([len(group.rows) for group in groups]),
         )
+        return cls(training, perturbations, contexts)
 
-    def build(self, name: str) -> ControlBaseline | MeanResponse | PerturbationMeanEffect:
-        """Return the baseline of that name."""
+    def with_features(self, features: Features, seed: int) -> Baselines:
+        """Return the same with the perturbations' vectors, for the baselines that read them.
+
+        The permuted ones go from each perturbation to the next of one random circle through all of
+        them, by name: none keeps its own. It depends on the names and the seed alone.
+        """
+        vectors = dict(zip(features.names, features.matrix, strict=True))
+        own = torch.from_numpy(np.stack([vectors[name] for name in self.perturbations]))
+        circle = np.random.Generator(np.random.Philox(key=seed)).permutation(len(own))
+        permuted = torch.empty_like(own)
+        permuted[torch.from_numpy(np.roll(circle, 1))] = own[torch.from_numpy(circle)]
+        return replace(self, features=own, shuffled=permuted)
+
+    def build(self, name: str) -> Baseline:
+        """Return the baseline of that name, fitted.
+
+        Raises
+        ------
+        DataError
+            Where there is none, or it reads features and none were given.
+        """
         if name == "control":
-            return ControlBaseline()
+            return Baseline(ControlBaseline())
         if name == "mean_response":
-            return MeanResponse(self.means)
+            return Baseline(MeanResponse(self.training))
+        if name == "context_mean":
+            return Baseline(ContextMean(self.training))
         if name == "perturbation_mean_effect":
-            return PerturbationMeanEffect(self.means)
-        raise DataError(f"prediction.baselines: there is no baseline {name!r}")
+            return Baseline(PerturbationMeanEffect(self.training))
+        if name == "additive":
+            return Baseline(Additive(self.training))
+        kind = name.removesuffix("_shuffled")
+        if kind not in ("ridge", "nearest_neighbour"):
+            raise DataError(f"prediction.baselines: there is no baseline {name!r}")
+        features = self.features if kind == name else self.shuffled
+        if features is None:
+            raise DataError(
+                f"prediction.baselines: {name} reads the perturbations' features, and none were "
+                "given; add --features features.safetensors"
+            )
+        if kind == "ridge":
+            return Baseline(RidgeEffect(self.training, features), features)
+        return Baseline(NearestNeighbour(self.training, features), features)
 
     def predict(
-        self,
-        model: ControlBaseline | MeanResponse | PerturbationMeanEffect,
-        store: CellStore,
-        targets: Targets,
-        *,
-        sets_per_pass: int,
+        self, baseline: Baseline, store: CellStore, targets: Targets, *, sets_per_pass: int
     ) -> Blocks:
         """Yield predicted cells in the order of ``targets.observed``."""
+        asked = self._asked(baseline, targets)
         for start in range(0, len(targets.sets.groups), sets_per_pass):
             sets = targets.sets.take(slice(start, start + sets_per_pass))
             shape = (*sets.control.shape, store.n_genes)
             control = torch.from_numpy(store.dense(sets.control.ravel()).reshape(shape))
-            groups = [targets.groups[g] for g in sets.groups]
-            predicted = model(
+            groups = torch.from_numpy(sets.groups)
+            predicted = baseline.model(
                 control,
-                perturbation=torch.tensor([self.perturbations[g.perturbation] for g in groups]),
-                context=torch.tensor([self.contexts[g.context] for g in groups]),
+                None if asked.features is None else asked.features[groups],
+                perturbation=asked.perturbation[groups],
+                context=asked.context[groups],
             )
             yield predicted.numpy()[targets.kept(sets)]
 
-    def notes(self, model: object, targets: Targets) -> np.ndarray | None:
+    def notes(self, baseline: Baseline, targets: Targets) -> np.ndarray | None:
         """Return a remark for each predicted cell, where the baseline has any."""
-        if not isinstance(model, PerturbationMeanEffect):
+        names = [list(self.perturbations)[at] for at in self.training.perturbations]
+        texts = remarks(baseline.model, self._asked(baseline, targets), names)
+        if texts is None:
             return None
-        perturbation = [self.perturbations[group.perturbation] for group in targets.groups]
-        context = [self.contexts[group.context] for group in targets.groups]
-        fallback = model.uses_fallback(torch.tensor(perturbation), torch.tensor(context)).numpy()
         sizes = [len(group.rows) for group in targets.groups]
-        return np.repeat(np.where(fallback, FALLBACK_NOTE, "").astype(object), sizes)
+        return np.repeat(np.array(texts, dtype=object), sizes)
+
+    def _asked(self, baseline: Baseline, targets: Targets) -> Asked:
+        perturbation = torch.tensor([self.perturbations[g.perturbation] for g in targets.groups])
+        return Asked(
+            perturbation,
+            torch.tensor([self.contexts[group.context] for group in targets.groups]),
+            torch.isin(perturbation, self.training.perturbations),
+            None if baseline.features is None else baseline.features[perturbation],
+        )
 
 
 def _numbers(names: Iterable[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(sorted(set(names)))}
-
-
-def _tensor(rows: Sequence[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(rows).astype(np.float32))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, extent, identity, operational
 
-BASELINES = ("control", "mean_response", "perturbation_mean_effect")
+FEATURE_BASELINES = ("ridge", "ridge_shuffled", "nearest_neighbour", "nearest_neighbour_shuffled")
+"""The baselines that read the perturbations' features."""
+
+BASELINES = (
+    "control",
+    "mean_response",
+    "context_mean",
+    "perturbation_mean_effect",
+    "additive",
+    *FEATURE_BASELINES,
+)
 """The baselines there are."""
 
 KEYS: tuple[Key, ...] = (
@@ -156,8 +166,9 @@ KEYS: tuple[Key, ...] = (
         "prediction.seed",
         int,
         "predict predict_baselines",
-        "Seed of the draw of the control cells that predictions start from",
-        "预测时抽取对照细胞的随机种子",
+        "Seed of the draw of the control cells that predictions start from, and of the features "
+        "that are permuted for some baselines",
+        "预测时抽取对照细胞的随机种子,也用于部分基线打乱扰动特征",
         at_least=0,
         at_most=LARGEST_SEED,
     ),
@@ -182,8 +193,10 @@ KEYS: tuple[Key, ...] = (
         "prediction.baselines",
         list,
         "predict_baselines evaluate",
-        "Baselines to predict and score beside the model",
-        "与模型一同预测和评分的基线",
+        "Baselines to predict and score beside the model; those named shuffled get the features of "
+        "the perturbations permuted by prediction.seed, to show what features are worth",
+        "与模型一同预测和评分的基线;名称带 shuffled 的基线使用按 prediction.seed "
+        "在各扰动间打乱的特征,用来衡量特征本身的作用",
         items=str,
         choices=BASELINES,
     ),
