@@ -67,6 +67,9 @@ def main(arguments: Sequence[str]) -> None:
     kept = [*packings, *(one for run in runs for one in kept_by_run(run))]
     idle = [one.folder for one in kept if not one.needed and not is_locked(one.folder)]
     frees = dict(zip(idle, bytes_freed(idle), strict=True))
+    if not kept:
+        print(f"nothing is kept in {cache} or in run folders here; name others, or --cache")
+        return
     print(_table(kept, frees).render("text"), end="")
     if not frees:
         print("\nnothing to remove")

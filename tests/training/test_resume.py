@@ -288,6 +288,18 @@ def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
     assert same(training.weights("unbroken"), training.weights("full"))
 
 
+def test_checkpoint_of_another_training_is_refused(training):
+    training.run("mine", "training.max_steps=12")
+    training.run("foreign", "training.max_steps=12", "training.lr=3e-3")
+    (foreign,) = (training.folder / "foreign").glob("*/step=*012.ckpt")
+    (mine,) = (training.folder / "mine").glob("*/step=*012.ckpt")
+    mine.unlink()
+    mine.write_bytes(foreign.read_bytes())
+    done = subprocess.run(training.command("mine"), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert f"{mine}: a checkpoint of another training: identity differ" in done.stderr
+
+
 COSINE = ("engine.schedule=cosine", "engine.schedule_steps=20", "engine.warmup_steps=4")
 
 

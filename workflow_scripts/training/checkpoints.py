@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
 
 LAST = "last.ckpt"
 
@@ -41,16 +45,35 @@ def best_step_of(path: Path) -> int:
     return int(content["callbacks"][STATE]["best_step"])
 
 
-def latest_usable(folder: Path, max_steps: int, logged: int) -> tuple[int, Path] | None:
+def latest_usable(
+    folder: Path, max_steps: int, logged: int, provenance: Mapping[str, Any]
+) -> tuple[int, Path] | None:
     """Return (step, path) of the newest checkpoint that a training can continue from.
 
     It is readable, at or before ``max_steps``, and not ahead of the log, which has the rows of
     the steps 1 to ``logged``; the best state of its time is there too.
+
+    Raises
+    ------
+    DataError
+        Where it came from other settings, cells, splits or features than ``provenance`` names.
     """
     for step, path in reversed(kept_steps(folder).items()):
         if step <= min(max_steps, logged) and _is_whole(path, folder):
+            _check_origin(path, provenance)
             return step, path
     return None
+
+
+def _check_origin(path: Path, provenance: Mapping[str, Any]) -> None:
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    found = content["stateline"]["provenance"]
+    others = [name for name, digest in provenance.items() if found.get(name) != digest]
+    if others:
+        raise DataError(
+            f"{path}: a checkpoint of another training: {listing(others)} differ from this one's; "
+            "it was put there by hand: move it away"
+        )
 
 
 def replace_file(path: Path, target: Path) -> None:

@@ -101,7 +101,7 @@ def train(
         weighting=plan.weighting,
     )
     until = plan.last_step(validations(folder / LOG))
-    found = latest_usable(folder, until, logged_steps(folder / LOG))
+    found = latest_usable(folder, until, logged_steps(folder / LOG), provenance)
     start = 0 if found is None else found[0]
     module = _module(
         plan, store, features, provenance, lambda step: _set_names(groups, sampler.step(step))
