@@ -33,6 +33,15 @@ _MODEL, _NOT_BUILT = _names(_SECTION)
 _BACKBONE, _BACKBONE_NOT_BUILT = _names(SECTION)
 _BACKBONE_INERT = _BACKBONE - frozenset().union(*READ_BY.values())
 
+
+def model_key_names() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the keys of ``model.kwargs`` and of the backbone's section, refused ones too."""
+    return (
+        _MODEL | _NOT_BUILT | {"transformer_backbone_kwargs"},
+        _BACKBONE | _BACKBONE_NOT_BUILT,
+    )
+
+
 LLAMA_NORM_EPS = 1e-6
 GPT2_NORM_EPS = 1e-5
 GPT2_DROPOUT = 0.1

@@ -41,7 +41,15 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             f"({type(error).__name__}); train again, or name another one"
         ) from error
     if not isinstance(content, Mapping) or not {KEY, "state_dict"} <= content.keys():
-        raise DataError(f"{path}: not a checkpoint of this project: it has no entry {KEY!r}")
+        theirs = isinstance(content, Mapping) and "hyper_parameters" in content
+        advice = (
+            "; if the reference wrote it, python -m workflow_scripts.import_checkpoint makes a "
+            "model of it"
+        )
+        raise DataError(
+            f"{path}: not a checkpoint of this project: it has no entry {KEY!r}"
+            f"{advice if theirs else ''}"
+        )
     lacking = sorted(ENTRIES - content[KEY].keys())
     if lacking:
         raise DataError(
