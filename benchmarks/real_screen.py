@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.real.test_papalexi import write_run  # noqa: E402
 from tests.snakemake_runs import snakemake  # noqa: E402
+from workflow_scripts.settings.schema.stages import BASELINES  # noqa: E402
 
 
 def main() -> None:
@@ -29,8 +30,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run_file = write_run(Path(folder))
         for seed in given.seeds:
-            overrides = f"overrides=name=seed{seed} training.train_seed={seed}"
-            snakemake(Path(folder), "--config", f"runs={run_file}", overrides)
+            # Baselines know no training seed: once is enough.
+            baselines = BASELINES if seed == given.seeds[0] else ("control",)
+            overrides = [
+                f"name=seed{seed}",
+                f"training.train_seed={seed}",
+                f"prediction.baselines=[{','.join(baselines)}]",
+            ]
+            options = ("--config", f"runs={run_file}", f"overrides={json.dumps(overrides)}")
+            snakemake(Path(folder), *options)
             scores = Path(folder) / "results" / f"seed{seed}" / "scores.json"
             for model, values in json.loads(scores.read_text())["overall"].items():
                 rows.append({"model": model, "seed": seed, **{m: values[m] for m in given.metrics}})

@@ -26,19 +26,25 @@ def result(screen, tmp_path_factory, lines):
     """Four kinds of predictions, scored once."""
     folder = tmp_path_factory.mktemp("known")
 
-    def write(name: str, values: np.ndarray) -> Path:
+    def write(name: str, values: np.ndarray, **columns: object) -> Path:
         genes = pd.DataFrame(index=list(screen.genes))
-        cells = anndata.AnnData(csr_matrix(values), screen.obs, genes)
+        cells = anndata.AnnData(csr_matrix(values), screen.obs.assign(**columns), genes)
         cells.uns["stateline"] = {"control": CONTROL}
         cells.write_h5ad(folder / f"{name}.h5ad")
         return folder / f"{name}.h5ad"
 
+    # All of the left context, and two perturbations of the right one.
+    left = screen.obs["context"] == "left"
+    few = screen.obs["perturbation"].isin(["G01", "G02"])
+    fell_back = np.where(left, "no training here", np.where(few, "new", ""))
     return evaluate(
         write("observed", screen.values),
         {
             "model": write("model", screen.values),
-            "control": write("control", screen.effects_removed()),
-            "mean_response": write("mean_response", screen.one_profile()),
+            "control": write("control", screen.effects_removed(), prediction_note=""),
+            "mean_response": write(
+                "mean_response", screen.one_profile(), prediction_note=fell_back
+            ),
         },
         SETTINGS,
         tell=lines.append,
@@ -179,6 +185,7 @@ def test_scores_say_what_was_scored_with_what(result):
     assert scores["better"]["pds_cosine"] == "higher"
     assert scores["better"]["de_wilcoxon_nsig_counts_pred"] == "neither"
     assert scores["refused"] == []
+    assert scores["notes"] == {"mean_response": {"new": 2, "no training here": 8}}
     assert scores["targets_outside_panel"] == []
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata
@@ -35,12 +36,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def write_run(folder: Path) -> Path:
+def write_run(
+    folder: Path, test: Sequence[str] = TEST, validation: Sequence[str] = VALIDATION
+) -> Path:
     """Write split file and run file for the screen; contexts are its three replicates."""
     toml = folder / "starter.toml"
     toml.write_text(
         f'[datasets]\nthp1 = "{SCREEN}"\n\n[training]\nthp1 = "train"\n\n'
-        f'[fewshot."thp1.{HELD_OUT_CONTEXT}"]\nval = {VALIDATION}\ntest = {TEST}\n'
+        f'[fewshot."thp1.{HELD_OUT_CONTEXT}"]\nval = {[*validation]}\ntest = {[*test]}\n'
     )
     run = yaml.safe_load((Path(__file__).parent / "papalexi.yaml").read_text())
     run["data"]["kwargs"]["toml_config_path"] = str(toml)
@@ -120,9 +123,9 @@ def test_observed_cells_are_those_of_the_screen(run):
 
 def test_all_eight_perturbations_are_scored_beside_the_baselines(run):
     metrics = pd.read_csv(run / "metrics.tsv", sep="\t")
-    assert set(metrics["model"]) == {
-        *("model", "control", "mean_response", "perturbation_mean_effect")
-    }
+    asked = yaml.safe_load((run / "config.yaml").read_text())["prediction"]["baselines"]
+    assert set(metrics["model"]) == {"model", *asked}
+    assert {"mean_response", "perturbation_mean_effect", "additive", "ridge"} <= set(asked)
     for _, part in metrics.groupby("model"):
         assert set(part.loc[part["metric"] == "pds_l1", "perturbation"]) == set(TEST)
     scores = json.loads((run / "scores.json").read_text())

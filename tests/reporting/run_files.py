@@ -55,6 +55,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
             for model in by_context.index.get_level_values(0).unique()
         },
         "refused": list(screen.refused),
+        "notes": screen.notes,
         "targets_outside_panel": list(screen.targets_outside_panel),
         "better": BETTER,
     }

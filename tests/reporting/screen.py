@@ -38,6 +38,7 @@ class Screen:
     settings: dict[str, Any] = field(default_factory=dict)
     findings: tuple[dict[str, str], ...] = ()
     refused: tuple[dict[str, str | None], ...] = ()
+    notes: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def effects_of(screen: Screen) -> pd.DataFrame:

@@ -174,6 +174,19 @@ def test_a_refused_metric_is_shown_as_refused_with_its_reason(render: Render) ->
     assert "rep_3: no predicted effect varies" in page.text["scores"]
 
 
+def test_what_predictions_rest_on_stands_beside_the_baseline(render: Render) -> None:
+    names = [f"nearest trained on: G{number}" for number in range(5)]
+    found = {
+        "ridge": {"features predict nothing": 8},
+        "nearest_neighbour": {**dict.fromkeys(names, 1), "trained on": 3},
+    }
+    models = ("model", "ridge", "nearest_neighbour")
+    text = " ".join(Page(render(models=models, notes=found)).text["scores"].split())
+    assert "8 of 8: features predict nothing" in text
+    assert f"3 of 8: trained on1 of 8: {names[0]}1 of 8: {names[1]}3 other remarks" in text
+    assert names[2] not in text
+
+
 def test_per_perturbation_table_is_complete_without_the_script(render: Render) -> None:
     page = Page(render(contexts=("a", "b")))
     shown = [row for row in rows(page, "GENE") if len(row) > 5]

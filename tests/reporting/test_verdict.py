@@ -9,6 +9,8 @@ import pytest
 
 from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
+from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
+from workflow_scripts.settings.schema.stages import BASELINES
 
 STRONG = "perturbation_mean_effect"
 
@@ -50,6 +52,44 @@ def test_headline_says_who_won(
 ) -> None:
     verdict = judged(model=model, mean_response=mean, **{STRONG: strong})
     assert headline in verdict.headline
+
+
+BARELY = [0.6, 0.7, 0.65, 0.6, 0.7, 0.65]
+
+
+@pytest.mark.parametrize(
+    ("baselines", "headline"),
+    [
+        (
+            {"mean_response": HALF, "ridge": HIGH, "additive": HIGH, "control": LOW},
+            "The model tells perturbations apart, but the additive effect and the ridge on "
+            "features, which need no training, do better.",
+        ),
+        (
+            {"mean_response": HALF, STRONG: HIGH, "ridge": BARELY[::-1]},
+            "The model tells perturbations apart, but the perturbation mean effect, which needs no "
+            "training, does better.",
+        ),
+        (
+            {"mean_response": HALF, "ridge_shuffled": BARELY[::-1], "ridge": BARELY},
+            "The model tells perturbations apart, about as well as the ridge on features and the "
+            "ridge on shuffled features, which need no training.",
+        ),
+        (
+            {"context_mean": BARELY, "ridge": HIGH},
+            "The model can't be told from one profile for all perturbations.",
+        ),
+    ],
+)
+def test_headline_names_every_baseline_that_was_not_beaten(
+    baselines: dict[str, list[float]], headline: str
+) -> None:
+    assert judged(model=BARELY, **baselines).headline == headline
+
+
+def test_every_baseline_has_a_name_and_a_sentence() -> None:
+    assert set(MODEL_MEANINGS) == set(MODEL_LABELS) == {MODEL, *BASELINES}
+    assert len(set(MODEL_LABELS.values())) == len(MODEL_LABELS)
 
 
 def test_an_equal_score_is_no_win() -> None:

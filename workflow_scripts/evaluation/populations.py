@@ -77,6 +77,18 @@ class Population:
             var=pd.DataFrame(index=self.genes),
         )
 
+    def notes(self) -> dict[str, int]:
+        """Count, by remark, the perturbations in a context whose predictions carry one.
+
+        Remarks say what a baseline fell back on (``obs["prediction_note"]``).
+        """
+        if "prediction_note" not in self.stored.obs:
+            return {}
+        table = self.labels.assign(note=self.stored.obs["prediction_note"].astype(str))
+        table = table[(table["note"] != "") & (table["perturbation"] != self.control)]
+        counts = table.drop_duplicates()["note"].value_counts()
+        return {str(note): int(counts[note]) for note in sorted(counts.index)}
+
     def labels_of(self, context: str) -> pd.Series[str]:
         """Return the perturbation of each cell of a context, the control's label included."""
         return self.labels.loc[self.labels["context"] == context, "perturbation"]

@@ -127,6 +127,7 @@ def evaluate(
                         effects.append(table)
                     tell(_line(model, context, sizes[context], pair, perf_counter() - start))
 
+        notes = {model: predicted.notes() for model, predicted in sorted(predictions.items())}
         outside = {name for context in contexts for name in outside_panel(observed, context)}
     return Evaluation(
         metrics=_long_table(pairs, observed_path),
@@ -142,6 +143,7 @@ def evaluate(
                 for (model, context), pair in sorted(pairs.items())
                 for metric, reason in pair.refused
             ],
+            "notes": {model: found for model, found in notes.items() if found},
             "targets_outside_panel": sorted(outside),
         },
         effects=pd.concat(effects, ignore_index=True).astype(

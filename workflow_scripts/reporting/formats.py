@@ -231,6 +231,7 @@ class Scores(TypedDict):
     overall: dict[str, dict[str, float | None]]
     by_context: dict[str, dict[str, dict[str, float | None]]]
     refused: list[Refusal]
+    notes: dict[str, dict[str, int]]
     targets_outside_panel: list[str]
     better: dict[str, Better]
 

@@ -14,7 +14,7 @@ from workflow_scripts.reporting.formats import FindingEntry, in_order
 from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
-from workflow_scripts.reporting.tables import perturbation_table, score_tables
+from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
@@ -106,9 +106,8 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
         "model_meanings": [
-            (model_label(model), MODEL_MEANINGS[model])
+            (model_label(model), MODEL_MEANINGS.get(model, ""), remarks(scored.scores, model))
             for model in models_in_order(scored.scores["overall"])
-            if model in MODEL_MEANINGS
         ],
         "panels": panels,
         "agreement": _agreement(scored.metrics, summary),

@@ -26,6 +26,9 @@ BETTER_WORDS: Mapping[Better, str] = {
     "neither": "neither way is better",
 }
 
+MAX_REMARKS = 3
+"""Most remarks shown of one model: a nearest neighbour has one a perturbation."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -181,6 +184,16 @@ def _reason(refusal: Refusal, context: str | None) -> str:
     if context is None and refusal["context"]:
         return f"{refusal['context']}: {refusal['reason']}"
     return refusal["reason"]
+
+
+def remarks(scores: Scores, model: str) -> list[str]:
+    """Return what a model's predictions say they rest on, the most frequent first."""
+    found = sorted(scores["notes"].get(model, {}).items(), key=lambda item: (-item[1], item[0]))
+    asked = sum(size["n_perturbations"] for size in scores["contexts"].values())
+    texts = [f"{n:,} of {asked:,}: {note}" for note, n in found[:MAX_REMARKS]]
+    if left := len(found) - len(texts):
+        texts.append(f"{counted(left, 'other remark')} in prediction_note of its file")
+    return texts
 
 
 def perturbation_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,13 +11,14 @@ import pandas as pd
 
 from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.words import (
+    CONTEXT_MEAN,
     MAIN_METRICS,
     MEAN_RESPONSE,
     MODEL,
-    STRONG_BASELINE,
     metric_words,
     model_label,
     models_in_order,
+    together,
 )
 
 MIN_PAIRS = 5
@@ -180,17 +182,20 @@ def _headline(comparisons: tuple[Comparison, ...]) -> str:
             f"Too few perturbations to judge (fewer than {MIN_PAIRS} were scored by the model and "
             "a baseline): read the numbers as an example."
         )
-    mean, strong = outcomes.get(MEAN_RESPONSE), outcomes.get(STRONG_BASELINE)
-    if mean is Outcome.LOST:
+    profile = outcomes.get(MEAN_RESPONSE, outcomes.get(CONTEXT_MEAN))
+    if profile is Outcome.LOST:
         return "The model tells perturbations apart worse than one profile for all of them would."
-    if mean is Outcome.CLOSE:
+    if profile is Outcome.CLOSE:
         return "The model can't be told from one profile for all perturbations."
     if set(outcomes.values()) == {Outcome.WON}:
         return "The model tells perturbations apart better than every baseline."
     told = "The model tells perturbations apart"
-    if strong is Outcome.LOST:
-        return f"{told}, but the perturbation mean effect, which needs no training, does better."
-    if strong is Outcome.CLOSE:
-        return f"{told}, about as well as the perturbation mean effect, which needs no training."
-    lost = [item.label for item in comparisons if item.outcome is not Outcome.WON]
-    return f"{told}, but isn't clearly better than: {', '.join(lost)}."
+    if better := [item for item in comparisons if item.outcome is Outcome.LOST]:
+        return f"{told}, but {_untrained(better)}, {'does' if len(better) == 1 else 'do'} better."
+    close = [item for item in comparisons if item.outcome is Outcome.CLOSE]
+    return f"{told}, about as well as {_untrained(close)}."
+
+
+def _untrained(items: Sequence[Comparison]) -> str:
+    names = together([f"the {item.label.lower()}" for item in items])
+    return f"{names}, which {'needs' if len(items) == 1 else 'need'} no training"

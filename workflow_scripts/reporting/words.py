@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 MODEL = "model"
 MEAN_RESPONSE = "mean_response"
 STRONG_BASELINE = "perturbation_mean_effect"
 
+CONTEXT_MEAN = "context_mean"
+
 MODEL_LABELS: Mapping[str, str] = {
     MODEL: "Model",
     MEAN_RESPONSE: "Mean response",
+    CONTEXT_MEAN: "Context mean",
     STRONG_BASELINE: "Perturbation mean effect",
+    "additive": "Additive effect",
+    "ridge": "Ridge on features",
+    "ridge_shuffled": "Ridge on shuffled features",
+    "nearest_neighbour": "Nearest neighbour",
+    "nearest_neighbour_shuffled": "Nearest neighbour by shuffled features",
     "control": "Control",
 }
 """Names of the scored models, in the order in which they are shown."""
@@ -21,8 +29,30 @@ MODEL_LABELS: Mapping[str, str] = {
 MODEL_MEANINGS: Mapping[str, str] = {
     MODEL: "what this run trained",
     MEAN_RESPONSE: "one profile for all perturbations: carries no information about which is which",
+    CONTEXT_MEAN: (
+        "the mean of the context's perturbed training cells, for all perturbations: no information "
+        "either"
+    ),
     STRONG_BASELINE: (
         "controls plus this perturbation's mean effect in other contexts: the strong baseline"
+    ),
+    "additive": (
+        "controls plus an effect of the context and one of the perturbation, fitted together"
+    ),
+    "ridge": (
+        "controls plus the effect that a ridge regression predicts from the perturbation's features"
+    ),
+    "ridge_shuffled": (
+        "the same regression with the features dealt out to other perturbations: what ridge gains "
+        "over it, it has from the features"
+    ),
+    "nearest_neighbour": (
+        "controls plus the mean effect of the training perturbation with the nearest features: "
+        "itself, where it was trained on"
+    ),
+    "nearest_neighbour_shuffled": (
+        "the same with the features dealt out to other perturbations: what nearest neighbour gains "
+        "over it, it has from the features"
     ),
     "control": "cells as if nothing had been done to them",
 }
@@ -170,6 +200,12 @@ def metrics_in_order(metrics: Iterable[str]) -> list[str]:
         return (known.index(stem) if stem in known else len(known), metric)
 
     return sorted(set(metrics), key=place)
+
+
+def together(names: Sequence[str]) -> str:
+    """Return names as a person would list them: a, b and c."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def counted(n: int, noun: str) -> str:
