@@ -86,7 +86,7 @@ def _scores(given: argparse.Namespace, draw: int, seed: int) -> dict[str, dict[s
 def summary(table: pd.DataFrame, metric: str) -> str:
     """Return a Markdown table: each predictor's score, and the model's lead over it.
 
-    A draw's score of the model is its mean over seeds, and ± is the sd over draws. The model has won
+    A draw's score of the model is its mean over seeds; ± is the sd over draws. The model has won
     or lost where its mean lead over draws exceeds twice its standard error (draws are of one
     screen and share perturbations, so this is a rough guide).
     """
