@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "results" / "quality")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, help="steps of a training; those of tests/real else")
+    parser.add_argument("--steps", type=int, help="steps of a training (at least 100); 500 else")
     parser.add_argument("--metrics", nargs="+", default=["pds_cosine", "pds_l1", "delta_pearson"])
     given = parser.parse_args()
     rows = []
