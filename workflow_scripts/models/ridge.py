@@ -54,15 +54,15 @@ class Ridge:
 def fit_ridge(features: Float[Tensor, "n features"], gram: Float[Tensor, "n n"]) -> Ridge:
     """Fit a ridge regression of centred outputs, of which the inner products are all it needs.
 
-    With X the centred features and X = U S Vᵀ, the fitted values at the penalty λ are
-    H Y = U S² (S² + λ)⁻¹ Uᵀ Y, and the residual of row i, fitted without row i, is
+    With X the centred features, X = U S Vᵀ and T = U S, the fitted values at the penalty λ are
+    H Y = T (S² + λ)⁻¹ Tᵀ Y, and the residual of row i, fitted without row i, is
     (Y - H Y)_i / (1 - 1/n - H_ii): exact for ridge with a free intercept (Hastie, Tibshirani and
     Friedman, The Elements of Statistical Learning, eqs. 3.47 and 7.64; penalising no intercept adds
     the 1/n). Its squared length needs the Gram matrix of Y alone. Of errors that are the same, the
     one with the largest penalty is chosen: what doesn't help isn't used.
 
-    Costs the singular value decomposition of X and 2 n² r operations, r = min(n, features); no
-    randomness. 2,000 rows of 5,120 features take seconds on two cores.
+    Costs an eigendecomposition of size r = min(n, features) and, for each penalty, 2 n r²
+    operations; no randomness.
 
     Parameters
     ----------
@@ -80,18 +80,27 @@ def fit_ridge(features: Float[Tensor, "n features"], gram: Float[Tensor, "n n"])
     if unit <= 1e-24 * max(float(features.double().square().sum()) / n, 1e-300):
         projection = torch.zeros(dimension, n, dtype=torch.float64)
         return Ridge(centre, projection, PENALTIES[-1], errors)
-    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
-    rotated = gram @ left
-    inner = left.T @ rotated
+    # X squared is exact enough: the least penalty is 1e-3 of the unit, and rounding 1e-16 of the
+    # largest eigenvalue, which is at most n units. T = U S is `scaled`.
+    if n <= dimension:
+        squares, left = torch.linalg.eigh(centred @ centred.T)
+        scaled = left * squares.clamp_min(0.0).sqrt()
+    else:
+        squares, right = torch.linalg.eigh(centred.T @ centred)
+        scaled = centred @ right
+    squares = squares.clamp_min(0.0)
+    rotated = gram @ scaled
+    inner = scaled.T @ rotated
     for place, penalty in enumerate(PENALTIES):
-        shrink = singular**2 / (singular**2 + penalty * unit)
-        fitted = left * shrink
-        # |Y_i - (HY)_i|², from Y Yᵀ = gram and Uᵀ Y Yᵀ U = inner.
-        squared = (
-            gram.diagonal() - 2 * (rotated * fitted).sum(1) + ((fitted @ inner) * fitted).sum(1)
-        )
-        kept = 1.0 - 1.0 / n - (fitted * left).sum(1)
-        errors[place] = (squared.clamp_min(0.0) / kept**2).mean()
+        fitted = scaled / (squares + penalty * unit)
+        # |Y_i - (HY)_i|², from Y Yᵀ = gram and Tᵀ Y Yᵀ T = inner.
+        crossed, own = (rotated * fitted).sum(1), ((fitted @ inner) * fitted).sum(1)
+        kept = 1.0 - 1.0 / n - (fitted * scaled).sum(1)
+        errors[place] = ((gram.diagonal() - 2 * crossed + own).clamp_min(0.0) / kept**2).mean()
     best = int((errors <= errors.min() * (1 + _SAME)).nonzero()[-1])
-    shrink = singular / (singular**2 + PENALTIES[best] * unit)
-    return Ridge(centre, (right.T * shrink) @ left.T, PENALTIES[best], errors)
+    inverse = 1.0 / (squares + PENALTIES[best] * unit)
+    if n <= dimension:
+        projection = centred.T @ ((left * inverse) @ left.T)
+    else:
+        projection = (right * inverse) @ scaled.T
+    return Ridge(centre, projection, PENALTIES[best], errors)
