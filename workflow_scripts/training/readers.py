@@ -176,7 +176,10 @@ class DeviceReader:
 
     def buffer(self, n_rows: int) -> Buffer:
         """Return room for a batch."""
-        return Buffer(n_rows, self.store.n_genes, self._device)
+        buffer = Buffer(n_rows, self.store.n_genes, self._device)
+        # Its memory may have been another tensor's, which work that was asked for still reads.
+        self.take_back(buffer)
+        return buffer
 
     def read(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows genes"]:
         """Read rows into a buffer that nothing uses any more.
