@@ -15,6 +15,14 @@ install_import_hook("workflow_scripts.models", "beartype.beartype")
 
 MakeScreen = Callable[..., Path]
 
+LONG = ("workflow", "real", "training")
+"""Folders of tests that take minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, so that workers that share the files end at about the same time."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
 
 @pytest.fixture
 def make_screen(tmp_path: Path) -> MakeScreen:
