@@ -16,6 +16,7 @@ from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -53,11 +54,13 @@ def main(arguments: Sequence[str]) -> None:
     }
     if given.genes is not None:
         inputs["genes"] = file_digest(given.genes)
+    names = settings["prediction.baselines"]
+    if not set(names) & set(FEATURE_BASELINES):
+        given.features = None  # What nothing reads changes nothing.
     if given.features is not None:
         inputs["features"] = file_digest(given.features)
     identity = identity_of("predict_baselines", settings.identity, inputs)
     work = IdentityFolder(given.work_dir, identity)
-    names = settings["prediction.baselines"]
     outputs = {f"{name}.h5ad": given.out_dir / f"{name}.h5ad" for name in names}
     work.note_current("predict_baselines")
     with work.lock(wait=True):
