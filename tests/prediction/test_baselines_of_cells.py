@@ -195,5 +195,7 @@ def test_a_baseline_that_reads_features_asks_for_them(screen) -> None:
     for name in FEATURE_BASELINES:
         with pytest.raises(DataError, match=f"{name} reads the perturbations' features"):
             fitted.build(name)
+    with pytest.raises(DataError, match="no vector of GENE"):
+        fitted.with_features(Features(("other",), np.ones((1, 2), dtype=np.float32)), 0)
     with pytest.raises(DataError, match="no baseline 'ridge_shuffled_twice'"):
         fitted.build("ridge_shuffled_twice")

@@ -79,8 +79,8 @@ class TrainingEffects:
         strays = context[(context < 0) | (context >= known)]
         if len(strays):
             raise ValueError(
-                f"context names context {int(strays[0])}, but control_means has rows 0 to "
-                f"{known - 1}"
+                f"a training group is of context {int(strays[0])}, but control_means has rows 0 "
+                f"to {known - 1}"
             )
         pairs, pair_of_group = torch.unique(
             torch.stack([perturbation, context], dim=1), dim=0, return_inverse=True

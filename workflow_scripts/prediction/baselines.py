@@ -27,6 +27,7 @@ from workflow_scripts.prediction.notes import Asked, remarks
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import listing
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,18 @@ class Baselines:
 
         The permuted ones go from each perturbation to the next of one random circle through all of
         them, by name: none keeps its own. It depends on the names and the seed alone.
+
+        Raises
+        ------
+        DataError
+            Where a perturbation has no vector.
         """
         vectors = dict(zip(features.names, features.matrix, strict=True))
+        if missing := [name for name in self.perturbations if name not in vectors]:
+            raise DataError(
+                f"features: there is no vector of {listing(missing)}; give the file that "
+                "validate_features wrote for these cells"
+            )
         own = torch.from_numpy(np.stack([vectors[name] for name in self.perturbations]))
         circle = np.random.Generator(np.random.Philox(key=seed)).permutation(len(own))
         permuted = torch.empty_like(own)
