@@ -1,6 +1,7 @@
 # Everything that the audits found, shown at once; nothing trains past an error.
 #
-# needs: the three audits, the splits, genes.file where it lists the genes
+# needs: the three audits, the splits, genes.file where it lists the genes, and
+#        model.kwargs.init_from where it names a model
 # makes: {run}/preflight.json    the pass stamp that train takes, with what the run will need
 # keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
 
@@ -8,6 +9,7 @@
 rule preflight:
     input:
         lambda wildcards: gene_list(wildcards.run),
+        lambda wildcards: initial_model(wildcards.run),
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),

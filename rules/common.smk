@@ -16,6 +16,7 @@ ROOT = Path(str(workflow.current_basedir)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.model_path import known_by
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
@@ -112,6 +113,12 @@ def source_files(wildcards):
 def data_key(run, key):
     """Return a value of data.kwargs."""
     return RUNS[run].config["data"]["kwargs"][key]
+
+
+def initial_model(run):
+    """Return what stands for the model that a run starts from, as an input, where there is one."""
+    path = RUNS[run].config["model"]["kwargs"].get("init_from")
+    return there(str(known_by(path))) if path else []
 
 
 def gene_list(run):

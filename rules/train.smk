@@ -1,6 +1,7 @@
 # Packed cells, splits and features become a trained model.
 #
-# needs: the pass stamp, packed cells, splits, the genes that were chosen, features
+# needs: the pass stamp, packed cells, splits, the genes that were chosen, features,
+#        model.kwargs.init_from where it names a model
 # makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
 #        {run}/checkpoints/best.ckpt    the state of the lowest validation loss
 #        {run}/training.csv             one row a step
@@ -16,6 +17,7 @@ rule train:
         splits="{run}/splits.parquet",
         genes=chosen_genes,
         features="{run}/features.safetensors",
+        initial=lambda wildcards: initial_model(wildcards.run),
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",

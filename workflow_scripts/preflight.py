@@ -37,6 +37,7 @@ from workflow_scripts.training.readiness import (
     sets_per_epoch,
     split_coverage,
 )
+from workflow_scripts.training.start_readiness import check_initial_model
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -74,6 +75,12 @@ def main(arguments: Sequence[str]) -> None:
     found["Together"] = [
         *cross_check(table, batches, audits["Features"], plan),
         *choice.audit(genes, targets, chosen_before=chosen_before),
+        *check_initial_model(
+            plan,
+            genes if choice.select == "all" else None,
+            n_genes=len(genes),
+            feature_dim=audits["Features"]["dimension"],
+        ),
     ]
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None

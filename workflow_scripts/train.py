@@ -15,6 +15,8 @@ from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.model_path import model_digest
+from workflow_scripts.settings.schema.starting_model import INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
 
 
@@ -46,7 +48,12 @@ def main(arguments: Sequence[str]) -> None:
     genes = None if given.genes is None else ChosenGenes.read(given.genes)
     if genes is not None:
         inputs["genes"] = genes.digest
-    identity = identity_of("train", settings.identity, inputs)
+    initial = settings.section("model.kwargs").get("init_from")
+    if initial is not None:
+        inputs["init_from"] = model_digest(initial)
+    # Its content counts, not where it lies.
+    values = {path: value for path, value in settings.identity.items() if path != INIT_FROM}
+    identity = identity_of("train", values, inputs)
     max_steps = settings["training.max_steps"]
     patience = settings["engine.early_stopping"]
     until = f"-{max_steps}" if patience is None else f"-{max_steps}-{patience}"

@@ -13,13 +13,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from tests.cells.test_packing import pack
 from workflow_scripts.features.validation import Features
-from workflow_scripts.models import StateTransition, set_loss, state_transition_settings
+from workflow_scripts.models import set_loss, state_transition_settings
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.training import step_memory, trainer
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.schedule import Schedule
+from workflow_scripts.training.starting_model import build_model
 from workflow_scripts.training.step_memory import ModelMemory, model_memory, settled_precision
 
 GENES, FEATURES, BATCHES = 200, 12, 3
@@ -45,7 +46,9 @@ GPT2: dict[str, Any] = {
     "transformer_backbone_key": "GPT2",
     "transformer_backbone_kwargs": {"n_layer": 2, "n_head": 4, "n_inner": 64},
 }
-MODELS = {"llama": LLAMA, "GPT2": GPT2}
+TOKENS: dict[str, Any] = {**LLAMA, "confidence_token": True, "use_batch_token": True}
+FROZEN: dict[str, Any] = {**LLAMA, "freeze_pert_backbone": True}
+MODELS = {"llama": LLAMA, "GPT2": GPT2, "tokens": TOKENS, "frozen": FROZEN}
 LOSSES = {
     "energy": {"loss": "energy"},
     "mse": {"loss": "mse"},
@@ -106,7 +109,7 @@ def module_and_batch(asked: TrainingPlan, n_genes: int = GENES) -> tuple[Trainin
         torch.rand(shape[0], FEATURES),
         torch.zeros(shape, dtype=torch.int64),
     )
-    return TrainingModule(StateTransition(settings), loss, asked, {}, lambda step: []), batch
+    return TrainingModule(build_model(settings, asked), loss, asked, {}, lambda step: []), batch
 
 
 def autocast(precision: str) -> torch.autocast:

@@ -23,11 +23,10 @@ from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.models.training_checkpoint import KEY, model_weights, read_checkpoint
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.model_path import CHECKPOINT, DESCRIPTION
 
 WEIGHTS = "model.safetensors"
-DESCRIPTION = "model.json"
 FORMAT = "stateline-model/1"
-CHECKPOINT = ".ckpt"
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,11 @@ class StateTransitionSettings:
         """Whether the control cell is added in the output's space, not in the hidden state."""
         return self.predict_residual and self.output_space == "all"
 
+    @property
+    def squeezed_dim(self) -> int:
+        """Width that the output is squeezed to, where the residual lives in it."""
+        return self.output_dim // BOTTLENECK
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings in JSON's types; ``from_dict`` reads them back."""
         return asdict(self)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.models.backbones import build_backbone
 from workflow_scripts.models.gene_decoder import GeneDecoder
-from workflow_scripts.models.model_settings import BOTTLENECK, StateTransitionSettings
+from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.tokens import BatchToken, ConfidenceToken
 
 
@@ -69,9 +69,9 @@ class StateTransition(nn.Module):
         self.project_out = mlp(hidden, hidden, output, settings.n_decoder_layers, settings.dropout)
         self.final_down_then_up = (
             nn.Sequential(
-                nn.Linear(output, output // BOTTLENECK),
+                nn.Linear(output, settings.squeezed_dim),
                 nn.GELU(),
-                nn.Linear(output // BOTTLENECK, output),
+                nn.Linear(settings.squeezed_dim, output),
             )
             if settings.residual_in_output
             else None

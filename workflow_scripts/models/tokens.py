@@ -74,5 +74,7 @@ class ConfidenceToken(Token):
 
     def forward(self, state: Float[Tensor, "sets hidden"]) -> Float[Tensor, " sets"]:
         """Return the loss that is expected of each set, times 10, from the token's final state."""
-        expected: Tensor = self.head(state)
+        # In float32 always: half a precision would round a loss of 40 to quarters.
+        with torch.autocast(device_type=state.device.type, enabled=False):
+            expected: Tensor = self.head(state.float())
         return expected.squeeze(1)

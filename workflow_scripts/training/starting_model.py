@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from workflow_scripts.models import StateTransition, StateTransitionSettings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.features.validation import Features
+from workflow_scripts.models import (
+    ModelDescription,
+    StateTransition,
+    StateTransitionSettings,
+    load_model,
+    read_description,
+)
 from workflow_scripts.models.from_config import either, state_transition_settings
+from workflow_scripts.models.initial_weights import take_weights
+from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.plan import TrainingPlan
 
 
@@ -43,3 +57,48 @@ def build_model(settings: StateTransitionSettings, plan: TrainingPlan) -> StateT
         for part in (model.transformer_backbone, model.pert_encoder):
             part.requires_grad_(False)
     return model
+
+
+def start_from(
+    path: Path, model: StateTransition, description: ModelDescription, features: Features
+) -> dict[str, Any]:
+    """Fill a model with what it can take of the one at ``path``, and say of each tensor what came.
+
+    Parameters
+    ----------
+    path
+        A model folder or a checkpoint (``model.kwargs.init_from``).
+    model, description
+        The freshly built model, and what its numbers stand for.
+    features
+        Vectors of the perturbations.
+
+    Returns
+    -------
+    Which tensors were taken, in part or not, in JSON's types.
+
+    Raises
+    ------
+    DataError
+        If the model can't be loaded or has another backbone, if its genes can't be matched, or if
+        something that nothing would train starts afresh.
+    """
+    try:
+        source, known = load_model(path), read_description(path)
+        transfer = take_weights(model, description, source, known, one_hot=is_one_hot(features))
+    except DataError as error:
+        raise DataError(f"model.kwargs.init_from: {path}: {error}") from error
+    print(f"starting from {path}:", *transfer.lines(), sep="\n", flush=True)
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    if idle := sorted((transfer.fresh.keys() | transfer.partly.keys()) - trained):
+        raise DataError(
+            f"model.kwargs.init_from: {path}: {', '.join(idle)} would start afresh, and "
+            "freeze_pert_backbone keeps them as random numbers made them; set it to false"
+        )
+    return {"source": path.name, **transfer.to_dict()}
+
+
+def is_one_hot(features: Features) -> bool:
+    """Tell whether each perturbation's vector is a number of its own."""
+    n_names, width = features.matrix.shape
+    return n_names == width and np.array_equal(features.matrix, np.eye(n_names))

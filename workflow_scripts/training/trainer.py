@@ -19,6 +19,7 @@ from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.sampling import SetRows, SetSampler, fixed_sets
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
+from workflow_scripts.models import ModelDescription
 from workflow_scripts.models.from_config import set_loss
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
@@ -31,7 +32,7 @@ from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
 from workflow_scripts.training.residency import Residency
-from workflow_scripts.training.starting_model import build_model, planned_settings
+from workflow_scripts.training.starting_model import build_model, planned_settings, start_from
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def _module(
         n_batches=len(batches),
     )
     torch.manual_seed(plan.seed)
-    description = {
+    description: dict[str, Any] = {
         "settings": settings.to_dict(),
         "gene_names": [str(gene) for gene in store.genes],
         "perturbations": list(features.names),
@@ -230,9 +231,13 @@ def _module(
         "batches": batches,
         "provenance": json.loads(json.dumps(provenance)),
     }
-    return TrainingModule(
-        build_model(settings, plan), set_loss(plan.model_kwargs), plan, description, names_of
-    )
+    model = build_model(settings, plan)
+    if path := plan.model_kwargs.get("init_from"):
+        known = ModelDescription(
+            tuple(description["gene_names"]), tuple(features.names), batches=tuple(batches)
+        )
+        description["provenance"]["start"] = start_from(Path(path), model, known, features)
+    return TrainingModule(model, set_loss(plan.model_kwargs), plan, description, names_of)
 
 
 def _device(machine: Machine) -> torch.device:

@@ -1,0 +1,32 @@
+"""Where a model lies: a folder with its description, or a checkpoint of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.finished import file_digest
+
+DESCRIPTION = "model.json"
+"""What describes the model of a folder; it holds the digest of the weights beside it."""
+
+CHECKPOINT = ".ckpt"
+
+
+def known_by(path: str) -> Path:
+    """Return the file whose content stands for a model: it changes where the model does."""
+    return Path(path) if Path(path).suffix == CHECKPOINT else Path(path) / DESCRIPTION
+
+
+def model_digest(path: str) -> str:
+    """Return the digest of what a model is: of its checkpoint, or of what describes its folder.
+
+    Raises
+    ------
+    DataError
+        If there is no such model.
+    """
+    file = known_by(path)
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; model.kwargs.init_from names {path}")
+    return file_digest(file)

@@ -1,0 +1,59 @@
+"""Whether the model that a run starts from is there, can be loaded, and fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.models import load_model, read_description
+from workflow_scripts.models.initial_weights import check_start
+from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import Finding
+from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.starting_model import freezes, planned_settings
+
+
+def check_initial_model(
+    plan: TrainingPlan, genes: Sequence[str] | None, *, n_genes: int, feature_dim: int
+) -> list[Finding]:
+    """Find what would stop a training that starts from another model, or make it pointless.
+
+    Parameters
+    ----------
+    plan
+        What to train.
+    genes
+        Names of the genes that are read; None where training cells will choose them.
+    n_genes, feature_dim
+        Number of genes at most, and width of the perturbations' features.
+    """
+    path = plan.model_kwargs.get("init_from")
+    try:
+        here = planned_settings(plan, n_genes=n_genes, feature_dim=feature_dim, n_batches=1)
+        frozen = freezes(plan)
+    except ConfigError:  # the estimate says so
+        return []
+    if path is None:
+        return [_frozen_at_random()] if frozen else []
+    try:
+        there = load_model(Path(path)).settings
+        check_start(there, here, read_description(Path(path)).gene_names, genes)
+    except DataError as error:
+        return [Finding("error", "init-from", f"model.kwargs.init_from: {path}: {error}")]
+    if frozen and there.pert_dim != feature_dim:
+        text = (
+            f"model.kwargs.init_from: {path}: it reads perturbation features of {there.pert_dim} "
+            f"numbers, and those here have {feature_dim}: its perturbation encoder would start "
+            "afresh, and freeze_pert_backbone would keep it so; set that to false"
+        )
+        return [Finding("error", "init-from", text)]
+    return []
+
+
+def _frozen_at_random() -> Finding:
+    text = (
+        "model.kwargs.freeze_pert_backbone keeps backbone and perturbation encoder as they are, "
+        "and without model.kwargs.init_from they are random numbers; name a model there, or set it "
+        "to false"
+    )
+    return Finding("warning", "frozen-at-random", text)
