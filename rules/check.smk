@@ -1,15 +1,40 @@
 # Everything that the audits found, shown at once; nothing trains past an error.
 #
-# needs: the three audits, the splits, genes.file where it lists the genes, and
-#        model.kwargs.init_from where it names a model
-# makes: {run}/preflight.json    the pass stamp that train takes, with what the run will need
+# needs: the three audits, the splits, genes.file where it lists the genes, and the model that
+#        model.kwargs.init_from names
+# makes: {run}/initial_model.json the content of that model, by its digest
+#        {run}/preflight.json    the pass stamp that train takes, with what the run will need
 # keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
+
+
+localrules:
+    note_initial_model,
+
+
+# Training waits for preflight without being triggered by it, and Snakemake looks at no other input
+# of a job while one before it has to run: so the model's content reaches both through this file.
+rule note_initial_model:
+    input:
+        lambda wildcards: there(str(known_by(initial_model(wildcards.run)))),
+    output:
+        "{run}/initial_model.json",
+    log:
+        "{run}/logs/note_initial_model.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        model=lambda wildcards: initial_model(wildcards.run),
+    message:
+        "{wildcards.run}: which model does it start from?"
+    shell:
+        "python -m workflow_scripts.note_initial_model --model {params.model:q}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule preflight:
     input:
         lambda wildcards: gene_list(wildcards.run),
-        lambda wildcards: initial_model(wildcards.run),
+        initial_model_note,
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),

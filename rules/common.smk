@@ -116,9 +116,15 @@ def data_key(run, key):
 
 
 def initial_model(run):
-    """Return what stands for the model that a run starts from, as an input, where there is one."""
-    path = RUNS[run].config["model"]["kwargs"].get("init_from")
-    return there(str(known_by(path))) if path else []
+    """Return the path of the model that a run starts from; null where it starts from none."""
+    return RUNS[run].config["model"]["kwargs"].get("init_from")
+
+
+def initial_model_note(wildcards):
+    """Return the note of that model's content, as an input: nothing, where there is none."""
+    return (
+        [f"{wildcards.run}/initial_model.json"] if initial_model(wildcards.run) else []
+    )
 
 
 def gene_list(run):

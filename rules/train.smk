@@ -1,7 +1,7 @@
 # Packed cells, splits and features become a trained model.
 #
 # needs: the pass stamp, packed cells, splits, the genes that were chosen, features,
-#        model.kwargs.init_from where it names a model
+#        the model that the run starts from, where model.kwargs.init_from names one
 # makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
 #        {run}/checkpoints/best.ckpt    the state of the lowest validation loss
 #        {run}/training.csv             one row a step
@@ -17,7 +17,7 @@ rule train:
         splits="{run}/splits.parquet",
         genes=chosen_genes,
         features="{run}/features.safetensors",
-        initial=lambda wildcards: initial_model(wildcards.run),
+        initial=initial_model_note,
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",
