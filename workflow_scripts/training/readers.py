@@ -11,20 +11,17 @@ import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, Integer
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.training.stored_cells import MovedStore, StoredCells, spread, torch_type
 
 Rows = Int64[np.ndarray, " rows"]
-
-_PIECE = 1 << 24
-"""Values that are moved to a device at once."""
 
 ROWS_AT_ONCE = 1024
 """Rows that are spread out on a device at once: what that takes beside them stays small."""
@@ -137,16 +134,6 @@ class HostReader:
         """Do nothing: reading ends before it returns."""
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """Some cells as they are stored, on a device."""
-
-    lengths: Int64[Tensor, " rows"]
-    indices: Integer[Tensor, " values"]
-    values: Tensor
-    scales: Float64[Tensor, " rows"] | None
-
-
 class DeviceReader:
     """Brings stored cells to a device and spreads them out there."""
 
@@ -163,16 +150,16 @@ class DeviceReader:
         self._columns = None
         if store.columns is not None:
             self._columns = torch.from_numpy(store.columns.astype(np.int64)).to(device)
-        self._moved: _Resident | None = None
+        self._moved: MovedStore | None = None
 
     @property
     def bytes_to_move_in(self) -> int:
         """Bytes of the device's memory that all packed cells take."""
-        return _Resident.size(self.store)
+        return MovedStore.size(self.store)
 
     def move_in(self) -> None:
         """Keep all packed cells on the device; from then on nothing is copied."""
-        self._moved = _Resident.of(self.store, self._device)
+        self._moved = MovedStore.of(self.store, self._device)
 
     def buffer(self, n_rows: int) -> Buffer:
         """Return room for a batch."""
@@ -202,7 +189,7 @@ class DeviceReader:
                     stored = moved.take(self.on(rows[part]), span.stop - span.start)
                 # The place that nobody reads is the first one of the next part.
                 flat = buffer.flat[part.start * n_genes : part.stop * n_genes + 1]
-                _spread(stored, self._columns, flat, n_genes)
+                spread(stored, self._columns, flat, n_genes)
             if buffer.written is not None:
                 buffer.written.record()
         return buffer.flat[: len(rows) * n_genes].view(len(rows), n_genes)
@@ -241,7 +228,7 @@ class DeviceReader:
         if len(buffer.indices) < total:
             buffer.indices, buffer.values = (
                 torch.empty(total + total // 8, dtype=kind, pin_memory=self._pinned)
-                for kind in (_torch_type(self.store.indices), _torch_type(self.store.values))
+                for kind in (torch_type(self.store.indices), torch_type(self.store.values))
             )
         indices = buffer.indices.numpy().view(self.store.indices.dtype)
         values = buffer.values.numpy().view(self.store.values.dtype)
@@ -251,93 +238,11 @@ class DeviceReader:
 
         self._threads.share(len(rows), gather)
 
-    def _copy(self, rows: Rows, span: slice, buffer: Buffer) -> _Stored:
+    def _copy(self, rows: Rows, span: slice, buffer: Buffer) -> StoredCells:
         """Bring what was staged of some rows to the device."""
         indices, values = (
             staged[span].to(self._device, non_blocking=True)
             for staged in (buffer.indices, buffer.values)
         )
         scales = None if self.store.scales is None else self.on(self.store.scales[rows])
-        return _Stored(self.on(self.store.lengths(rows)), indices, values, scales)
-
-
-@dataclass(frozen=True)
-class _Resident:
-    """All packed cells on a device."""
-
-    indptr: Int64[Tensor, " cells_plus_one"]
-    indices: Integer[Tensor, " all_values"]
-    values: Tensor
-    scales: Float64[Tensor, " cells"] | None
-
-    @staticmethod
-    def size(store: CellStore) -> int:
-        arrays = [store.indptr, store.indices, store.values, store.scales]
-        return sum(array.nbytes for array in arrays if array is not None)
-
-    @classmethod
-    def of(cls, store: CellStore, device: torch.device) -> _Resident:
-        indptr, indices, values = (
-            _moved(array, device) for array in (store.indptr, store.indices, store.values)
-        )
-        scales = None if store.scales is None else _moved(store.scales, device)
-        return cls(indptr, indices, values, scales)
-
-    def take(self, rows: Int64[Tensor, " rows"], total: int) -> _Stored:
-        """Return some rows; ``total``, their stored values, is known without asking the device."""
-        starts = self.indptr[rows]
-        lengths = self.indptr[rows + 1] - starts
-        begins = lengths.cumsum(0) - lengths
-        at = torch.repeat_interleave(starts - begins, lengths, output_size=total)
-        at += torch.arange(total, device=at.device)
-        scales = None if self.scales is None else self.scales[rows]
-        return _Stored(lengths, self.indices[at], self.values[at], scales)
-
-
-def _spread(
-    stored: _Stored,
-    columns: Int64[Tensor, " all_genes"] | None,
-    flat: Float32[Tensor, " values_and_one"],
-    n_genes: int,
-) -> None:
-    """Write stored cells into a dense matrix of log1p values, zeros included.
-
-    ``columns`` says which column of the matrix a gene has; -1: none, its values are written to the
-    last place, behind the matrix.
-    """
-    n_rows, total = len(stored.lengths), len(stored.indices)
-    row = torch.repeat_interleave(
-        torch.arange(n_rows, device=flat.device), stored.lengths, output_size=total
-    )
-    values = stored.values
-    if stored.scales is not None:
-        # As in `cells.gather`: in float64, rounded once.
-        values = torch.log1p(_unsigned(values).double() * stored.scales[row]).float()
-    column = _unsigned(stored.indices)
-    if columns is not None:
-        column = columns[column]
-    place = row * n_genes + column
-    if columns is not None:
-        place = torch.where(column < 0, n_rows * n_genes, place)
-    flat.zero_().index_put_((place,), values)
-
-
-def _torch_type(array: np.ndarray) -> torch.dtype:
-    """Return the type that holds an array's bits: torch computes little with unsigned integers."""
-    return {"uint16": torch.int16, "uint32": torch.int32}.get(array.dtype.name) or torch.from_numpy(
-        array[:0].copy()
-    ).dtype
-
-
-def _unsigned(bits: Integer[Tensor, " values"]) -> Int64[Tensor, " values"]:
-    """Return what unsigned integers say whose bits stand in signed ones."""
-    return bits.long() & (0xFFFF if bits.dtype == torch.int16 else 0xFFFFFFFF)
-
-
-def _moved(array: np.ndarray, device: torch.device) -> Tensor:
-    """Copy an array to a device, a piece at a time: a memory map is never in memory as a whole."""
-    moved = torch.empty(len(array), dtype=_torch_type(array), device=device)
-    for start in range(0, len(array), _PIECE):
-        piece = np.array(array[start : start + _PIECE])
-        moved[start : start + _PIECE] = torch.from_numpy(piece).view(moved.dtype)
-    return moved
+        return StoredCells(self.on(self.store.lengths(rows)), indices, values, scales)
