@@ -10,7 +10,7 @@ run: setup  ## the demo, from simulated cells to a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 4 --resources gpu=1
 
 test: setup  ## all tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: setup  ## every broken input through Snakemake (minutes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" STATELINE_FAULTS=all python -m pytest -n 2 tests/preflight

@@ -20,7 +20,10 @@ LONG = ("workflow", "real", "training")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first, so that workers that share the files end at about the same time."""
+    """Put the long files first, so that workers that share the files end at about the same time.
+
+    xdist has the files with most tests first, which are short ones: `make test` tells it not to.
+    """
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
