@@ -18,7 +18,7 @@ from tests.tiny_run import write_tiny_run
 from tests.training.test_step_memory import LLAMA, module_and_batch, plan
 from workflow_scripts.models import load_model, read_description, save_model
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.training.step import clip_gradients, make_optimizer, step_loss
+from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 
 FROZEN = ("transformer_backbone.", "pert_encoder.")
 
@@ -32,7 +32,7 @@ def test_frozen_tensors_do_not_move_and_all_others_do(key: str) -> None:
     optimizer = make_optimizer(module.model, asked)
     for _ in range(2):
         optimizer.zero_grad()
-        step_loss(module.model, module._loss, batch).backward()
+        step_objective(module.model, module._loss, batch).total.backward()
         clip_gradients(module.model, asked)
         optimizer.step()
     still = {name for name, tensor in module.model.state_dict().items()

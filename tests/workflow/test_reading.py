@@ -35,6 +35,7 @@ GPT2 = [
     *("model=pertsets", "model.kwargs.cell_set_len=4", "model.kwargs.hidden_dim=16"),
     *(f"{BACKBONE}n_layer=1", f"{BACKBONE}n_head=2", f"+{BACKBONE}n_inner=16"),
     *("+model.kwargs.dropout=0.2", "+model.kwargs.mmd_num_chunks=2"),
+    *("+model.kwargs.use_batch_token=true", "data.kwargs.basal_mapping_strategy=batch"),
     # What the tiny run says of a llama.
     *(f"~{BACKBONE}{name}" for name in ("intermediate_size", "num_hidden_layers", "head_dim")),
     *(f"~{BACKBONE}{name}" for name in ("num_attention_heads", "num_key_value_heads")),

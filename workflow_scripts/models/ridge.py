@@ -13,8 +13,9 @@ PENALTIES = (*(10.0 ** (power / 2) for power in range(-6, 7)), float("inf"))
 that they don't depend on the scale of the features: two a decade from 1/1000, where what was fitted
 is all but reproduced, to 1000; and infinity, which predicts the mean of all."""
 
-_SAME = 1e-9
-"""Errors closer than this, relatively, are the same error: float64 sums of many terms."""
+_SAME = 1e-6
+"""Errors closer than this, relatively, are the same error. At the least penalty a row's residual is
+about 1e-3 of the row, so that rounding of its square (1e-16) is 1e-10 of it and more."""
 
 
 @dataclass(frozen=True, eq=False)

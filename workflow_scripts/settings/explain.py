@@ -34,7 +34,7 @@ _AFTER_SPLITS = ("preflight", "genes", "train", "predict_baselines", *_AFTER_TRA
 
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {
     "cells": ("splits", "features", *_AFTER_SPLITS),
-    "features": ("preflight", "train", *_AFTER_TRAINING),
+    "features": ("preflight", "train", "predict_baselines", *_AFTER_TRAINING),
     "splits": _AFTER_SPLITS,
     "preflight": ("report",),
     "genes": ("train", "predict_baselines", *_AFTER_TRAINING),
