@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import resource
@@ -32,6 +33,7 @@ from workflow_scripts.features.validation import (
 )
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.split_file import read_split_file
+from workflow_scripts.training.checkpoints import STATE
 from workflow_scripts.training.metrics_file import UNREPEATED
 
 ROOT = Path(__file__).parents[2]
@@ -286,6 +288,20 @@ def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
     assert not list((training.folder / "full").glob("*/.*.new"))
     assert "from step 12 to 24" in training.run("full")
     assert same(training.weights("unbroken"), training.weights("full"))
+
+
+def test_end_without_a_best_state_is_refused_again(training):
+    # As a training leaves it whose validations were all NaN: its last state is there, no best one.
+    training.run("nan", "training.max_steps=4", "training.train_seed=5")
+    (last,) = (training.folder / "nan").glob("*/step=*004.ckpt")
+    content = torch.load(last, weights_only=True)
+    content["callbacks"][STATE] = {"best_loss": math.inf, "best_step": 0}
+    torch.save(content, last)
+    (last.parent / "finished-4.json").unlink()
+    command = training.command("nan", "training.max_steps=4", "training.train_seed=5")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "error: no validation gave a finite loss" in done.stderr
 
 
 def test_checkpoint_of_another_training_is_refused(training):

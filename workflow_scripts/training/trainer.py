@@ -25,7 +25,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
-from workflow_scripts.training.checkpoints import latest_usable
+from workflow_scripts.training.checkpoints import best_step_of, latest_usable
 from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.metrics_file import LOG, logged_steps, validations
 from workflow_scripts.training.module import TrainingModule
@@ -150,8 +150,9 @@ def train(
         most_cells=room,
         ahead=ahead,
     )
-    if start == until:
+    if found is not None and start == until:
         keeper.close()
+        _check_best(best_step_of(found[1]))
         return start
     try:
         _trainer(plan, machine, device, [*callbacks, keeper]).fit(
@@ -166,12 +167,16 @@ def train(
             f"no GPU memory is left for a step ({error}); lower training.batch_size or "
             "model.kwargs.cell_set_len, set engine.gpu_cells=0, or free the GPU of other work"
         ) from error
-    if not keeper.best_step:
+    _check_best(keeper.best_step)
+    return keeper.step
+
+
+def _check_best(best_step: int) -> None:
+    if not best_step:
         raise DataError(
             "no validation gave a finite loss, so there is no best state; see training.csv, and "
             "lower training.lr or check the values"
         )
-    return keeper.step
 
 
 def training_groups(
