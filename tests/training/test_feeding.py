@@ -60,6 +60,7 @@ def expected(screen: Screen, sets: SetRows) -> Batch:
         torch.from_numpy(np.stack([screen.store.dense(rows) for rows in sets.observed])),
         torch.from_numpy(screen.features.matrix[[screen.features.names.index(n) for n in names]]),
         torch.from_numpy(codes[sets.control].astype(np.int64)),
+        torch.from_numpy(sets.numbers),
     )
 
 

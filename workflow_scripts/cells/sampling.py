@@ -46,17 +46,24 @@ class SetRows:
     counts
         How many cells of each set, from its start, are there for their own sake; the others fill
         it [sets].
+    numbers
+        Which set each one is: its place in the stream, or among all sets of a split [sets].
     """
 
     groups: Int64[np.ndarray, " sets"]
     counts: Int64[np.ndarray, " sets"]
+    numbers: Int64[np.ndarray, " sets"]
     observed: Int64[np.ndarray, "sets cells"]
     control: Int64[np.ndarray, "sets cells"]
 
     def take(self, which: slice | Int64[np.ndarray, " chosen"]) -> SetRows:
         """Return some of the sets."""
         return SetRows(
-            self.groups[which], self.counts[which], self.observed[which], self.control[which]
+            self.groups[which],
+            self.counts[which],
+            self.numbers[which],
+            self.observed[which],
+            self.control[which],
         )
 
 
@@ -130,14 +137,15 @@ class SetSampler:
         """Return the sets of one step, counted from 0: those of this rank."""
         first = step * self._sets_per_step
         groups, observed, control = [], [], []
-        for position in range(first + self._share.start, first + self._share.stop):
+        numbers = np.arange(first + self._share.start, first + self._share.stop)
+        for position in numbers.tolist():
             epoch, at = divmod(position, self.sets_per_epoch)
             group, rows = (part[at] for part in self._epoch(epoch))
             groups.append(group)
             observed.append(rows)
             control.append(self._controls(int(group), rows, position))
         counts = np.full(len(groups), self._set_size, dtype=np.int64)
-        return SetRows(np.array(groups), counts, np.stack(observed), np.stack(control))
+        return SetRows(np.array(groups), counts, numbers, np.stack(observed), np.stack(control))
 
     def _epoch(self, epoch: int) -> Epoch:
         with self._one_at_a_time:
@@ -191,7 +199,10 @@ def fixed_sets(
     keep = math.ceil(len(chosen) * fraction)
     if limit is not None:
         keep = min(keep, limit)
-    whole = SetRows(np.array(chosen), np.array(counts), np.stack(observed), np.stack(control))
+    numbers = np.arange(len(chosen))
+    whole = SetRows(
+        np.array(chosen), np.array(counts), numbers, np.stack(observed), np.stack(control)
+    )
     return whole.take(np.unique(np.linspace(0, len(chosen) - 1, keep).astype(np.int64)))
 
 

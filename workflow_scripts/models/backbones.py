@@ -19,6 +19,8 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 from transformers.pytorch_utils import Conv1D
 
+from workflow_scripts.models.dropout import ATTENTION, SetDropout, replace_dropouts
+
 BACKBONES = ("llama", "GPT2")
 
 INITIAL_STD = 0.02
@@ -113,13 +115,14 @@ class LlamaBackbone(nn.Module):
             head_dim=settings.head_dim,
             attention_dropout=settings.attention_dropout,
             rms_norm_eps=settings.norm_eps,
-            attn_implementation="sdpa",  # type: ignore[call-arg]  # read by the base class
+            attn_implementation=ATTENTION,  # type: ignore[call-arg]  # read by the base class
         )
         self.settings = settings
         layers = [LlamaDecoderLayer(config, layer_idx=i) for i in range(settings.n_layers)]
         for layer in layers:
             # transformers' attention masks the future when it is given no mask, unless told here.
             layer.self_attn.is_causal = settings.causal
+            layer.self_attn.set_dropout = SetDropout(settings.attention_dropout)
         self.layers = nn.ModuleList(layers)
         self.norm = LlamaRMSNorm(settings.hidden_dim, eps=settings.norm_eps)
         for module in self.modules():
@@ -156,10 +159,10 @@ class GPT2Backbone(nn.Module):
             attn_pdrop=settings.attention_dropout,
             resid_pdrop=settings.residual_dropout,
             layer_norm_epsilon=settings.norm_eps,
-            attn_implementation="sdpa",  # type: ignore[call-arg]  # read by the base class
+            attn_implementation=ATTENTION,  # type: ignore[call-arg]  # read by the base class
         )
         self.settings = settings
-        self.drop = nn.Dropout(settings.embedding_dropout)
+        self.drop = SetDropout(settings.embedding_dropout)
         blocks = [
             GPT2Block(config, layer_idx=i)  # type: ignore[no-untyped-call]
             for i in range(settings.n_layers)
@@ -170,6 +173,8 @@ class GPT2Backbone(nn.Module):
         residual_std = INITIAL_STD / (2 * settings.n_layers) ** 0.5
         for block in blocks:
             block.attn.is_causal = settings.causal
+            replace_dropouts(block)
+            block.attn.set_dropout = SetDropout(settings.attention_dropout)
             for name, module in block.named_modules():
                 if isinstance(module, Conv1D):
                     std = residual_std if name.endswith("c_proj") else INITIAL_STD

@@ -8,6 +8,8 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from workflow_scripts.models.dropout import SetDropout
+
 
 @dataclass(frozen=True)
 class GeneDecoderSettings:
@@ -68,7 +70,7 @@ class GeneDecoder(nn.Module):
                 nn.Linear(before, width),
                 nn.LayerNorm(width),
                 nn.GELU(),
-                nn.Dropout(settings.dropout),
+                SetDropout(settings.dropout),
             )
             for before, width in pairwise(widths)
         ]

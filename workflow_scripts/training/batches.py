@@ -36,12 +36,15 @@ class Batch(NamedTuple):
         Perturbation features [sets, dimension].
     batch
         Codes of the control cells' technical batches [sets, cells].
+    numbers
+        Which set each one is (`SetRows.numbers`) [sets].
     """
 
     control: Tensor
     observed: Tensor
     features: Tensor
     batch: Tensor
+    numbers: Tensor
 
 
 class BatchMaker:
@@ -66,11 +69,12 @@ class BatchMaker:
         # Before the cells: the end of reading those is the moment that the device waits for.
         features = self.reader.on(self._features[sets.groups])
         codes = self.reader.on(self._batch_codes[sets.control])
+        numbers = self.reader.on(sets.numbers)
         n_sets, n_cells = sets.control.shape
         rows = np.concatenate([sets.control.ravel(), sets.observed.ravel()])
         dense = self.reader.read(rows, buffer)
         control, observed = dense.view(2, n_sets, n_cells, dense.shape[1])
-        return Batch(control, observed, features, codes)
+        return Batch(control, observed, features, codes, numbers)
 
 
 class Feeder:

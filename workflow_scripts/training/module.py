@@ -1,4 +1,4 @@
-"""The Lightning module: the step, and a random state that is a function of its number."""
+"""The Lightning module: a step, which knows no more than its number and its batch."""
 
 from __future__ import annotations
 
@@ -57,8 +57,7 @@ class TrainingModule(lightning.LightningModule):
         self.validation_loss = math.nan
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Take what the step's number alone says: what dropout drops, and the learning rate."""
-        torch.manual_seed(self._plan.seed * 1_000_003 + self.global_step)
+        """Take the learning rate of the step's number."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self._plan.lr * self._plan.schedule.factor(self.global_step)
 
@@ -70,7 +69,7 @@ class TrainingModule(lightning.LightningModule):
         DataError
             Where it is not finite: the weights of the step before are the last good ones.
         """
-        made = step_objective(self.model, self._loss, batch)
+        made = step_objective(self.model, self._loss, batch, seed=self._plan.seed)
         loss = made.total
         if not torch.isfinite(loss):
             names = self._names_of(self.global_step)

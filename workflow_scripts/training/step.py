@@ -7,14 +7,22 @@ import math
 import torch
 
 from workflow_scripts.models import StateTransition
+from workflow_scripts.models.dropout import key_sets, use_keys
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
 
 
-def step_objective(model: StateTransition, loss: SetLoss, batch: Batch) -> Objective:
-    """Return what a step lowers (``total``), and the loss of each set (``per_set``) [sets]."""
+def step_objective(
+    model: StateTransition, loss: SetLoss, batch: Batch, *, seed: int | None = None
+) -> Objective:
+    """Return what a step lowers (``total``), and the loss of each set (``per_set``) [sets].
+
+    With a ``seed``, for steps that train, what dropout drops is a function of it and of each set's
+    number: the same whichever sets are computed together.
+    """
+    use_keys(model, None if seed is None else key_sets(seed, batch.numbers))
     return objective(
         model,
         loss,

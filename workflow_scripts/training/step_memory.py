@@ -93,9 +93,9 @@ def model_memory(
     context and cuBLAS. A value that decides what runs next is answered with 1: no set of the step
     holds a NaN, and the loss is finite; the steps of Sinkhorn's annealing keep nothing.
 
-    A GPU's step is run as the CPU would, but for what it does differently: dropout keeps a byte an
-    element, attention keeps no probabilities (all of its fused kernels compute them again),
-    autocast computes some operations in float32, and Adam works on all parameters at once.
+    A GPU's step is run as the CPU would, but for what it does differently: autocast computes some
+    operations in float32, and Adam works on all parameters at once. Attention without dropout keeps
+    no probabilities on either: all fused kernels compute them again.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def model_memory(
         batch_bytes = ledger.alive - parameter_bytes
         ledger.start()
         with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
-            loss = step_objective(model, loss_of, batch).total
+            loss = step_objective(model, loss_of, batch, seed=plan.seed).total
             torch.isfinite(loss)  # as the training module does, which keeps the loss for it
         activation_bytes = ledger.saved_bytes
         optimizer.zero_grad()
@@ -228,21 +228,9 @@ class _LikeCuda(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = dict(kwargs or {})
-        if func is torch.nn.functional.scaled_dot_product_attention:
-            given["dropout_p"] = 0.0
-        elif func is torch.nn.functional.dropout:
-            return _dropout(*args, **given)
-        elif func in _FLOAT32_ON_CUDA and torch.is_autocast_enabled("cpu"):
+        if func in _FLOAT32_ON_CUDA and torch.is_autocast_enabled("cpu"):
             args = (args[0].float(), *args[1:])
-        return func(*args, **given)
-
-
-def _dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:  # noqa: A002
-    if not p:
-        return input
-    dropped, _ = torch.native_dropout(input, p, training)
-    return dropped
+        return func(*args, **(kwargs or {}))
 
 
 def _same(tensor: Tensor) -> Tensor:
@@ -267,4 +255,5 @@ def _batch(plan: TrainingPlan, n_genes: int, feature_dim: int) -> Batch:
         observed=torch.empty(*shape, n_genes),
         features=torch.empty(plan.sets_per_step, feature_dim),
         batch=torch.zeros(shape, dtype=torch.int64),
+        numbers=torch.arange(plan.sets_per_step),
     )
