@@ -39,7 +39,7 @@ from workflow_scripts.cells.groups import Group, make_groups  # noqa: E402
 from workflow_scripts.cells.manifest import write_manifest  # noqa: E402
 from workflow_scripts.cells.matrices import MatrixChoice  # noqa: E402
 from workflow_scripts.cells.packing import pack_cells  # noqa: E402
-from workflow_scripts.cells.sampling import SetSampler  # noqa: E402
+from workflow_scripts.cells.sampling import SetRows, SetSampler  # noqa: E402
 from workflow_scripts.cells.store import CellStore  # noqa: E402
 from workflow_scripts.features.validation import Features  # noqa: E402
 from workflow_scripts.training.batches import Batch, BatchMaker, Feeder  # noqa: E402
@@ -96,15 +96,19 @@ class Stream:
         groups = groups_of(reader.store)
         names = tuple(sorted({group.perturbation for group in groups}))
         features = Features(names, np.zeros((len(names), width), dtype=np.float32))
-        self.sampler = SetSampler(groups, set_size=SET_SIZE, sets_per_step=SETS, seed=0)
+        self.sampler = SetSampler(groups, set_size=SET_SIZE, seed=0)
         self.feeder = Feeder(
-            self.sampler.step,
+            self.sets_of,
             range(1 << 30),
             BatchMaker(reader, groups, features),
             most_cells=SETS * SET_SIZE,
             ahead=ahead,
         )
         self._batches: Iterator[Batch] = iter(self.feeder)
+
+    def sets_of(self, step: int) -> SetRows:
+        """Return the sets of a step."""
+        return self.sampler.take(range(step * SETS, (step + 1) * SETS))
 
     def next(self) -> Batch:
         """Return the next batch."""
@@ -209,7 +213,7 @@ def growth(folder: Path, largest: int) -> None:
     for name, stream in streams.items():
         steps = iter(range(1, 1 << 30))
         paths[f"{name} cells, rows"] = lambda s=stream, t=steps: (
-            seconds(lambda: [s.sampler.step(next(t)) for _ in range(STEPS)]) / STEPS
+            seconds(lambda: [s.sets_of(next(t)) for _ in range(STEPS)]) / STEPS
         )
         paths[f"{name} cells, whole"] = lambda s=stream: SETS * SET_SIZE / s.pairs_per_second()
     print("\n| a step of | ms |\n|---|---|")

@@ -28,7 +28,7 @@ rule train:
         "../envs/gpu.yaml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=lambda wildcards: RUNS[wildcards.run].config["training"]["devices"],
     params:
         folder=lambda wildcards, output: Path(output.final).parent,
     message:

@@ -29,7 +29,12 @@ from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.slices import Slice, read_settings
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
-from workflow_scripts.training.fit import MachineLimits, check_fit, machine_limits
+from workflow_scripts.training.fit import (
+    MachineLimits,
+    check_fit,
+    machine_limits,
+    most_sets_at_once,
+)
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readiness import (
     cross_check,
@@ -38,6 +43,7 @@ from workflow_scripts.training.readiness import (
     split_coverage,
 )
 from workflow_scripts.training.start_readiness import check_initial_model
+from workflow_scripts.training.step_memory import Device
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -132,11 +138,15 @@ def _estimate(
     if stated is not None:
         limits = replace(limits, device_memory=int(stated * 1e9))
     on_cpu = settings["model.device"] == "cpu" or limits.device_memory is None
+    device: Device = "cpu" if on_cpu else "cuda"
+    devices, readers = settings["training.devices"], settings["data.kwargs.num_workers"]
+    at_once = settings["engine.batch"]
+    if at_once == "auto":
+        at_once = most_sets_at_once(
+            plan, sizes, limits, device=device, devices=devices, num_workers=readers
+        )
     estimate = estimate_run(
-        plan,
-        sizes,
-        device="cpu" if on_cpu else "cuda",
-        num_workers=settings["data.kwargs.num_workers"],
+        plan, sizes, device=device, devices=devices, sets_at_once=at_once, num_workers=readers
     )
     return estimate, _said_where(check_fit(estimate, limits), settings, limits)
 

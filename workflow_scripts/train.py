@@ -8,16 +8,20 @@ features.safetensors --out-dir results/demo/checkpoints --log training.csv
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
+from workflow_scripts.settings.errors import StoppedError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.model_path import model_digest
 from workflow_scripts.settings.schema.starting_model import INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
+from workflow_scripts.training.processes import Processes
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -58,12 +62,20 @@ def main(arguments: Sequence[str]) -> None:
     patience = settings["engine.early_stopping"]
     until = f"-{max_steps}" if patience is None else f"-{max_steps}-{patience}"
     work = IdentityFolder(given.out_dir, identity, until)
+    provenance = {"identity": identity, **inputs}
+    processes = Processes.of(settings["training.devices"], os.environ)
+    if processes.rank:
+        # The first process holds the lock, keeps the files, and says what goes wrong.
+        if not work.has_finished():
+            with suppress(StoppedError):
+                _train(given, settings, genes, work, provenance, processes)
+        return
     work.note_current("train")
     with work.lock(wait=False):
         if work.has_finished():
             print(f"trained before, to step {max_steps}: {work.path}")
         else:
-            final, best = _train(given, settings, genes, work, {"identity": identity, **inputs})
+            final, best = _train(given, settings, genes, work, provenance, processes)
             work.finish([final, best, "training.csv"])
         best, final, _ = sorted(work.finished_files())
         work.publish(
@@ -81,6 +93,7 @@ def _train(
     genes: ChosenGenes | None,
     work: IdentityFolder,
     provenance: Mapping[str, str],
+    processes: Processes,
 ) -> tuple[str, str]:
     # Only now: a run that is already trained returns without these seconds.
     import pandas as pd
@@ -89,21 +102,25 @@ def _train(
     from workflow_scripts.cells.store import CellStore
     from workflow_scripts.features.validation import load_features
     from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
+    from workflow_scripts.training.machine import Machine
     from workflow_scripts.training.plan import TrainingPlan
-    from workflow_scripts.training.trainer import Machine, train
+    from workflow_scripts.training.trainer import train
     from workflow_scripts.training.wandb_log import wandb_logger
 
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    threads = max((given.threads or torch.get_num_threads()) // processes.ranks, 1)
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # Lightning would choose for several processes
+    budget, first = settings["engine.gpu_cells"], processes.rank == 0
     machine = Machine(
         settings["model.device"],
-        settings["training.devices"],
-        settings["training.strategy"],
         settings["data.kwargs.num_workers"],
         settings["data.kwargs.pin_memory"],
-        budget if (budget := settings["engine.gpu_cells"]) is None else budget * 1e9,
+        None if budget is None else budget * 1e9,
         settings["engine.keep_checkpoints"],
-        wandb_logger(settings, shown_config(given.config), work.path),
+        settings["training.strategy"],
+        settings["engine.batch"],
+        processes,
+        wandb_logger(settings, shown_config(given.config), work.path) if first else None,
     )
     plan = TrainingPlan.from_slice(settings)
     store = CellStore.open(given.cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -44,35 +45,36 @@ def sampler(
 ) -> tuple[pd.DataFrame, SetSampler]:
     cells, splits = screen(sizes)
     groups = make_groups(cells, splits, "train", by_batch=False, controls=False)
-    given = {"set_size": 8, "sets_per_step": 3, "seed": seed, **options}
+    given = {"set_size": 8, "seed": seed, **options}
     return cells, SetSampler(groups, **given)
 
 
 def epoch_of(stream: SetSampler, epoch: int) -> np.ndarray:
-    """Return the rows of an epoch [sets, cells] of a stream with one set a step."""
+    """Return the rows of an epoch [sets, cells]."""
     first = epoch * stream.sets_per_epoch
-    steps = range(first, first + stream.sets_per_epoch)
-    return np.concatenate([stream.step(step).observed for step in steps])
+    return stream.take(range(first, first + stream.sets_per_epoch)).observed
 
 
-def test_step_is_a_pure_function_of_seed_and_step():
+def test_set_is_a_pure_function_of_seed_and_number():
     _, first = sampler()
     _, second = sampler()
-    later = [first.step(step) for step in range(20)]
-    for step in (17, 3, 11):
-        again = second.step(step)
-        np.testing.assert_array_equal(later[step].observed, again.observed)
-        np.testing.assert_array_equal(later[step].control, again.control)
+    later = first.take(range(60))
+    for number in (51, 9, 33):
+        again = second.take(range(number, number + 1))
+        np.testing.assert_array_equal(later.observed[[number]], again.observed)
+        np.testing.assert_array_equal(later.control[[number]], again.control)
 
 
 def test_another_seed_draws_other_cells():
-    assert not np.array_equal(sampler(1)[1].step(0).observed, sampler(2)[1].step(0).observed)
+    def rows_of(seed: int) -> np.ndarray:
+        return sampler(seed)[1].take(range(3)).observed
+
+    assert not np.array_equal(rows_of(1), rows_of(2))
 
 
 def test_epoch_visits_every_training_cell_and_no_other():
     cells, stream = sampler()
-    sets = [stream.step(step).observed[at] for step in range(20) for at in range(3)]
-    epochs = np.array(sets)[: 2 * stream.sets_per_epoch].reshape(2, -1)
+    epochs = [epoch_of(stream, epoch).ravel() for epoch in range(2)]
     wanted = np.flatnonzero(cells["perturbation"].isin(["A", "B"]))
     for visited in epochs:
         np.testing.assert_array_equal(np.unique(visited), wanted)
@@ -80,7 +82,7 @@ def test_epoch_visits_every_training_cell_and_no_other():
 
 
 def test_filling_never_takes_a_cell_more_often_than_it_must():
-    cells, stream = sampler(sets_per_step=1)
+    cells, stream = sampler()
     for epoch in range(20):
         rows, counts = np.unique(epoch_of(stream, epoch), return_counts=True)
         most = pd.Series(counts).groupby([cells[k].to_numpy()[rows] for k in KEYS[2:]]).max()
@@ -89,14 +91,14 @@ def test_filling_never_takes_a_cell_more_often_than_it_must():
 
 
 def test_no_set_holds_a_cell_twice_where_its_group_has_enough():
-    cells, stream = sampler(sets_per_step=1)
+    cells, stream = sampler()
     for rows in np.concatenate([epoch_of(stream, epoch) for epoch in range(20)]):
         enough = SIZES[tuple(cells.iloc[rows[0]][["context", "perturbation"]])] >= 8
         assert len(np.unique(rows)) == (8 if enough else 3)
 
 
 def test_sets_are_new_in_every_epoch():
-    cells, stream = sampler(sets_per_step=1)
+    cells, stream = sampler()
     of_a = cells.index[(cells["perturbation"] == "A") & (cells["context"] == "k562")]
     sets = np.concatenate([epoch_of(stream, epoch) for epoch in range(20)])
     seen = [frozenset(rows) for rows in sets[np.isin(sets[:, 0], of_a)]]
@@ -104,7 +106,7 @@ def test_sets_are_new_in_every_epoch():
 
 
 def test_every_cell_is_as_likely_to_fill_a_set_as_any_other():
-    cells, stream = sampler(sets_per_step=1)
+    cells, stream = sampler()
     visited = np.concatenate([epoch_of(stream, epoch).ravel() for epoch in range(400)])
     of_b = visited[cells["perturbation"].to_numpy()[visited] == "B"]
     counts = np.unique(of_b, return_counts=True)[1]
@@ -125,7 +127,7 @@ WEIGHTED = {("k562", "control"): 20, ("k562", "A"): 720, ("k562", "B"): 80, ("k5
     ],
 )
 def test_weighting_says_how_many_sets_of_an_epoch_a_group_has(weighting, sets):
-    cells, stream = sampler(sizes=WEIGHTED, sets_per_step=1, weighting=weighting)
+    cells, stream = sampler(sizes=WEIGHTED, weighting=weighting)
     labels = cells["perturbation"].to_numpy()
     assert stream.sets_per_epoch == 101
     for epoch in range(3):
@@ -142,7 +144,7 @@ def test_weighting_says_how_many_sets_of_an_epoch_a_group_has(weighting, sets):
 
 
 def test_weighted_epochs_take_other_parts_of_a_large_group():
-    cells, stream = sampler(sizes=WEIGHTED, sets_per_step=1, weighting="uniform")
+    cells, stream = sampler(sizes=WEIGHTED, weighting="uniform")
     of_a = [
         rows[cells["perturbation"].to_numpy()[rows] == "A"]
         for rows in (epoch_of(stream, epoch) for epoch in range(20))
@@ -150,48 +152,38 @@ def test_weighted_epochs_take_other_parts_of_a_large_group():
     assert len(np.unique(np.concatenate(of_a))) == 720
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("start", [0, 7, 1000])
-def test_ranks_share_every_step_and_agree_wherever_they_start(ranks, start):
-    _, alone = sampler(sets_per_step=4)
-    together = [sampler(sets_per_step=4, rank=rank, ranks=ranks)[1] for rank in range(ranks)]
-    for step in range(start, start + 30):
-        whole, shares = alone.step(step), [stream.step(step) for stream in together]
-        for name in ("groups", "observed", "control", "counts"):
-            joined = np.concatenate([getattr(share, name) for share in shares])
-            np.testing.assert_array_equal(joined, getattr(whole, name))
-
-
-def test_step_that_ranks_cannot_share_is_refused():
-    with pytest.raises(DataError, match=r"3 sets \(training.batch_size\).* by 2 devices"):
-        sampler(sets_per_step=3, ranks=2)
-
-
-def test_step_may_be_longer_than_an_epoch():
-    _, stream = sampler(sets_per_step=40)
-    _, single = sampler(sets_per_step=1)
-    assert stream.sets_per_epoch < 20
-    np.testing.assert_array_equal(
-        stream.step(1).observed, np.concatenate([single.step(t).observed for t in range(40, 80)])
-    )
+def test_sets_are_the_same_whichever_are_asked_for_together(start):
+    _, whole = sampler()
+    _, parts = sampler()
+    groups = make_groups(*screen(SIZES), "train", by_batch=False, controls=False)
+    together = whole.take(range(start, start + 90))
+    cuts = [start, start + 1, start + 4, start + 60, start + 90]
+    apart = [parts.take(range(*ends)) for ends in reversed(list(itertools.pairwise(cuts)))]
+    for name in ("groups", "observed", "control", "counts", "numbers"):
+        joined = np.concatenate([getattr(part, name) for part in reversed(apart)])
+        np.testing.assert_array_equal(joined, getattr(together, name))
+    named = whole.groups_of(together.numbers.tolist())
+    wanted = [groups[at] for at in together.groups]
+    assert [(g.context, g.perturbation) for g in named] == [
+        (g.context, g.perturbation) for g in wanted
+    ]
 
 
 def test_set_holds_one_perturbation_in_one_context_with_its_own_controls():
     cells, stream = sampler()
-    for step in range(20):
-        sets = stream.step(step)
-        for observed, control in zip(sets.observed, sets.control, strict=True):
-            labels = cells.iloc[observed][["context", "perturbation"]].drop_duplicates()
-            assert len(labels) == 1
-            assert set(cells.iloc[control]["perturbation"]) == {"control"}
-            assert set(cells.iloc[control]["context"]) == set(labels["context"])
+    sets = stream.take(range(60))
+    for observed, control in zip(sets.observed, sets.control, strict=True):
+        labels = cells.iloc[observed][["context", "perturbation"]].drop_duplicates()
+        assert len(labels) == 1
+        assert set(cells.iloc[control]["perturbation"]) == {"control"}
+        assert set(cells.iloc[control]["context"]) == set(labels["context"])
 
 
 def test_controls_are_drawn_without_replacement_while_they_last():
     _, stream = sampler()
-    for step in range(20):
-        for control in stream.step(step).control:
-            assert len(np.unique(control)) == 8
+    for control in stream.take(range(60)).control:
+        assert len(np.unique(control)) == 8
 
 
 def test_batch_mapping_keeps_sets_within_a_technical_batch():
@@ -217,10 +209,10 @@ def test_control_sets_are_targets_when_asked():
     cells, splits = screen(SIZES)
     groups = make_groups(cells, splits, "train", by_batch=False, controls=True)
     assert [g.context for g in groups if g.is_control] == ["k562", "rpe1"]
-    itself = SetSampler(groups, set_size=4, sets_per_step=9, seed=0, map_controls=False)
-    others = SetSampler(groups, set_size=4, sets_per_step=9, seed=0, map_controls=True)
+    itself = SetSampler(groups, set_size=4, seed=0, map_controls=False)
+    others = SetSampler(groups, set_size=4, seed=0, map_controls=True)
     for stream, same in ((itself, True), (others, False)):
-        sets = stream.step(0)
+        sets = stream.take(range(9))
         control_sets = np.array([groups[g].is_control for g in sets.groups])
         assert control_sets.any()
         equal = (sets.observed == sets.control).all(axis=1)[control_sets]
@@ -247,9 +239,9 @@ def test_controls_of_a_held_out_context_are_targets_where_they_may_train(split, 
 
 
 def test_group_of_a_single_cell_fills_its_set_with_it():
-    cells, stream = sampler(sizes={("k562", "control"): 20, ("k562", "A"): 1}, sets_per_step=1)
+    cells, stream = sampler(sizes={("k562", "control"): 20, ("k562", "A"): 1})
     assert stream.sets_per_epoch == 1
-    sets = stream.step(4)
+    sets = stream.take(range(4, 5))
     assert sets.observed.tolist() == [[20] * 8]
     assert len(np.unique(sets.control)) == 8
     splits = cells[KEYS].drop_duplicates().assign(split=["control", "val"])

@@ -79,7 +79,7 @@ def test_sets_of_an_epoch_are_those_of_the_sampler(by_batch, controls):
     cells = batches.loc[batches.index.repeat(batches["n_cells"])].reset_index(drop=True)
     cells["is_control"] = cells["perturbation"] == "control"
     groups = make_groups(cells, splits, "train", by_batch=by_batch, controls=controls)
-    sampler = SetSampler(groups, set_size=4, sets_per_step=2, seed=0)
+    sampler = SetSampler(groups, set_size=4, seed=0)
     counted = sets_per_epoch(set_groups(splits, batches, by_batch=by_batch), plan)
     assert counted == sampler.sets_per_epoch
 
@@ -91,7 +91,7 @@ def test_sets_of_an_epoch_are_those_of_the_sampler_where_cells_are_left_out(most
     cells = batches.loc[batches.index.repeat(batches["n_cells"])].reset_index(drop=True)
     cells["is_control"] = cells["perturbation"] == "control"
     groups = make_groups(cells, splits, "train", by_batch=False, controls=True, most_cells=most)
-    sampler = SetSampler(groups, set_size=4, sets_per_step=2, seed=0)
+    sampler = SetSampler(groups, set_size=4, seed=0)
     assert (
         sets_per_epoch(set_groups(splits, batches, by_batch=False), plan) == sampler.sets_per_epoch
     )

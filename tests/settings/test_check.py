@@ -78,7 +78,13 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["splits.validation_fraction=1"], ["splits.validation_fraction: is 1; it must be below 1"]),
     # choices
     (["evaluation.profile=minimum"], ["it can be minimal, full", "did you mean `minimal`?"]),
-    (["training.devices=2"], ["training.devices: is 2; it can be 1 alone"]),
+    (["training.devices=0"], ["training.devices: is 0", "at least 1"]),
+    (["training.devices=3"], ["training.batch_size: is 16 cell sets a step, which 3 devices"]),
+    (
+        ["training.devices=2", "engine.batch=3"],
+        ["engine.batch: is 3", "one of 1, 2, 4, 8, or auto"],
+    ),
+    (["engine.batch=all"], ["engine.batch: is 'all'", "or auto or null"]),
     (["data.kwargs.embed_key=X_pca"], ["data.kwargs.embed_key: is 'X_pca'; it can be"]),
     (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["one matrix can be read"]),
     (["prediction.baselines=[mean]"], ["its item 1 is 'mean'; there are control, mean_response"]),

@@ -27,6 +27,7 @@ from workflow_scripts.training.estimates import (
     estimate_run,
     packed_bytes,
 )
+from workflow_scripts.training.machine import Machine
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readers import BYTES_TO_SPREAD
 
@@ -143,9 +144,7 @@ def trained(store: CellStore, folder: Path) -> None:
     roles = {"control": "control", "A": "val"}
     splits = table.assign(split=[roles.get(str(name), "train") for name in table["perturbation"]])
     features = Features(tuple(names), np.eye(len(names), FEATURES, dtype=np.float32))
-    machine = trainer.Machine(
-        "cpu", 1, "auto", 0, pin_memory=False, gpu_cells=None, keep_checkpoints=1
-    )
+    machine = Machine("cpu", 0, pin_memory=False, gpu_cells=None, keep_checkpoints=1)
     asked = plan(LARGER, sets=24, max_steps=3, val_freq=3, save_every=3)
     trainer.train(asked, store, splits, features, folder, machine, {})
 

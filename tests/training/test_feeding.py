@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +28,13 @@ class Screen:
     groups: list[Group]
     features: Features
 
-    def sampler(self, **options: int) -> SetSampler:
-        return SetSampler(self.groups, set_size=4, sets_per_step=4, seed=3, **options)
+    def sets_of(self) -> Callable[[int], SetRows]:
+        sampler = SetSampler(self.groups, set_size=4, seed=3)
+        return lambda step: sampler.take(range(4 * step, 4 * step + 4))
 
     def feeder(self, path: str, steps: range = range(STEPS), *, ahead: int = 2) -> Feeder:
         maker = BatchMaker(reader_of(path, self.store), self.groups, self.features)
-        return Feeder(self.sampler().step, steps, maker, most_cells=16, ahead=ahead)
+        return Feeder(self.sets_of(), steps, maker, most_cells=16, ahead=ahead)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,8 @@ def expected(screen: Screen, sets: SetRows) -> Batch:
 @pytest.mark.parametrize("start", [0, 5])
 def test_batches_are_the_samplers_steps(screen, path, ahead, start):
     found = copies(screen.feeder(path, range(start, STEPS), ahead=ahead))
-    stream = screen.sampler()
-    wanted = [expected(screen, stream.step(step)) for step in range(start, STEPS)]
+    sets_of = screen.sets_of()
+    wanted = [expected(screen, sets_of(step)) for step in range(start, STEPS)]
     assert len(found) == len(wanted)
     for batch, other in zip(found, wanted, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
@@ -88,7 +90,7 @@ def test_batch_stays_as_it_is_until_the_next_is_asked_for(screen):
         batch = next(feeder)
         while len(reading := [t for t in threading.enumerate() if t.name.startswith("batch")]) > 1:
             reading[0].join(0.01)
-        wanted = expected(screen, screen.sampler().step(step))
+        wanted = expected(screen, screen.sets_of()(step))
         assert torch.equal(batch.control, wanted.control)
 
 
@@ -96,7 +98,7 @@ def test_fault_while_reading_reaches_the_trainer(screen):
     def broken(step: int) -> SetRows:
         if step == 3:
             raise DataError("the disk is gone")
-        return screen.sampler().step(step)
+        return screen.sets_of()(step)
 
     maker = BatchMaker(reader_of(PATHS[0], screen.store), screen.groups, screen.features)
     feeder = iter(Feeder(broken, range(9), maker, most_cells=16, ahead=2))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.test_estimates import estimate
+from tests.training.test_estimates import estimate, sizes
 from tests.training.test_step_memory import LLAMA, plan
 from workflow_scripts.training.estimates import CUDA_CONTEXT_BYTES
 from workflow_scripts.training.fit import (
@@ -16,6 +16,7 @@ from workflow_scripts.training.fit import (
     check_fit,
     control_group_limit,
     machine_limits,
+    most_sets_at_once,
 )
 
 MEMINFO = Path("/proc/meminfo")
@@ -30,7 +31,7 @@ MEMINFO = Path("/proc/meminfo")
             "device_memory",
             "device_bytes",
             "device-memory",
-            ["training.batch_size", "model.kwargs.cell_set_len", "model.kwargs.hidden_dim"],
+            ["engine.batch=auto", "model.kwargs.cell_set_len", "model.kwargs.hidden_dim"],
         ),
     ],
 )
@@ -56,23 +57,23 @@ def test_gpu_is_not_asked_of_a_training_on_the_cpu():
     assert check_fit(told, MachineLimits(None, None, 1, already_packed=False)) == []
 
 
-def test_batch_size_that_is_advised_fits():
+def test_number_of_sets_that_is_advised_fits():
     asked = plan(LLAMA, sets=20)
     told = estimate(asked)
     model = told.model
     there = told.device_bytes - (model.total - model.parameter_bytes) // 2
     limits = MachineLimits(None, None, there, already_packed=False)
     (finding,) = check_fit(told, limits)
-    assert "training.batch_size (to about 10)" in finding.message
-    assert check_fit(estimate(replace(asked, sets_per_step=10)), limits) == []
+    assert "engine.batch=auto (about 10 sets fit at once" in finding.message
+    assert check_fit(estimate(asked, sets_at_once=10), limits) == []
 
 
-def test_no_batch_size_is_advised_where_weights_alone_are_too_large():
+def test_no_number_of_sets_is_advised_where_weights_alone_are_too_large():
     told = estimate()
     there = CUDA_CONTEXT_BYTES + told.model.parameter_bytes
     (finding,) = check_fit(told, MachineLimits(None, None, there, already_packed=False))
-    assert "batch_size" not in finding.message
-    assert "not even one set a step fits: lower model.kwargs.hidden_dim" in finding.message
+    assert "engine.batch" not in finding.message
+    assert "not even one set at once fits: lower model.kwargs.hidden_dim" in finding.message
 
 
 def test_precision_is_advised_where_it_is_not_yet_low():
@@ -82,6 +83,20 @@ def test_precision_is_advised_where_it_is_not_yet_low():
         limits = replace(limits, device_memory=told.device_bytes - 1)
         (finding,) = check_fit(told, limits)
         assert ("engine.precision" in finding.message) is advised
+
+
+@pytest.mark.parametrize(("device", "limit"), [("cuda", "device_memory"), ("cpu", "host_memory")])
+@pytest.mark.parametrize("fitting", [1, 2, 5, 10])
+def test_as_many_sets_are_computed_at_once_as_leave_a_tenth_free(device, limit, fitting):
+    asked = plan(LLAMA, sets=20)
+    options = {"device": device, "devices": 2, "num_workers": 4}
+    told = estimate(asked, **options, sets_at_once=fitting)
+    needed = told.host_bytes if device == "cpu" else told.device_bytes
+    limits = MachineLimits(None, None, None, already_packed=False)
+    enough = replace(limits, **{limit: int(needed / 0.9) + 2})
+    assert most_sets_at_once(asked, sizes(), enough, **options) == fitting
+    less = replace(limits, **{limit: int(needed / 0.9) - 2})
+    assert most_sets_at_once(asked, sizes(), less, **options) == max(fitting // 2, 1)
 
 
 @pytest.mark.skipif(not MEMINFO.is_file(), reason="needs Linux's /proc")

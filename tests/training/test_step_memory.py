@@ -110,7 +110,7 @@ def module_and_batch(asked: TrainingPlan, n_genes: int = GENES) -> tuple[Trainin
         torch.zeros(shape, dtype=torch.int64),
         torch.arange(shape[0]),
     )
-    return TrainingModule(build_model(settings, asked), loss, asked, {}, lambda step: []), batch
+    return TrainingModule(build_model(settings, asked), loss, asked, {}, lambda numbers: []), batch
 
 
 def autocast(precision: str) -> torch.autocast:
@@ -186,7 +186,7 @@ def test_parameters_are_those_of_the_model_that_the_trainer_builds(tmp_path, mak
     names = np.array(["A", "B", "C", "control"])
     features = Features(tuple(names), np.eye(4, dtype=np.float32))
     asked = plan(GPT2)
-    real = trainer._module(asked, store, features, {}, lambda step: [])
+    real = trainer._module(asked, store, features, {}, lambda numbers: [])
     told = model_memory(
         asked,
         n_genes=store.n_genes,

@@ -141,7 +141,7 @@ def test_workflow_yaml_says_what_a_bare_snakemake_makes():
         (["run=first_run"], ["--config run=…: no such key; there are runs, overrides"]),
         (["runs=demo", "overrides=~data.kwargs.pert_col"], ["data.kwargs.pert_col: missing"]),
         (["runs=demo", "overrides=training.train_seed=-1"], ["it must be at least 0"]),
-        (["runs=demo", "overrides=training.devices=2"], ["it can be 1"]),
+        (["runs=demo", "overrides=training.devices=3"], ["which 3 devices can't share"]),
         (["runs=demo", """overrides=["name=''"]"""], ["it must be the name of a folder"]),
         (["runs=demo", "overrides=cells.datasets.simulated=5"], ["cells.datasets.simulated: is 5"]),
         (

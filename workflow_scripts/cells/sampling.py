@@ -1,4 +1,4 @@
-"""Which cells make step t: a pure function of (seed, t), whoever asks and in whatever order.
+"""Which cells make set n: a pure function of (seed, n), whoever asks and in whatever order.
 
 A set holds cells of one group: one perturbation in one context (and one technical batch, where
 controls are mapped by batch). All draws come from Philox, a counter-based generator at a place of
@@ -72,7 +72,7 @@ Epoch = tuple[Int64[np.ndarray, " sets"], Int64[np.ndarray, "sets cells"]]
 
 
 class SetSampler:
-    """Endless stream of cell sets for training: `step(t)` is a pure function of (seed, t).
+    """Endless stream of cell sets for training: each one a pure function of (seed, its number).
 
     It keeps the epoch in use, and has the next one prepared in the background.
     """
@@ -82,12 +82,9 @@ class SetSampler:
         groups: Sequence[Group],
         *,
         set_size: int,
-        sets_per_step: int,
         seed: int,
         map_controls: bool = True,
         weighting: Weighting = "proportional",
-        rank: int = 0,
-        ranks: int = 1,
     ) -> None:
         """Prepare the stream.
 
@@ -97,55 +94,50 @@ class SetSampler:
             What there is to visit; not empty.
         set_size
             Cells a set.
-        sets_per_step
-            Sets a step, of all ranks together.
         seed
             Seed of everything drawn here.
         map_controls
             Sets of control cells are predicted from other controls (true) or from themselves.
         weighting
             How often an epoch visits each group.
-        rank, ranks
-            Which of several processes this is: each takes its part of every step.
 
         Raises
         ------
         DataError
-            Where there is no group, or the sets of a step can't be shared equally.
+            Where there is no group.
         """
         if not groups:
             raise DataError("no cells to train on; see splits_audit.json of the run")
-        if sets_per_step % ranks:
-            raise DataError(
-                f"a step's {sets_per_step} sets (training.batch_size) can't be shared equally by "
-                f"{ranks} devices; choose a multiple of {ranks}"
-            )
         self._groups = groups
         self._set_size = set_size
-        self._sets_per_step = sets_per_step
         self._seed = seed
         self._map_controls = map_controls
         self._plan = EpochPlan.of(groups, set_size, weighting)
         self.sets_per_epoch = self._plan.n_sets
-        share = sets_per_step // ranks
-        self._share = range(rank * share, (rank + 1) * share)
         self._epochs: dict[int, Future[Epoch]] = {}
         self._background = ThreadPoolExecutor(1, thread_name_prefix="epoch")
         self._one_at_a_time = Lock()
 
-    def step(self, step: int) -> SetRows:
-        """Return the sets of one step, counted from 0: those of this rank."""
-        first = step * self._sets_per_step
+    def take(self, numbers: range) -> SetRows:
+        """Return the sets of these numbers, counted from 0 at the start of the training."""
         groups, observed, control = [], [], []
-        numbers = np.arange(first + self._share.start, first + self._share.stop)
-        for position in numbers.tolist():
-            epoch, at = divmod(position, self.sets_per_epoch)
+        for number in numbers:
+            epoch, at = self._place(number)
             group, rows = (part[at] for part in self._epoch(epoch))
             groups.append(group)
             observed.append(rows)
-            control.append(self._controls(int(group), rows, position))
+            control.append(self._controls(int(group), rows, number))
         counts = np.full(len(groups), self._set_size, dtype=np.int64)
-        return SetRows(np.array(groups), counts, numbers, np.stack(observed), np.stack(control))
+        return SetRows(
+            np.array(groups), counts, np.array(numbers), np.stack(observed), np.stack(control)
+        )
+
+    def groups_of(self, numbers: Sequence[int]) -> list[Group]:
+        """Return the group of each of some sets."""
+        return [self._groups[self._epoch(epoch)[0][at]] for epoch, at in map(self._place, numbers)]
+
+    def _place(self, number: int) -> tuple[int, int]:
+        return divmod(number, self.sets_per_epoch)
 
     def _epoch(self, epoch: int) -> Epoch:
         with self._one_at_a_time:

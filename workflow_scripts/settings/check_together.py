@@ -170,6 +170,30 @@ def _validations(values: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _shares(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Hold devices and passes to equal parts of a step."""
+    path, devices, batch = "training.batch_size", "training.devices", "engine.batch"
+    sets, ranks, at_once = (values.get(name) for name in (path, devices, batch))
+    if sets is None or ranks is None:
+        return
+    if sets % ranks:
+        yield Problem(
+            path,
+            f"is {sets} cell sets a step, which {ranks} devices can't share equally; choose a "
+            f"multiple of {ranks}",
+            (devices,),
+        )
+    elif isinstance(at_once, int) and sets // ranks % at_once:
+        own = sets // ranks
+        ways = ", ".join(str(part) for part in range(1, own + 1) if own % part == 0)
+        yield Problem(
+            batch,
+            f"is {at_once}, and a device's {own} cell sets a step can't be computed so many at a "
+            f"time; choose one of {ways}, or auto",
+            (path, devices),
+        )
+
+
 def _space(values: Mapping[str, Any]) -> Iterator[Problem]:
     path, embedding = "data.kwargs.output_space", "data.kwargs.embed_key"
     if values.get(path) == "embedding" and embedding in values:
@@ -274,6 +298,6 @@ def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
-    *(_space, _matrix, _validations, _columns, _metrics, _datasets, _embedding),
+    *(_space, _matrix, _validations, _shares, _columns, _metrics, _datasets, _embedding),
     *(_genes, tokens, _schedule),
 )

@@ -65,6 +65,8 @@ def _problem(key: Key, value: Any) -> str | None:
     if isinstance(value, Mapping) and dict not in key.types:
         names = ", ".join(map(str, value)) or "no keys"
         return f"is a section ({names}), but takes one value: {_takes(key)}"
+    if isinstance(value, str) and value in key.words:
+        return None
     if not _has_type(value, key.types):
         return f"is {shown(value)}{_instead(key, value)}; it takes {_takes(key)}"
     found = next(_limits(key, value), None)
@@ -92,7 +94,7 @@ def _takes(key: Key) -> str:
     words = " or ".join(WORDS.get(kind, "any value") for kind in key.types)
     limits = " and ".join(f"{sign} {limit:.15g}" for sign, limit, _ in _limits_of(key))
     unit = f" ({key.unit})" if key.unit else ""
-    null = " or null" if key.nullable else ""
+    null = "".join(f" or {word}" for word in key.words) + (" or null" if key.nullable else "")
     items = f" of {_ITEMS[key.items]}" if key.items in _ITEMS else ""
     of = " " if limits.startswith(("above", "below")) else " of " if limits else ""
     return f"{words}{items}{of}{limits}{unit}{null}"

@@ -209,6 +209,7 @@ def type_of(key: Key) -> str:
     names = [kind.__name__ for kind in key.types if kind is not object]
     if key.items is not None:
         names = [f"list of {key.items.__name__}" if name == "list" else name for name in names]
+    names += key.words
     return " | ".join([*names, *(["null"] if key.nullable and None not in key.choices else [])])
 
 

@@ -131,7 +131,8 @@ def _admitted(key: Key, *, frozen: bool) -> dict[str, Any]:
     elif not frozen:  # limits hold for numbers, a pattern for texts: they don't meet
         types.append("string")
         admitted["pattern"] = _NOT_YET
-    return {"type": types if len(types) > 1 else types[0], **admitted}
+    whole = {"type": types if len(types) > 1 else types[0], **admitted}
+    return {"anyOf": [{"enum": list(key.words)}, whole]} if key.words else whole
 
 
 def _later() -> dict[str, Any]:

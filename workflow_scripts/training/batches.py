@@ -78,9 +78,10 @@ class BatchMaker:
 
 
 class Feeder:
-    """The batches of some steps, in order; a batch is there until the next one is asked for.
+    """The batches of some passes, in order; a batch is there until the next one is asked for.
 
-    A thread of its own reads the batches to come while a step runs. Nothing but row numbers and
+    A pass is what goes through the model at once: a step's sets, or a part of them. A thread of its
+    own reads the batches to come while a pass runs. Nothing but row numbers and
     what is stored goes anywhere: no matrix is copied, and none crosses a process.
 
     Attributes
@@ -92,7 +93,7 @@ class Feeder:
     def __init__(
         self,
         sets_of: Callable[[int], SetRows],
-        steps: range,
+        passes: range,
         maker: BatchMaker,
         *,
         most_cells: int,
@@ -103,39 +104,39 @@ class Feeder:
         Parameters
         ----------
         sets_of
-            Sets of a step.
-        steps
-            The steps to take.
+            Sets of a pass.
+        passes
+            The passes to feed.
         maker
             Reads their cells.
         most_cells
-            Most cells to predict in a step; as many controls are read with them.
+            Most cells to predict in a pass; as many controls are read with them.
         ahead
             Batches that are read before they are asked for; 0: each when it is.
         """
         self._sets_of = sets_of
-        self._steps = steps
+        self._passes = passes
         self._maker = maker
         self._most_cells = most_cells
         self._ahead = ahead
         self.waited = 0.0
 
     def __len__(self) -> int:
-        """Return the number of the last step: Lightning counts those of an earlier start too."""
-        return self._steps.stop
+        """Return the number of the last pass: Lightning counts those of an earlier start too."""
+        return self._passes.stop
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batch of each step."""
+        """Yield the batch of each pass."""
         reader = self._maker.reader
         free = deque(reader.buffer(2 * self._most_cells) for _ in range(self._ahead + 1))
-        steps = iter(self._steps)
+        passes = iter(self._passes)
         pending: deque[tuple[Future[Batch], Buffer]] = deque()
         thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         try:
             while True:
-                for step in itertools.islice(steps, len(free)):
+                for at in itertools.islice(passes, len(free)):
                     buffer = free.popleft()
-                    pending.append((thread.submit(self._make, step, buffer), buffer))
+                    pending.append((thread.submit(self._make, at, buffer), buffer))
                 if not pending:
                     return
                 started = time.perf_counter()
@@ -150,5 +151,5 @@ class Feeder:
             thread.shutdown(cancel_futures=True)
             reader.settle()
 
-    def _make(self, step: int, buffer: Buffer) -> Batch:
-        return self._maker.make(self._sets_of(step), buffer)
+    def _make(self, at: int, buffer: Buffer) -> Batch:
+        return self._maker.make(self._sets_of(at), buffer)

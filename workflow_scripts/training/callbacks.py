@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -16,41 +14,37 @@ import lightning
 import torch
 from torch import Tensor
 
-from workflow_scripts.settings.errors import DataError, StoppedError
-from workflow_scripts.settings.finished import link
+from workflow_scripts.settings.errors import StoppedError
 from workflow_scripts.training.batches import Batch, Feeder
-from workflow_scripts.training.checkpoints import (
-    LAST,
-    STATE,
-    best_name,
-    kept_steps,
-    prune,
-    replace_file,
-    step_name,
-)
+from workflow_scripts.training.checkpoint_writer import CheckpointWriter
+from workflow_scripts.training.checkpoints import STATE
 from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.metrics_file import LOG, MetricsFile
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.pace import Pace
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.processes import Share
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often the log tells how far the training is."""
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PASSES = "passes"
+"""Under which name a checkpoint keeps in how many passes a step was computed."""
 
 
 class StepKeeper(lightning.Callback):
     """Writes each step's row, then the checkpoints that are due, in that order.
 
     Where a validation follows a step, both wait for it: the row then holds its loss, the best
-    checkpoint holds the weights that were validated, and a resumed run knows both.
+    checkpoint holds the weights that were validated, and a resumed run knows both. Of several
+    processes all come to the same decisions, and the first one writes and talks.
     """
 
     def __init__(
         self,
         folder: Path,
         plan: TrainingPlan,
+        share: Share,
         interruptions: Interruptions,
         feeder: Feeder,
         *,
@@ -58,15 +52,18 @@ class StepKeeper(lightning.Callback):
         keep: int,
         sets_per_epoch: int,
     ) -> None:
-        self._folder = folder
         self._plan = plan
+        self._share = share
         self._interruptions = interruptions
         self._feeder = feeder
-        self._keep = keep
         self._sets_per_epoch = sets_per_epoch
-        self._metrics = MetricsFile(folder / LOG, start)
+        self._first = share.processes.rank == 0
+        self._writer = CheckpointWriter(folder, keep=keep, first=self._first)
+        self._metrics = MetricsFile(folder / LOG, start) if self._first else None
         self._row: dict[str, Any] = {}
         self._pace = Pace(start, plan.max_steps, plan.sets_per_step * plan.set_size)
+        self._began: float | None = None
+        self._waited = 0.0
         self.step = start
         self.best_loss = math.inf
         self.best_step = 0
@@ -85,6 +82,28 @@ class StepKeeper(lightning.Callback):
         self.best_loss = state_dict["best_loss"]
         self.best_step = state_dict["best_step"]
 
+    def on_save_checkpoint(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Note in how many passes a step was computed: Lightning counts passes."""
+        checkpoint[PASSES] = self._share.passes
+
+    def on_load_checkpoint(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Recount the passes of a run that went on with others, so that steps begin with one."""
+        counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for count in (counts["total"], counts["current"]):
+            ready = count["ready"]
+            more = ready // checkpoint[PASSES] * self._share.passes - ready
+            count.update({name: passes + more for name, passes in count.items()})
+
     def on_train_batch_start(
         self,
         trainer: lightning.Trainer,
@@ -92,8 +111,12 @@ class StepKeeper(lightning.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Note when the step began."""
-        self._began = time.monotonic()
+        """Note when the step began, and what its passes waited for their cells."""
+        if self._began is None:
+            self._began = time.monotonic()
+        else:
+            self._began += self._feeder.waited
+        self._waited += self._feeder.waited
 
     def on_train_batch_end(
         self,
@@ -103,25 +126,30 @@ class StepKeeper(lightning.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Write the step's row and its checkpoint, unless a validation comes first."""
-        self.step = trainer.global_step
-        assert isinstance(outputs, Mapping)
+        """Write row and checkpoint of a step that has ended, unless a validation comes first."""
+        if trainer.global_step == self.step:
+            return  # more passes follow
         assert isinstance(pl_module, TrainingModule)
-        loss = float(outputs["loss"])
+        assert self._began is not None
+        self.step = trainer.global_step
+        losses = pl_module.take_losses()
+        seconds = time.monotonic() - self._began
         self._row = {
             "step": self.step,
             "epoch": (self.step - 1) * self._plan.sets_per_step // self._sets_per_epoch,
-            "train_loss": loss,
+            "train_loss": losses.total,
+            "train_set_loss": losses.per_set,
             "val_loss": None,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "gradient_norm": pl_module.gradient_norm,
-            "seconds": round(time.monotonic() - self._began, 6),
-            "waiting": round(self._feeder.waited, 6),
+            "seconds": round(seconds, 6),
+            "waiting": round(self._waited, 6),
             "memory": memory_in_use(pl_module.device),
         }
-        self._pace.add(self._row["seconds"], self._feeder.waited)
+        self._pace.add(seconds, self._waited)
+        self._began, self._waited = None, 0.0
         if not self._plan.validates_at(self.step):
-            self._end_step(trainer)
+            self._end_step(trainer, pl_module)
 
     def on_validation_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -134,14 +162,13 @@ class StepKeeper(lightning.Callback):
             self.best_loss, self.best_step = pl_module.validation_loss, self.step
         over = self._plan.stops_at(self.step, self.best_step)
         if over:
-            print(
+            self._print(
                 f"step {self.step}: {self._plan.patience} validations without a lower loss than "
-                f"that of step {self.best_step}: training ends here",
-                flush=True,
+                f"that of step {self.best_step}: training ends here"
             )
             trainer.should_stop = True
         self._say()
-        self._end_step(trainer, is_best=is_best, is_last=over)
+        self._end_step(trainer, pl_module, is_best=is_best, is_last=over)
 
     def on_train_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -151,62 +178,51 @@ class StepKeeper(lightning.Callback):
 
     def close(self) -> None:
         """Close the log."""
-        self._metrics.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
     def _end_step(
-        self, trainer: lightning.Trainer, *, is_best: bool = False, is_last: bool = False
+        self,
+        trainer: lightning.Trainer,
+        module: TrainingModule,
+        *,
+        is_best: bool = False,
+        is_last: bool = False,
     ) -> None:
         step = self.step
-        self._metrics.append(self._row)
+        if self._metrics is not None:
+            self._metrics.append(self._row)
         for logger in trainer.loggers:
             values = {k: v for k, v in self._row.items() if v is not None and k != "step"}
             logger.log_metrics(values, step=step)
         if self._pace.silent_for() > SECONDS_BETWEEN_LINES:
             self._say()
         if is_best:
-            self._save(trainer, self._folder / best_name(step))
+            self._writer.write_best(trainer, step)
         is_last = is_last or step == self._plan.max_steps
-        stopped = None if is_last else self._interruptions.asked
-        if self._plan.saves_at(step) or is_last or stopped:
-            self._metrics.sync()
-            path = self._folder / step_name(step)
-            if is_best:
-                link(self._folder / best_name(step), path)
-            else:
-                self._save(trainer, path)
-            link(path, self._folder / LAST)
-            prune(self._folder, step, self._keep)
-        if stopped:
+        stops = module.stop_asked and not is_last
+        if self._plan.saves_at(step) or is_last or stops:
+            if self._metrics is not None:
+                self._metrics.sync()
+            self._writer.write_step(trainer, step, is_best=is_best)
+        if stops:
+            asked = self._interruptions.asked
+            by = "a signal to another of its processes" if asked is None else asked.name
             raise StoppedError(
-                f"stopped by {stopped.name} after step {step} of {self._plan.max_steps}; its state "
-                "is kept, and the same command continues from there"
+                f"stopped by {by} after step {step} of {self._plan.max_steps}; its state is kept, "
+                "and the same command continues from there"
             )
-
-    def _save(self, trainer: lightning.Trainer, path: Path) -> None:
-        beside = path.with_name(f".{path.name}.new")
-        try:
-            trainer.save_checkpoint(beside)
-            replace_file(beside, path)
-        except (OSError, RuntimeError) as error:
-            beside.unlink(missing_ok=True)
-            # torch's own writer tells of any failed write without its number.
-            if isinstance(error, OSError) and error.errno not in NO_ROOM:
-                raise
-            if isinstance(error, RuntimeError) and "write" not in str(error):
-                raise
-            kept = max(kept_steps(self._folder), default=0)
-            raise DataError(
-                f"{path}: the checkpoint can't be written ({error}); "
-                f"{shutil.disk_usage(self._folder).free / 1e9:.1f} GB are free. The one of step "
-                f"{kept} is kept: make room, or lower engine.keep_checkpoints, and start again"
-            ) from error
 
     def _say(self) -> None:
         best = f"  best {self.best_loss:.4f} (step {self.best_step})" if self.best_step else ""
         validation = self._row.get("val_loss")
         shown = "" if validation is None else f"  validation {validation:.4f}"
-        print(self._pace.line(self.step, f"loss {self._row['train_loss']:.4f}{shown}{best}"))
-        sys.stdout.flush()
+        losses = f"loss {self._row['train_loss']:.4f}{shown}{best}"
+        self._print(self._pace.line(self.step, losses))
+
+    def _print(self, line: str) -> None:
+        if self._first:
+            print(line, flush=True)
 
 
 def memory_in_use(device: torch.device) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from workflow_scripts.training.batches import AHEAD
@@ -87,17 +87,20 @@ class RunEstimate:
         Steps to train, and how often they visit every training cell.
     sets_per_step, cells_per_step
         Cell sets a step, and the cells they predict (as many controls are read for them).
+    sets_at_once
+        Sets of a step that go through the model of a device at once.
     precision
         The arithmetic of the steps.
     packed_bytes
         Size of the packed cells on disk.
     host_bytes
-        Resident memory of the training at its largest: the process itself, the table of cells, the
-        batches that are ready (`loading_bytes`), and on the CPU the largest moment of a step, a
-        validation with batches of its own, or a checkpoint being written (Lightning composes it in
-        memory), whichever is most. Packed cells are mapped, not held: the system gives their pages
-        away when memory is short. Gaps that the C library's allocator leaves come on top: up to
-        30 % of a step's memory in the trainings measured, most where its tensors are below 32 MB.
+        Resident memory of the training at its largest, of all its processes: each one itself, the
+        table of cells, the batches that are ready (`loading_bytes`), and on the CPU the largest
+        moment of a step, a validation with batches of its own, or a checkpoint being written
+        (Lightning composes it in memory), whichever is most. Packed cells are mapped, not held: the
+        system gives their pages away when memory is short. Gaps that the C library's allocator
+        leaves come on top: up to 30 % of a step's memory in the trainings measured, most where its
+        tensors are below 32 MB.
     loading_bytes
         Of it: batches that are read ahead; with a GPU, what is stored of them on its way there.
     device_bytes
@@ -112,6 +115,7 @@ class RunEstimate:
     steps_per_epoch: float
     sets_per_step: int
     cells_per_step: int
+    sets_at_once: int
     precision: Arithmetic
     packed_bytes: int
     host_bytes: int
@@ -145,7 +149,13 @@ def _stored_bytes(n_genes: int, holds: Holds) -> int:
 
 
 def estimate_run(
-    plan: TrainingPlan, sizes: DataSizes, *, device: Device, num_workers: int
+    plan: TrainingPlan,
+    sizes: DataSizes,
+    *,
+    device: Device,
+    num_workers: int,
+    devices: int = 1,
+    sets_at_once: int | None = None,
 ) -> RunEstimate:
     """Work out what a run needs (a second or less: the model is built without its weights).
 
@@ -159,6 +169,10 @@ def estimate_run(
         Where it will train.
     num_workers
         Threads that read ahead; 0: nothing is.
+    devices
+        Devices that share a step.
+    sets_at_once
+        Sets that go through the model of a device at once; None: all of its part of a step.
 
     Raises
     ------
@@ -166,8 +180,9 @@ def estimate_run(
         Where ``model.kwargs`` describe no model.
     """
     precision = settled_precision(plan, device)
+    at_once = replace(plan, sets_per_step=sets_at_once or max(plan.sets_per_step // devices, 1))
     model = model_memory(
-        plan,
+        at_once,
         n_genes=sizes.n_read,
         feature_dim=sizes.feature_dim,
         n_batches=sizes.n_batches,
@@ -177,7 +192,7 @@ def estimate_run(
     ahead, own = min(num_workers, AHEAD), model.batch_bytes
     value_bytes = _stored_bytes(sizes.n_genes, sizes.holds)
     a_cell = sizes.n_values / sizes.n_cells
-    cells_at_once = 2 * plan.sets_per_step * plan.set_size
+    cells_at_once = 2 * at_once.sets_per_step * plan.set_size
     loading = round((ahead + 1) * cells_at_once * a_cell * value_bytes)
     device_bytes = model.total + ahead * own + CUDA_CONTEXT_BYTES
     device_bytes += round(min(ROWS_AT_ONCE, cells_at_once) * a_cell * BYTES_TO_SPREAD)
@@ -195,10 +210,11 @@ def estimate_run(
         steps_per_epoch=sizes.sets_per_epoch / plan.sets_per_step,
         sets_per_step=plan.sets_per_step,
         cells_per_step=plan.sets_per_step * plan.set_size,
+        sets_at_once=at_once.sets_per_step,
         precision=precision,
         packed_bytes=packed_bytes(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds),
-        host_bytes=PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training,
-        loading_bytes=loading,
+        host_bytes=devices * (PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training),
+        loading_bytes=devices * loading,
         device_bytes=None if device == "cpu" else device_bytes,
         model=model,
     )

@@ -10,7 +10,14 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.settings.findings import Finding
-from workflow_scripts.training.estimates import RunEstimate
+from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
+from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.processes import divisors
+from workflow_scripts.training.step_memory import Device
+
+LEFT_FREE = 0.1
+"""Part of the memory that stays free where it is decided how many sets fit: what can't be known
+(gaps between blocks, libraries) comes on top of an estimate."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,34 @@ def check_fit(estimate: RunEstimate, machine: MachineLimits) -> list[Finding]:
     return findings
 
 
+def most_sets_at_once(
+    plan: TrainingPlan,
+    sizes: DataSizes,
+    machine: MachineLimits,
+    *,
+    device: Device,
+    devices: int,
+    num_workers: int,
+) -> int:
+    """Return how many of a device's sets of a step fit into its memory at once.
+
+    It is a divisor of them, so that all passes of a step are alike, and depends on what the machine
+    has, not on what is free: started again, a training takes the same. 1 where not even that fits,
+    or no limit is known.
+    """
+    there = machine.host_memory if device == "cpu" else machine.device_memory
+    if there is None:
+        return 1
+    for sets in reversed(divisors(max(plan.sets_per_step // devices, 1))):
+        told = estimate_run(
+            plan, sizes, device=device, devices=devices, sets_at_once=sets, num_workers=num_workers
+        )
+        needed = told.host_bytes if told.device_bytes is None else told.device_bytes
+        if needed <= (1 - LEFT_FREE) * there:
+            return sets
+    return 1
+
+
 def machine_limits(cache_dir: Path, *, already_packed: bool = False) -> MachineLimits:
     """Read what this machine has: disk of ``cache_dir``, memory, memory of its first GPU.
 
@@ -134,7 +169,7 @@ def _host_memory() -> int:
 
 
 def _host_knobs(estimate: RunEstimate) -> str:
-    readers, step = "data.kwargs.num_workers", "training.batch_size, model.kwargs.cell_set_len"
+    readers, step = "data.kwargs.num_workers", "engine.batch, model.kwargs.cell_set_len"
     if estimate.device_bytes is not None:
         return f"lower {readers}, {step}"
     if estimate.loading_bytes > estimate.model.total:
@@ -143,18 +178,18 @@ def _host_knobs(estimate: RunEstimate) -> str:
 
 
 def _device_knobs(estimate: RunEstimate, excess: int) -> str:
-    """Say what to change; all that isn't parameters grows with the sets of a step."""
-    a_set = (estimate.model.total - estimate.model.parameter_bytes) / estimate.sets_per_step
-    sets = estimate.sets_per_step - excess / a_set
+    """Say what to change; all but parameters grows with the sets that are computed at once."""
+    a_set = (estimate.model.total - estimate.model.parameter_bytes) / estimate.sets_at_once
+    sets = estimate.sets_at_once - excess / a_set
     if sets < 1:
         return (
-            "not even one set a step fits: lower model.kwargs.hidden_dim and the number of layers, "
-            "then model.kwargs.cell_set_len"
+            "not even one set at once fits: lower model.kwargs.hidden_dim and the number of "
+            "layers, then model.kwargs.cell_set_len"
         )
     half = "set engine.precision to bf16-mixed, " if estimate.precision == "32-true" else ""
     return (
-        f"lower training.batch_size (to about {int(sets)}) or model.kwargs.cell_set_len, "
-        f"{half}lower model.kwargs.hidden_dim"
+        f"set engine.batch=auto (about {int(sets)} sets fit at once; steps stay as they are), "
+        f"{half}lower model.kwargs.cell_set_len or model.kwargs.hidden_dim"
     )
 
 

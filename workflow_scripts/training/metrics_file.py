@@ -13,7 +13,7 @@ from workflow_scripts.settings.finished import write_atomically
 
 LOG = "training.csv"
 COLUMNS = (
-    *("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm"),
+    *("step", "epoch", "train_loss", "train_set_loss", "val_loss", "lr", "gradient_norm"),
     *("seconds", "waiting", "memory"),
 )
 """seconds a step took, those it waited for its batch before, and the peak of memory in bytes."""

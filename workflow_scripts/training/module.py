@@ -1,26 +1,50 @@
-"""The Lightning module: a step, which knows no more than its number and its batch."""
+"""The Lightning module: a step, which knows no more than its number and its batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
 from torch import Tensor
 
-from workflow_scripts.models import StateTransition
+from workflow_scripts.models import Objective, StateTransition
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.processes import ALONE, Processes
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 
 
+class StepLosses(NamedTuple):
+    """Losses of a step, means over all of its sets.
+
+    Attributes
+    ----------
+    total
+        What the step lowered.
+    per_set
+        The distance between predicted and observed cells alone.
+    """
+
+    total: float
+    per_set: float
+
+
 class TrainingModule(lightning.LightningModule):
-    """Trains an ST model on batches of cell sets."""
+    """Trains an ST model on batches of cell sets.
+
+    Attributes
+    ----------
+    gradient_norm
+        Norm of the last step's gradient, before it was cut.
+    validation_loss
+        Mean over the sets of the last validation.
+    """
 
     def __init__(
         self,
@@ -28,7 +52,10 @@ class TrainingModule(lightning.LightningModule):
         loss: SetLoss,
         plan: TrainingPlan,
         description: Mapping[str, Any],
-        names_of: Callable[[int], Sequence[str]],
+        names_of: Callable[[Sequence[int]], Sequence[str]],
+        *,
+        processes: Processes = ALONE,
+        is_asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare the module.
 
@@ -43,7 +70,11 @@ class TrainingModule(lightning.LightningModule):
         description
             What a checkpoint says of the model (JSON types): kept in each.
         names_of
-            Names of the sets of a step, for whoever reads of one that went wrong.
+            Names of sets, by their numbers, for whoever reads of one that went wrong.
+        processes
+            Which of several processes this is.
+        is_asked_to_stop
+            Whether this one should end.
         """
         super().__init__()
         self.model = model
@@ -51,10 +82,13 @@ class TrainingModule(lightning.LightningModule):
         self._plan = plan
         self._description = dict(description)
         self._names_of = names_of
-        self._validation_sum = 0.0
-        self._validation_sets = 0
+        self._processes = processes
+        self._is_asked_to_stop = is_asked_to_stop
+        self._passes: list[StepLosses] = []
+        self._validation = (0.0, 0)
         self.gradient_norm = math.nan
         self.validation_loss = math.nan
+        self._stop_agreed = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Take the learning rate of the step's number."""
@@ -62,7 +96,7 @@ class TrainingModule(lightning.LightningModule):
             group["lr"] = self._plan.lr * self._plan.schedule.factor(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a step.
+        """Return the loss of a pass: a step, or a part of it.
 
         Raises
         ------
@@ -70,31 +104,48 @@ class TrainingModule(lightning.LightningModule):
             Where it is not finite: the weights of the step before are the last good ones.
         """
         made = step_objective(self.model, self._loss, batch, seed=self._plan.seed)
-        loss = made.total
-        if not torch.isfinite(loss):
-            names = self._names_of(self.global_step)
-            broken = [names[at] for at in (~made.per_set.isfinite()).nonzero().flatten().tolist()]
-            raise DataError(
-                f"step {self.global_step + 1}: the loss is {float(loss)}, not finite in "
-                f"{len(broken)} of {len(names)} sets: {listing(list(dict.fromkeys(broken)), 5)}; "
-                "the last checkpoint is kept. Lower training.lr or training.gradient_clip_val, or "
-                "check the values"
-            )
-        return loss
+        distance = made.per_set.detach().nanmean()
+        asked = distance.new_tensor(float(self._is_asked_to_stop()))
+        own = torch.stack([made.total.detach(), distance, asked])
+        told = self._of_all(own).mean(dim=0)
+        if not told[0].isfinite():
+            self._refuse(made, batch, float(told[0]))
+        self._passes.append(StepLosses(float(told[0]), float(told[1])))
+        self._stop_agreed = bool(told[2])
+        return made.total
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether training should end after this step.
+
+        Several processes must agree: they do as each pass begins.
+        """
+        return self._is_asked_to_stop() if self._processes.ranks == 1 else self._stop_agreed
+
+    def take_losses(self) -> StepLosses:
+        """Return the losses of the step whose passes have ended, and forget them."""
+        passes, self._passes = self._passes, []
+        total, per_set = (math.fsum(each) / len(passes) for each in zip(*passes, strict=True))
+        return StepLosses(total, per_set)
 
     def on_validation_start(self) -> None:
         """Forget the last validation."""
-        self._validation_sum, self._validation_sets = 0.0, 0
+        self._validation = (0.0, 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
         losses = step_objective(self.model, self._loss, batch).per_set
-        self._validation_sum += float(losses.sum(dtype=torch.float64))
-        self._validation_sets += losses.numel()
+        total, n_sets = self._validation
+        self._validation = (
+            total + float(losses.sum(dtype=torch.float64)),
+            n_sets + losses.numel(),
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Average over the sets."""
-        self.validation_loss = self._validation_sum / max(self._validation_sets, 1)
+        own = torch.tensor(self._validation, dtype=torch.float64, device=self.device)
+        total, n_sets = self._of_all(own).sum(dim=0)
+        self.validation_loss = float(total) / max(int(n_sets), 1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer of the model."""
@@ -112,3 +163,22 @@ class TrainingModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what makes the checkpoint readable without the config."""
         checkpoint["stateline"] = {**self._description, "step": self.global_step}
+
+    def _of_all(self, own: Tensor) -> Tensor:
+        """Return the same numbers of every process [processes, …]."""
+        if self._processes.ranks == 1:
+            return own[None]
+        gathered = self.all_gather(own)
+        assert isinstance(gathered, Tensor)
+        return gathered
+
+    def _refuse(self, made: Objective, batch: Batch, loss: float) -> None:
+        losses = self._of_all(made.per_set.detach()).flatten()
+        numbers = self._of_all(batch.numbers).flatten()
+        broken = numbers[~losses.isfinite()].tolist()
+        names = list(dict.fromkeys(self._names_of(broken)))
+        raise DataError(
+            f"step {self.global_step + 1}: the loss is {loss}, not finite in {len(broken)} of "
+            f"{len(losses)} sets: {listing(names, 5)}; the last checkpoint is kept. Lower "
+            "training.lr or training.gradient_clip_val, or check the values"
+        )

@@ -67,6 +67,8 @@ class Key:
         Whether null is a value of it.
     choices
         All the values there are, of a list: of its items; empty where any will do.
+    words
+        Texts that may stand in place of a number.
     at_least, above, at_most, below
         Limits of a number.
     unit
@@ -90,6 +92,7 @@ class Key:
     zh: str
     nullable: bool = False
     choices: tuple[Any, ...] = ()
+    words: tuple[str, ...] = ()
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None

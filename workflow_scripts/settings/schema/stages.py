@@ -77,6 +77,20 @@ KEYS: tuple[Key, ...] = (
         unit="validations",
     ),
     operational(
+        "engine.batch",
+        int,
+        "preflight train",
+        "Cell sets that go through the model of a device at once; a step of more takes several "
+        "passes, whose gradients add up to the same. auto: as many as fit into its memory; null: "
+        "all of a device's part of a step",
+        "每个设备一次送入模型的细胞集合数;一步多于此数时分几次计算并累加梯度,结果相同。"
+        "auto 表示显存(内存)放得下的最多个数;null 表示设备所分得的全部",
+        nullable=True,
+        words=("auto",),
+        at_least=1,
+        unit="cell sets",
+    ),
+    operational(
         "engine.gpu_memory",
         float,
         "preflight",

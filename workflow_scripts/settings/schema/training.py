@@ -93,18 +93,20 @@ KEYS: tuple[Key, ...] = (
     operational(
         "training.devices",
         int,
-        "train",
-        "GPUs, or CPUs, that train together; this version takes 1",
-        "同时训练的设备数;本版本仅支持 1",
-        choices=(1,),
+        "preflight train",
+        "GPUs of one machine that train together, or without any GPU, processes on its CPU; each "
+        "takes an equal part of a step's cell sets",
+        "共同训练的 GPU 数(同一台机器);没有 GPU 时为 CPU 进程数;每步的细胞集合平均分给各设备",
+        at_least=1,
+        unit="devices",
     ),
     operational(
         "training.strategy",
         str,
         "train",
-        "How several devices share the work; for one device there is auto alone",
-        "多设备的并行策略;单设备只有 auto",
-        choices=("auto",),
+        "How several devices share the work, in Lightning's words: ddp, which auto chooses too",
+        "多设备的并行策略(Lightning 的名称):ddp,auto 也会选它",
+        choices=("auto", "ddp"),
     ),
     operational(
         "wandb.entity",

@@ -1,0 +1,141 @@
+"""A step is the same whether its sets are computed at once, in passes, or by several processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.screens import write_screen
+from tests.training.test_resume import ROOT, Training, same
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.training.processes import Processes, Share
+
+FOUR = ("training.batch_size=4", "+model.kwargs.dropout=0.2", "training.max_steps=12")
+TWO_PROCESSES = "training.devices=2"
+LOSSES = ("train_loss", "train_set_loss", "val_loss", "gradient_norm")
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """Return inputs of `train`, with the run `together` whose steps are one pass."""
+    folder = tmp_path_factory.mktemp("sharing")
+    made = Training(folder, write_screen(folder / "screen.h5ad", cells_per_group=9))
+    made.run("together", *FOUR)
+    return made
+
+
+def losses(training: Training, out: str) -> dict[str, torch.Tensor]:
+    rows = training.log(out)
+    return {name: torch.tensor([float(row[name]) for row in rows if row[name]]) for name in LOSSES}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [("engine.batch=2",), (TWO_PROCESSES, "engine.batch=1")],
+    ids=["passes", "processes and passes"],
+)
+def test_losses_are_those_of_sets_computed_together(training, way):
+    out = re.sub(r"\W+", "-", "-".join(way))
+    training.run(out, *FOUR, *way)
+    assert len(training.log(out)) == 12
+    for name, values in losses(training, "together").items():
+        assert_close(losses(training, out)[name], values, rtol=2e-4, atol=1e-6)
+    apart, together = training.weights(out), training.weights("together")
+    for name, weights in together.items():
+        assert_close(apart[name], weights, rtol=1e-2, atol=1e-4)
+
+
+def test_two_processes_stopped_go_on_as_if_they_had_not(training):
+    way = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8")
+    training.run("whole", *way)
+    command = training.command("stopped", *way)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    log = training.folder / "stopped"
+    while not any(len(p.read_text().splitlines()) > 5 for p in log.glob("*/training.csv")):
+        assert process.poll() is None, "the training ended before it could be stopped"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == os.EX_TEMPFAIL, said
+    assert re.search(r"stopped by SIGTERM after step \d+ of 40", said)
+    training.run("stopped", *way)
+    assert same(training.weights("stopped"), training.weights("whole"))
+    assert training.log("stopped") == training.log("whole")
+
+
+def test_training_goes_on_with_other_passes_and_devices(training):
+    training.run("begun", *FOUR, "training.max_steps=7", "engine.batch=2")
+    training.run("begun", *FOUR, TWO_PROCESSES)
+    rows = training.log("begun")
+    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    for name, values in losses(training, "together").items():
+        assert_close(losses(training, "begun")[name], values, rtol=2e-4, atol=1e-6)
+
+
+def test_process_that_diverges_ends_all_and_names_sets_of_all(training):
+    command = training.command("diverged", *FOUR, TWO_PROCESSES, "training.lr=1e30")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert re.search(r"error: step 2: the loss is nan, not finite in 4 of 4 sets", done.stderr)
+
+
+def test_batch_is_chosen_by_the_memory_that_is_there(training):
+    assert "engine.batch: 4 of a device's 4 sets" in training.run(
+        "fitting", *FOUR, "engine.batch=auto"
+    )
+    assert same(training.weights("fitting"), training.weights("together"))
+
+
+def test_more_devices_than_there_are_is_refused(training):
+    command = training.command("many", "training.batch_size=4096", "training.devices=4096")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "training.devices is 4096, and there are" in done.stderr
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("passes", [1, 2])
+def test_every_set_of_a_step_is_computed_once(ranks, passes):
+    sets = 8 // ranks // passes
+    shares = [Share(8, sets, Processes(ranks, rank)) for rank in range(ranks)]
+    assert {share.passes for share in shares} == {passes}
+    for step in (0, 5):
+        numbers = [
+            number
+            for share in shares
+            for at in range(step * passes, (step + 1) * passes)
+            for number in share.numbers(at)
+        ]
+        assert numbers == list(range(step * 8, step * 8 + 8))
+
+
+def test_sets_that_cannot_be_shared_equally_are_refused():
+    with pytest.raises(DataError, match=r"3 sets \(training.batch_size\).* by 2 devices"):
+        Share(3, 1, Processes(2, 0))
+    with pytest.raises(DataError, match=r"6 sets a step.* 4 at a time .*one of 1, 2, 3, 6"):
+        Share(12, 4, Processes(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "outside"),
+    [
+        ({}, 0, False),
+        ({"LOCAL_RANK": "1"}, 1, False),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "0"}, 1, True),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, 1, True),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1, False),
+    ],
+    ids=["first", "started", "torchrun", "srun", "slurm job of one task"],
+)
+def test_process_knows_itself_by_what_started_it(environment, rank, outside):
+    processes = Processes.of(2, environment)
+    assert (processes.ranks, processes.rank) == (2, rank)
+    assert processes.started_outside(environment) is outside
+    assert Processes.of(1, environment) == Processes()
