@@ -49,7 +49,7 @@ class Training:
     def step(self, batch: Batch) -> None:
         """Take one step; on a GPU it is only begun."""
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = step_objective(self.model, self.loss, batch).total
+            loss = step_objective(self.model, self.loss, batch, decoder_weight=1.0).total
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

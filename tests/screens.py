@@ -22,8 +22,12 @@ def write_screen(
     values: str = "counts",
     encoding: str = "csr",
     seed: int = 0,
+    embedding: tuple[str, int] | None = None,
 ) -> Path:
-    """Write an h5ad file of a small screen and return its path."""
+    """Write an h5ad file of a small screen and return its path.
+
+    ``embedding`` is the name in obsm and the width of one that depends on the expression.
+    """
     generator = np.random.default_rng(seed)
     labels = [
         (perturbation, context, batches[at % len(batches)])
@@ -47,5 +51,9 @@ def write_screen(
     adata = anndata.AnnData(
         wrap(matrix), obs=obs.astype("category"), var=pd.DataFrame(index=list(genes))
     )
+    if embedding is not None:
+        name, width = embedding
+        axes = np.random.default_rng(1).standard_normal((len(genes), width))
+        adata.obsm[name] = ((np.log1p(matrix) - 0.8) @ axes / 5).astype(np.float32)
     adata.write_h5ad(path)
     return path

@@ -39,6 +39,10 @@ MODEL: dict[str, Any] = {
 }
 
 
+DECODER: dict[str, Any] = {"gene_decoder_bool": True, "decoder_hidden_dims": [16, 8]}
+"""What a run on an embedding says of its model beside that."""
+
+
 def tiny_config(**data: Any) -> dict[str, Any]:
     """Return the content of the run file; ``data`` replaces values of data.kwargs."""
     return {
@@ -66,9 +70,17 @@ def tiny_config(**data: Any) -> dict[str, Any]:
     }
 
 
-def write_tiny_run(folder: Path, **data: Any) -> Path:
-    """Write screen, split file, features and run file into ``folder``; return the run file."""
-    write_screen(folder / "screen.h5ad", perturbations=PERTURBATIONS, cells_per_group=12)
+def write_tiny_run(folder: Path, *, embedding: tuple[str, int] | None = None, **data: Any) -> Path:
+    """Write screen, split file, features and run file into ``folder``; return the run file.
+
+    ``embedding`` is the name and the width of one that the run reads.
+    """
+    write_screen(
+        folder / "screen.h5ad",
+        perturbations=PERTURBATIONS,
+        cells_per_group=12,
+        embedding=embedding,
+    )
     (folder / "starter.toml").write_text(TOML)
     generator = torch.Generator().manual_seed(0)
     torch.save(
@@ -76,5 +88,9 @@ def write_tiny_run(folder: Path, **data: Any) -> Path:
         folder / "features.pt",
     )
     run_file = folder / "run.yaml"
-    run_file.write_text(yaml.safe_dump(tiny_config(**data), sort_keys=False))
+    config = tiny_config(**data)
+    if embedding is not None:
+        config["data"]["kwargs"] |= {"embed_key": embedding[0], "output_space": "embedding"}
+        config["model"]["kwargs"] = MODEL | DECODER
+    run_file.write_text(yaml.safe_dump(config, sort_keys=False))
     return run_file

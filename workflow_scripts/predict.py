@@ -98,6 +98,12 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
             f"are read of {given.cells}; predict with cells packed from the same files, and with "
             "the same selection of genes"
         )
+    trained_on = description.embedding, description.embedding and model.settings.input_dim
+    if trained_on != (packed := (store.embedding_name, store.embedding_dim)):
+        raise DataError(
+            f"{given.checkpoint}: trained on {_words(*trained_on)}, and {given.cells} holds "
+            f"{_words(*packed)}; predict with cells packed with the same data.kwargs.embed_key"
+        )
     described = {**describe(store, settings["name"]), **described}
     blocks = predict_with_model(
         model,
@@ -107,17 +113,25 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         description.batches,
         sets_per_pass=settings["prediction.sets_per_pass"],
     )
+    of_model = {"model": "model", "checkpoint": settings["prediction.checkpoint"]}
+    if store.embedding_name is not None:
+        of_model["embedding"] = store.embedding_name
     cut = write_predicted(
         work.path / "predictions.h5ad",
         store,
         targets,
         blocks,
-        {**described, "model": "model", "checkpoint": settings["prediction.checkpoint"]},
+        {**described, **of_model},
         clip=settings["prediction.clip"],
+        decoded_from=store.embedding_name,
     )
     if cut:
         print(f"{cut} predicted values were cut at {store.largest_value:.3f} (prediction.clip)")
     write_observed(work.path / "observed.h5ad", store, targets, described)
+
+
+def _words(embedding: str | None, width: int | str | None) -> str:
+    return "expression alone" if embedding is None else f"the embedding {embedding}, {width} wide"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 from workflow_scripts.settings.slices import Slice, read_settings
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
 from workflow_scripts.training.fit import (
@@ -38,6 +39,7 @@ from workflow_scripts.training.fit import (
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.readiness import (
     cross_check,
+    narrow_residual,
     set_groups,
     sets_per_epoch,
     split_coverage,
@@ -77,15 +79,18 @@ def main(arguments: Sequence[str]) -> None:
     genes = given.all_genes.read_text(encoding="utf-8").splitlines()
     targets = used_targets(table, audits["Cells"]["control"])
     choice = GeneChoice.from_slice(settings)
-    chosen_before = settings["data.kwargs.embed_key"] is not None
+    chosen_before = settings[EMBED_KEY] == CHOSEN_GENES
+    embedding_dim = audits["Cells"].get("embedding_dim")
     found["Together"] = [
         *cross_check(table, batches, audits["Features"], plan),
         *choice.audit(genes, targets, chosen_before=chosen_before),
+        *narrow_residual(plan, embedding_dim),
         *check_initial_model(
             plan,
             genes if choice.select == "all" else None,
             n_genes=len(genes),
             feature_dim=audits["Features"]["dimension"],
+            embedding_dim=embedding_dim,
         ),
     ]
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
@@ -102,6 +107,7 @@ def main(arguments: Sequence[str]) -> None:
             n_batches=int(batches["batch"].nunique()),
             holds="counts" if kinds == {"counts"} else "log1p",
             sets_per_epoch=n_sets,
+            embedding_dim=embedding_dim,
         )
         try:
             estimate, more = _estimate(settings, plan, sizes, given.store)

@@ -164,6 +164,8 @@ def test_an_imported_model_predicts_what_the_weights_predicted(
     loaded = imported(checkpoint_of(model, **said), tmp_path)
     assert loaded.settings == model.settings
     assert same(loaded, model)
+    embedding = read_description(tmp_path / "model").embedding
+    assert embedding == (None if model.settings.expression_output else "X_state")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -174,7 +176,7 @@ def test_a_model_that_was_exported_and_imported_is_the_same(
     n_genes = 11 if model.gene_decoder is not None else 24
     description = ModelDescription(
         tuple(f"GENE{i}" for i in range(n_genes)), ("STAT1",), ("rep_1",), ("a", "b", "c"),
-        {"run": "demo", "step": 20},
+        {"run": "demo", "step": 20}, None if model.settings.expression_output else "X_emb",
     )  # fmt: skip
     save_model(tmp_path / "first", model, description)
     export_checkpoint.main([str(tmp_path / "first"), "--out", str(tmp_path / "out.ckpt")])

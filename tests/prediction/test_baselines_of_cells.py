@@ -22,6 +22,7 @@ from workflow_scripts.features.validation import Features
 from workflow_scripts.prediction import notes
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.targets import Targets, targets_of_test
+from workflow_scripts.prediction.writing import Blocks
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.schema.stages import BASELINES, FEATURE_BASELINES
 
@@ -58,14 +59,16 @@ def random_features(names: pd.Series, seed: int = 0) -> Features:
     return Features(labels, generator.normal(size=(len(labels), 5)).astype(np.float32))
 
 
+def expression(blocks: Blocks) -> np.ndarray:
+    return np.concatenate([block.expression for block in blocks])
+
+
 def predict_all(
     store: CellStore, splits: pd.DataFrame, targets: Targets, features: Features, seed: int = 0
 ) -> dict[str, np.ndarray]:
     baselines = Baselines.fit(store, splits, targets).with_features(features, seed)
     return {
-        name: np.concatenate(
-            list(baselines.predict(baselines.build(name), store, targets, sets_per_pass=3))
-        )
+        name: expression(baselines.predict(baselines.build(name), store, targets, sets_per_pass=3))
         for name in BASELINES
     }
 

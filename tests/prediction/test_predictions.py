@@ -23,7 +23,13 @@ from workflow_scripts.prediction import notes
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.model import predict_with_model
 from workflow_scripts.prediction.targets import Targets, targets_of_test
-from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
+from workflow_scripts.prediction.writing import (
+    Blocks,
+    Predicted,
+    describe,
+    write_observed,
+    write_predicted,
+)
 from workflow_scripts.settings.split_file import SplitFile
 
 PERTURBATIONS = ("control", "A", "B", "C")
@@ -93,7 +99,11 @@ def predicted(store: CellStore, targets: Targets, sets_per_pass: int) -> np.ndar
         ("b1", "b2"),
         sets_per_pass=sets_per_pass,
     )
-    return np.concatenate(list(blocks))
+    return expression(blocks)
+
+
+def expression(blocks: Blocks) -> np.ndarray:
+    return np.concatenate([block.expression for block in blocks])
 
 
 def test_every_test_cell_is_predicted_once_from_a_control_of_its_context(store, splits, targets):
@@ -115,7 +125,12 @@ def test_files_hold_names_labels_and_observed_controls(tmp_path, store, targets)
     cells = predicted(store, targets, 2)
     described = describe(store, "run")
     cut = write_predicted(
-        tmp_path / "predictions.h5ad", store, targets, iter([cells]), described, clip=True
+        tmp_path / "predictions.h5ad",
+        store,
+        targets,
+        iter([Predicted(cells)]),
+        described,
+        clip=True,
     )
     write_observed(tmp_path / "observed.h5ad", store, targets, described)
     predictions = anndata.read_h5ad(tmp_path / "predictions.h5ad")
@@ -138,12 +153,14 @@ def test_impossible_values_are_cut_and_counted(tmp_path, store, targets):
     cells[3, 5] = cells[4, 6] = 12.0
     path = tmp_path / "predictions.h5ad"
     cut = write_predicted(
-        path, store, targets, iter([cells.copy()]), describe(store, "run"), clip=True
+        path, store, targets, iter([Predicted(cells.copy())]), describe(store, "run"), clip=True
     )
     written = anndata.read_h5ad(path)
     assert cut == written.uns["stateline"]["clipped_values"] == 2
     assert written.X[:22].max() == np.float32(np.log1p(10_000.0))
-    write_predicted(path, store, targets, iter([cells]), describe(store, "run"), clip=False)
+    write_predicted(
+        path, store, targets, iter([Predicted(cells)]), describe(store, "run"), clip=False
+    )
     kept = anndata.read_h5ad(path)
     assert kept.X[:22].max() == 12.0
     assert "clipped_values" not in kept.uns["stateline"]
@@ -151,7 +168,7 @@ def test_impossible_values_are_cut_and_counted(tmp_path, store, targets):
 
 def test_interrupted_writing_leaves_nothing(tmp_path, store, targets):
     def blocks():
-        yield np.zeros((4, store.n_genes), dtype=np.float32)
+        yield Predicted(np.zeros((4, store.n_genes), dtype=np.float32))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -164,13 +181,13 @@ def test_interrupted_writing_leaves_nothing(tmp_path, store, targets):
 def test_control_baseline_gives_back_the_paired_controls(store, splits, targets):
     baselines = Baselines.fit(store, splits, targets)
     blocks = baselines.predict(baselines.build("control"), store, targets, sets_per_pass=3)
-    np.testing.assert_array_equal(np.concatenate(list(blocks)), store.dense(targets.paired))
+    np.testing.assert_array_equal(expression(blocks), store.dense(targets.paired))
 
 
 def test_mean_response_is_one_profile_of_the_training_perturbations(store, splits, targets):
     baselines = Baselines.fit(store, splits, targets)
     blocks = baselines.predict(baselines.build("mean_response"), store, targets, sets_per_pass=3)
-    cells = np.concatenate(list(blocks))
+    cells = expression(blocks)
     assert (cells == cells[0]).all()
     rows = {
         (context, perturbation): store.dense(part.index.to_numpy()).astype(np.float64)

@@ -70,6 +70,32 @@ def chosen_genes(adata: anndata.AnnData) -> None:
     adata.obsm["X_hvg"] = logged[:, [2, 5, 7]].astype(np.float32)
 
 
+EMBEDDED = (
+    "data.kwargs.embed_key=X_pca",
+    "data.kwargs.output_space=embedding",
+    "model.kwargs.gene_decoder_bool=true",
+)
+
+
+def embedding(width: int, *broken: float):
+    """Give a file an embedding; the values to break it with stand in its third row."""
+
+    def add(adata: anndata.AnnData) -> None:
+        matrix = np.random.default_rng(0).standard_normal((adata.n_obs, width))
+        matrix[2, : len(broken)] = broken
+        adata.obsm["X_pca"] = matrix.astype(np.float32)
+
+    return add
+
+
+def embeddings(*broken: float, second: int = 8):
+    def spoil(inputs: Inputs) -> None:
+        inputs.edit(embedding(8), inputs.first)
+        inputs.edit(embedding(second, *broken))
+
+    return spoil
+
+
 def own_batch(inputs: Inputs) -> None:
     inputs.label("gem_group", "b1", "b3")
     inputs.label("gem_group", "b2", "b3")
@@ -179,6 +205,36 @@ CASES = {
         ("there is no obsm/X_hvg", "set data.kwargs.embed_key"),
         ("data.kwargs.embed_key=X_hvg",),
     ),
+    "embedding: not there": Broken(
+        embeddings(),
+        "embedding",
+        ("screen_k562.h5ad: there is no obsm/X_pcs: did you mean `X_pca`?", "set data.kwargs.emb"),
+        (*EMBEDDED[1:], "data.kwargs.embed_key=X_pcs"),
+    ),
+    "embedding: in one file alone": Broken(
+        lambda inputs: inputs.edit(embedding(8), inputs.first),
+        "embedding",
+        ("screen_rpe1.h5ad: there is no obsm/X_pca", "set data.kwargs.embed_key"),
+        EMBEDDED,
+    ),
+    "embedding: of two widths": Broken(
+        embeddings(second=9),
+        "embedding-widths",
+        ("obsm/X_pca is not as wide in every file: 8 in ", "screen_k562.h5ad, 9 in "),
+        EMBEDDED,
+    ),
+    "embedding: NaN": Broken(
+        embeddings(np.nan, np.inf),
+        "embedding",
+        ("screen_rpe1.h5ad: obsm/X_pca has 2 NaN or infinite values, the first in row 2",),
+        EMBEDDED,
+    ),
+    "embedding: too narrow for the residual to live in it": Broken(
+        lambda inputs: [inputs.edit(embedding(5), path) for path in (inputs.first, inputs.second)],
+        "model",
+        ("needs output_dim ≥ 8, found 5",),
+        (*EMBEDDED, "data.kwargs.output_space=all"),
+    ),
     "matrix: no such layer": Broken(
         both(lambda a: a.layers.__setitem__("counts", a.X.copy())),
         "file",
@@ -188,7 +244,7 @@ CASES = {
     "matrix: no cells": Broken(
         lambda inputs: inputs.edit(lambda a: a[:0].copy()),
         "file",
-        ("screen_rpe1.h5ad: X is empty (0 cells, 80 genes)",),
+        ("screen_rpe1.h5ad: X is empty (0 cells, 80 columns)",),
     ),
     "matrix: not there": Broken(
         lambda inputs: inputs.hdf5(lambda file: file.__delitem__("X")),

@@ -43,9 +43,12 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("genes.file=mine.txt",),
         ("genes.file: is 'mine.txt', which nothing would read, as genes.select is all",),
     ),
-    "an embedding in place of expression": (
+    "an embedding that nothing decodes": (
         ("data.kwargs.embed_key=X_pca",),
-        ("data.kwargs.embed_key: is 'X_pca'; it can be",),
+        (
+            "model.kwargs.gene_decoder_bool: is false, but data.kwargs.embed_key is X_pca",
+            "set model.kwargs.gene_decoder_bool=true",
+        ),
     ),
 }
 """Name to overrides, and what the message must hold."""

@@ -85,8 +85,16 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ["engine.batch: is 3", "one of 1, 2, 4, 8, or auto"],
     ),
     (["engine.batch=all"], ["engine.batch: is 'all'", "or auto or null"]),
-    (["data.kwargs.embed_key=X_pca"], ["data.kwargs.embed_key: is 'X_pca'; it can be"]),
-    (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["one matrix can be read"]),
+    (
+        ["data.kwargs.embed_key=X_pca"],
+        [
+            "model.kwargs.gene_decoder_bool: is false, but data.kwargs.embed_key is X_pca",
+            "set model.kwargs.gene_decoder_bool=true",
+        ],
+    ),
+    (["data.kwargs.embed_key=''"], ["data.kwargs.embed_key: is '', which is empty"]),
+    (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["expression is read of one matrix"]),
+    (["+model.kwargs.decoder_hidden_dims=[64,wide]"], ["decoder_hidden_dims", "whole number"]),
     (["prediction.baselines=[mean]"], ["its item 1 is 'mean'; there are control, mean_response"]),
     (["model.kwargs.nb_decoder=true"], ["model.kwargs.nb_decoder: is true; it can be false"]),
     # texts
@@ -157,6 +165,16 @@ def test_a_problem_is_said_once_and_with_a_way_out(overrides: list[str], said: l
     (problem,) = problems(overrides)
     for part in said:
         assert part in problem
+
+
+EMBEDDED = ["data.kwargs.embed_key=X_pca", "model.kwargs.gene_decoder_bool=true"]
+
+
+@pytest.mark.parametrize("space", ["all", "gene", "embedding"])
+def test_an_embedding_that_is_decoded_goes_with_every_output_space_and_a_layer(space: str) -> None:
+    assert problems([*EMBEDDED, f"data.kwargs.output_space={space}", "cells.layer=counts"]) == []
+    # A preset that is silent of the decoder has one.
+    assert problems(["data.kwargs.embed_key=X_pca"], model="pertsets") == []
 
 
 def test_gpt2_is_checked_by_its_own_names() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from tests.cells.test_packing import pack
+from tests.cells.test_packing import settings as packing_settings
 from tests.screens import write_screen
-from tests.training.test_step_memory import BATCHES, FEATURES, GENES, LLAMA, plan
+from tests.training.test_step_memory import BATCHES, DECODER, FEATURES, GENES, LLAMA, plan
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.training import trainer
@@ -46,6 +48,29 @@ def test_packed_cells_are_as_large_as_they_were_said_to_be(
     real = sum(entry["bytes"] for entry in store.manifest["files"].values())
     told = packed_bytes(store.n_cells, len(store.values), n_genes, holds)
     assert told == pytest.approx(real, rel=0.1)
+
+
+def test_packed_embedding_is_counted(tmp_path, make_screen):
+    path = make_screen(cells_per_group=200, embedding=("X_pca", 40))
+    plain = pack(tmp_path / "plain", path)
+    store = pack(tmp_path / "store", path, given=replace(packing_settings(), embedding="X_pca"))
+    more = store.manifest["files"]["embedding.npy"]["bytes"]
+    counted = (store.n_cells, len(store.values), store.n_genes, "counts")
+    assert packed_bytes(*counted, 40) - packed_bytes(*counted) == more - 128  # numpy's header
+    assert plain.manifest["files"].keys() < store.manifest["files"].keys()
+
+
+def test_embedding_is_read_ahead_of_the_step_in_place_of_the_controls_expression():
+    asked = plan({**LLAMA, **DECODER}, output_space="embedding")
+    told, plain = (
+        estimate_run(asked, sizes(embedding_dim=width), device="cuda", num_workers=0)
+        for width in (20, None)
+    )
+    a_cell = 6 * 2_000_000 / 1_000  # float32 and the number of its column
+    assert plain.loading_bytes == 2 * 48 * a_cell
+    assert told.loading_bytes == 48 * a_cell + 2 * 48 * 20 * 4
+    assert told.packed_bytes - plain.packed_bytes == 1_000 * 20 * 4
+    assert told.model.batch_bytes < plain.model.batch_bytes
 
 
 def sizes(**changes: Any) -> DataSizes:

@@ -48,8 +48,8 @@ def read(reader: CellReader, rows: np.ndarray, room: int | None = None) -> np.nd
     return dense.cpu().numpy()
 
 
-def pack(folder: Path, path: Path) -> CellStore:
-    manifest = pack_cells({"d": {"f": str(path)}}, SETTINGS, folder)
+def pack(folder: Path, path: Path, settings: CellSettings = SETTINGS) -> CellStore:
+    manifest = pack_cells({"d": {"f": str(path)}}, settings, folder)
     write_manifest({**manifest, "folder": "."}, folder / "manifest.json")
     return CellStore.open(folder / "manifest.json")
 

@@ -52,7 +52,10 @@ class Watched(Stages):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Watched]]:
-    """Return two runs that were carried out: a llama's, all of it, and a GPT2's training."""
+    """Return two runs that were carried out: a llama's, all of it, and a GPT2's training.
+
+    The GPT2 reads an embedding.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_SILENT", "true")
@@ -67,7 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Watched]]:
         patch.setattr(Slice, "__getitem__", noting)
         for name, overrides in (("llama", LLAMA), ("gpt2", GPT2)):
             folder = tmp_path_factory.mktemp(name)
-            write_tiny_run(folder)
+            write_tiny_run(folder, embedding=("X_pca", 9) if name == "gpt2" else None)
             patch.chdir(folder)
             current.append(Watched(folder, overrides))
             current[-1].check()

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.cells.embeddings import check_widths
 from workflow_scripts.cells.file_audit import (
     BATCH_COLUMNS,
     GROUP_COLUMNS,
@@ -41,8 +42,8 @@ class CellAudit:
     genes
         Names of the genes that every file has, in the first file's order: those of the store.
     report
-        JSON: files, counts by context, knockdowns, whether the cells say that they are simulated,
-        findings.
+        JSON: files, counts by context, knockdowns, the width of the embedding where one is asked
+        for, whether the cells say that they are simulated, findings.
     """
 
     groups: pd.DataFrame
@@ -141,6 +142,12 @@ def _audit_together(files: Sequence[FileAudit], settings: CellSettings) -> list[
             f"({kinds['log1p']}); make them the same"
         )
         findings.append(Finding("error", "mixed-values", text))
+    if settings.embedding is not None:
+        widths = {file.path: file.embedding_dim for file in files}
+        try:
+            check_widths({p: w for p, w in widths.items() if w is not None}, settings.embedding)
+        except DataError as error:
+            findings.append(Finding("error", "embedding-widths", str(error)))
     return findings
 
 
@@ -203,6 +210,7 @@ def _report(
         "control": settings.control,
         "n_cells": int(groups["n_cells"].sum()),
         "n_values": sum(file.n_values for file in files),
+        "embedding_dim": next((file.embedding_dim for file in files), None),
         "n_perturbations": int(perturbed.nunique()),
         "contexts": contexts,
         "simulated": any(file.simulated for file in files),

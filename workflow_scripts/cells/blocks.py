@@ -87,7 +87,7 @@ class CellBlocks:
             yield start, self._block(values, columns, indptr[start : stop + 1] - indptr[start])
 
     def _read_dense(self) -> Iterator[Block]:
-        for start, dense in _dense_windows(self._matrix):
+        for start, dense in dense_windows(self._matrix):
             yield start, scipy.sparse.csr_matrix(dense.astype(np.float32, copy=False))
 
     def _deal_out(self) -> None:
@@ -139,10 +139,11 @@ def _count_columns(matrix: Matrix) -> np.ndarray:
 
 
 def _count_dense(matrix: Matrix) -> np.ndarray:
-    return np.concatenate([np.count_nonzero(x, axis=1) for _, x in _dense_windows(matrix)])
+    return np.concatenate([np.count_nonzero(x, axis=1) for _, x in dense_windows(matrix)])
 
 
-def _dense_windows(matrix: Matrix) -> Iterator[tuple[int, np.ndarray]]:
+def dense_windows(matrix: Matrix) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, rows) of a dense matrix, about `BLOCK_VALUES` values at a time."""
     step = max(1, BLOCK_VALUES // matrix.n_genes)
     for start in range(0, matrix.n_cells, step):
         yield start, np.asarray(matrix.node[start : start + step])

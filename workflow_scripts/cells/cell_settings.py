@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.matrices import MatrixChoice
+from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY, EXPRESSION
 from workflow_scripts.settings.slices import Slice
 
 
@@ -27,6 +28,9 @@ class CellSettings:
         same: all files must have the same genes; intersection: those of all files are kept.
     matrix
         Which matrix of a file holds the cells.
+    embedding
+        Name of a matrix of obsm with an embedding of each cell, kept beside its expression; None
+        for none.
     """
 
     columns: Columns
@@ -35,10 +39,12 @@ class CellSettings:
     target_sum: float
     genes: str = "same"
     matrix: MatrixChoice = field(default_factory=MatrixChoice)
+    embedding: str | None = None
 
     @classmethod
     def from_slice(cls, settings: Slice) -> CellSettings:
         """Take the settings out of the cells slice."""
+        name = settings[EMBED_KEY]
         return cls(
             Columns(
                 settings["data.kwargs.pert_col"],
@@ -51,7 +57,8 @@ class CellSettings:
             settings["cells.genes"],
             MatrixChoice(
                 settings["cells.layer"],
-                settings["data.kwargs.embed_key"],
+                CHOSEN_GENES if name == CHOSEN_GENES else None,
                 settings["cells.gene_names"],
             ),
+            None if name in EXPRESSION else name,
         )

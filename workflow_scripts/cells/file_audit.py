@@ -12,6 +12,7 @@ import scipy.sparse
 
 from workflow_scripts.cells.annotations import duplicates, open_h5ad, read_barcodes, read_column
 from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.cells.embeddings import audit_embedding, find_embedding
 from workflow_scripts.cells.gene_audit import audit_gene_names, knockdowns
 from workflow_scripts.cells.label_audit import audit_batches
 from workflow_scripts.cells.leakage import CellNames, cell_names, digests_of
@@ -55,6 +56,8 @@ class FileAudit:
         What tells which cells may be copies.
     simulated
         The file says that nobody measured its cells.
+    embedding_dim
+        Width of its embedding; None where none is asked for, or it can't be used.
     """
 
     path: str
@@ -71,6 +74,7 @@ class FileAudit:
     whole: bool
     names: CellNames
     simulated: bool
+    embedding_dim: int | None = None
     knockdowns: list[dict[str, Any]] = field(default_factory=list)
     digests: pd.DataFrame | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -162,6 +166,13 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
             simulated="uns" in file and "simulated" in file["uns"],
             findings=[*audit_gene_names(matrix.genes, path), *problems],
         )
+        if settings.embedding is not None:
+            try:
+                embedding = find_embedding(file, settings.embedding, matrix.n_cells)
+                audit.embedding_dim = embedding.n_genes
+                audit_embedding(embedding, numbers)
+            except DataError as error:
+                audit.found("error", "embedding", str(error))
     if repeated := duplicates(barcodes):
         audit.found(
             "warning",

@@ -20,6 +20,10 @@ SCHEMA = 3
 ARRAYS = ("indptr", "indices", "values")
 FILES = (*(f"{name}.npy" for name in ARRAYS), "cells.parquet", "genes.parquet", "twins.parquet")
 
+EMBEDDING = "embedding.npy"
+"""One file more, where an embedding was packed; the manifest's ``embedding`` is its name in obsm.
+"""
+
 KNOWN_DIGESTS = "known_digests.json"
 """Beside the store's files: what was last seen to have its digest."""
 
@@ -92,7 +96,7 @@ class Manifest:
             )
         if misfits := list(_misfits(_SHAPE, content, "")):
             raise DataError(f"{path}: {listing(misfits, 5)}; {mend}")
-        if content["digest"] != store_digest(content["files"], content["target_sum"]):
+        if content["digest"] != _digest(content):
             raise DataError(
                 f"{path}: its digest is not that of the files it names; it was edited; {mend}"
             )
@@ -157,10 +161,28 @@ def write_manifest(content: Mapping[str, Any], path: Path) -> None:
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-def store_digest(files: Mapping[str, Mapping[str, Any]], target_sum: float) -> str:
-    """Return the digest of a store: of its files' digests, and of what counts are scaled to."""
-    digests = {name: entry["sha256"] for name, entry in files.items()}
-    return text_digest(canonical_json({**digests, "target_sum": target_sum}))
+def store_digest(
+    files: Mapping[str, Mapping[str, Any]], target_sum: float, embedding: str | None
+) -> str:
+    """Return the digest of a store: of its files' digests, and of what their numbers mean.
+
+    Parameters
+    ----------
+    files
+        What the manifest says of each file.
+    target_sum
+        What counts are scaled to.
+    embedding
+        Name of the embedding; None where there is none.
+    """
+    content = {name: entry["sha256"] for name, entry in files.items()} | {"target_sum": target_sum}
+    if embedding is not None:
+        content["embedding"] = embedding
+    return text_digest(canonical_json(content))
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return store_digest(content["files"], content["target_sum"], content.get("embedding"))
 
 
 def _mend(path: Path) -> str:

@@ -84,15 +84,7 @@ def find_matrix(file: h5py.File, choice: MatrixChoice) -> Matrix:
         Where it is missing, stored in an unknown way, empty, or its columns have no names.
     """
     place = choice.place
-    if place not in file:
-        folder, _, name = place.rpartition("/")
-        there = list(file[folder]) if folder in file else []
-        way = f"there is no {place}{nearest(name, there)} (set {choice.key})"
-        raise DataError(f"{file.filename}: {way if folder else 'not an h5ad file: it has no X'}")
-    node = file[place]
-    encoding, shape = _encoding(node, place), _shape(node)
-    if 0 in shape:
-        raise DataError(f"{file.filename}: {place} is empty ({shape[0]} cells, {shape[1]} genes)")
+    node, encoding, shape = find_node(file, place, choice.key)
     genes = _genes(file, choice.gene_names)
     if choice.obsm is not None:
         genes = _chosen_genes(file, choice.obsm, genes, shape[1])
@@ -102,6 +94,37 @@ def find_matrix(file: h5py.File, choice: MatrixChoice) -> Matrix:
             "write the file anew with a current anndata"
         )
     return Matrix(node, encoding, *shape, genes, place)
+
+
+def find_node(
+    file: h5py.File, place: str, key: str
+) -> tuple[h5py.Group | h5py.Dataset, Encoding, tuple[int, int]]:
+    """Find a matrix of an open file: where it lies, how it is stored, its shape.
+
+    Parameters
+    ----------
+    file
+        The file.
+    place
+        Path inside it.
+    key
+        Config key that names it, for messages.
+
+    Raises
+    ------
+    DataError
+        Where it is missing, stored in an unknown way, or empty.
+    """
+    if place not in file:
+        folder, _, name = place.rpartition("/")
+        there = list(file[folder]) if folder in file else []
+        way = f"there is no {place}{nearest(name, there)} (set {key})"
+        raise DataError(f"{file.filename}: {way if folder else 'not an h5ad file: it has no X'}")
+    node = file[place]
+    encoding, shape = _encoding(node, place), _shape(node)
+    if 0 in shape:
+        raise DataError(f"{file.filename}: {place} is empty ({shape[0]} cells, {shape[1]} columns)")
+    return node, encoding, shape
 
 
 def _shape(node: h5py.Group | h5py.Dataset) -> tuple[int, int]:
@@ -117,6 +140,11 @@ def _encoding(node: h5py.Group | h5py.Dataset, place: str) -> Encoding:
         return "csr"
     if encoding == "csc_matrix":
         return "csc"
+    if encoding == "dataframe":
+        raise DataError(
+            f"{node.file.filename}: {place} is a table (a pandas DataFrame); make it a matrix, "
+            "with .to_numpy(), and write the file anew"
+        )
     raise DataError(
         f"{node.file.filename}: {place} is stored as {encoding or 'something unknown'}; "
         "write it anew with a current anndata, as CSR, CSC or a dense matrix"

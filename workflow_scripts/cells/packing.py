@@ -19,8 +19,9 @@ from workflow_scripts.cells.annotations import open_h5ad
 from workflow_scripts.cells.blocks import CellBlocks
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.digests import LEAST_VALUES, gene_keys, row_digests
+from workflow_scripts.cells.embeddings import pack_embedding
 from workflow_scripts.cells.leakage import find_twins
-from workflow_scripts.cells.manifest import FILES, SCHEMA, store_digest
+from workflow_scripts.cells.manifest import EMBEDDING, FILES, SCHEMA, store_digest
 from workflow_scripts.cells.matrices import find_matrix
 from workflow_scripts.cells.sources import Source, decide, plan_sources
 from workflow_scripts.cells.store_writing import StoreWriter
@@ -57,7 +58,12 @@ def pack_cells(
     place[order] = np.arange(len(order))
     room = np.concatenate([source.lengths for source in sources])[order]
     counts = sources[0].values == "counts"
-    with _full_disk_in_words(folder, int(room.sum()), len(genes)):
+    width = sources[0].embedding_dim
+    room_needed = _bytes_needed(int(room.sum()), len(genes), len(cells), width)
+    with _full_disk_in_words(folder, room_needed):
+        if settings.embedding is not None:
+            files = [(source.path, source.n_cells) for source in sources]
+            pack_embedding(files, settings.embedding, place, width, folder)
         try:
             value_type = np.dtype(np.uint16 if counts else np.float32)
             _write(sources, genes, place, room, value_type, settings, folder)
@@ -141,9 +147,13 @@ def _check_counts(values: np.ndarray, kind: np.dtype, path: str) -> None:
         raise _TooLargeError
 
 
+def _bytes_needed(n_values: int, n_genes: int, n_cells: int, width: int) -> int:
+    """Return the most that the arrays of a store may take; ``width`` is the embedding's."""
+    return n_values * (4 + (2 if n_genes <= 65536 else 4)) + n_cells * width * 4
+
+
 @contextmanager
-def _full_disk_in_words(folder: Path, n_values: int, n_genes: int) -> Iterator[None]:
-    needed = n_values * (4 + (2 if n_genes <= 65536 else 4))
+def _full_disk_in_words(folder: Path, needed: int) -> Iterator[None]:
     free = shutil.disk_usage(folder).free
     text = f"{folder}: packing needs up to {needed / 1e9:.1f} GB"
     way = "make room, or set cache_dir to another disk"
@@ -190,16 +200,18 @@ def _manifest(
 ) -> dict[str, Any]:
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)}
-        for name in FILES
+        for name in (*FILES, *([] if settings.embedding is None else [EMBEDDING]))
     }
+    embedding = {} if settings.embedding is None else {"embedding": settings.embedding}
     return {
-        "digest": store_digest(files, settings.target_sum),
+        "digest": store_digest(files, settings.target_sum, settings.embedding),
         "schema": SCHEMA,
         "n_cells": n_cells,
         "n_genes": n_genes,
         "control": settings.control,
         "holds": "counts" if value_type.kind == "u" else "log1p",
         "target_sum": settings.target_sum,
+        **embedding,
         "files": files,
         "sources": [
             {

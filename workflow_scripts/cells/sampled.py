@@ -58,8 +58,7 @@ def sample_rows(matrix: Matrix, groups: np.ndarray) -> SampledRows:
     node, n_cells = matrix.node, matrix.n_cells
     dense = matrix.encoding == "dense"
     n_stored = n_cells * matrix.n_genes if dense else node["data"].shape[0]
-    whole = n_stored <= WHOLE_VALUES
-    rows = np.arange(n_cells) if whole else _draw(groups, SAMPLED_CELLS)
+    rows, whole = choose_rows(n_stored, groups)
     if matrix.encoding != "csc":
         read = read_rows(matrix, rows)
     elif whole:
@@ -73,6 +72,26 @@ def sample_rows(matrix: Matrix, groups: np.ndarray) -> SampledRows:
         empty = max(empty, int((lengths == 0).sum()))
     share = read.nnz / max(len(rows), 1)
     return SampledRows(rows, read, whole, empty, round(share * n_cells) if dense else n_stored)
+
+
+def choose_rows(n_stored: int, groups: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return the rows to look at, ascending, and whether these are all.
+
+    Parameters
+    ----------
+    n_stored
+        Values that the whole matrix stores.
+    groups
+        Number of each cell's group [n_cells].
+    """
+    whole = n_stored <= WHOLE_VALUES
+    return np.arange(len(groups)) if whole else _draw(groups, SAMPLED_CELLS), whole
+
+
+def read_dense(matrix: Matrix, rows: np.ndarray) -> np.ndarray:
+    """Read rows (ascending) of a dense matrix as float32 [rows, columns]."""
+    parts = [np.asarray(matrix.node[a:b], dtype=np.float32) for a, b in _runs(rows)]
+    return np.concatenate([np.empty((0, matrix.n_genes), dtype=np.float32), *parts])
 
 
 def read_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:

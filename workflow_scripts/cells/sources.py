@@ -12,6 +12,7 @@ import pandas as pd
 from workflow_scripts.cells.annotations import open_h5ad, read_barcodes, read_labels
 from workflow_scripts.cells.blocks import CellBlocks
 from workflow_scripts.cells.cell_settings import CellSettings
+from workflow_scripts.cells.embeddings import check_widths, find_embedding
 from workflow_scripts.cells.matrices import find_matrix
 from workflow_scripts.cells.sampled import sample_rows
 from workflow_scripts.cells.values import Values, ValueSummary, decide_values
@@ -35,6 +36,8 @@ class Source:
         Values stored of each cell, at most [n_cells].
     cells
         Labels and names, one row a cell.
+    embedding_dim
+        Width of its embedding; 0 where none is asked for.
     total, digest
         Sum and content digest of each cell, filled while it is written [n_cells].
     """
@@ -46,6 +49,7 @@ class Source:
     values: Values
     lengths: np.ndarray
     cells: pd.DataFrame
+    embedding_dim: int
     total: np.ndarray
     digest: np.ndarray
 
@@ -70,6 +74,8 @@ def plan_sources(
         raise DataError(
             f"raw counts in {counts}, and log1p values in the other files; make them the same"
         )
+    if settings.embedding is not None:
+        check_widths({source.path: source.embedding_dim for source in sources}, settings.embedding)
     return sources, genes
 
 
@@ -119,6 +125,9 @@ def _plan_file(
         blocks = CellBlocks(matrix, folder / "dealt")
         lengths = blocks.lengths
         blocks.close()
+        width = 0
+        if settings.embedding is not None:
+            width = find_embedding(file, settings.embedding, matrix.n_cells).n_genes
     return Source(
         dataset,
         label,
@@ -127,6 +136,7 @@ def _plan_file(
         decide(summary, path, settings),
         lengths,
         cells,
+        width,
         np.zeros(len(cells)),
         np.zeros(len(cells), dtype=np.uint64),
     )

@@ -1,10 +1,10 @@
 """The packed store: all cells of a run, memory-mapped, in an order that makes groups spans.
 
-A store is a folder of numpy's own ``.npy`` files (indptr int64, indices uint16 or int32, values),
-Parquet tables of cells and genes, and a JSON manifest with the digest of each. Values are raw
-counts (uint16 or uint32), which become log1p of normalised counts when they are read, or float32
-where the source came as log1p values. It is opened through its manifest, which may lie outside the
-folder.
+A store is a folder of numpy's own ``.npy`` files (indptr int64, indices uint16 or int32, values,
+and where one is asked for the float32 embedding of each cell), Parquet tables of cells and genes,
+and a JSON manifest with the digest of each. Values are raw counts (uint16 or uint32), which become
+log1p of normalised counts when they are read, or float32 where the source came as log1p values. It
+is opened through its manifest, which may lie outside the folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxtyping import Float32, Float64, Int32, Int64
 
 from workflow_scripts.cells.gather import gather_counts, gather_stored, gather_values
 from workflow_scripts.cells.gene_names import check_genes
-from workflow_scripts.cells.manifest import ARRAYS, Manifest
+from workflow_scripts.cells.manifest import ARRAYS, EMBEDDING, Manifest
 from workflow_scripts.settings.errors import DataError
 
 CELL_COLUMNS = ("dataset", "file", "context", "perturbation", "batch", "is_control")
@@ -48,6 +48,8 @@ class CellStore:
         Where its files lie.
     columns
         Where genes were selected, the place of each packed gene among them, -1 where it isn't one.
+    embedding
+        Embedding of each cell, memory-mapped [n_cells, width]; None where none was packed.
     """
 
     genes: np.ndarray
@@ -58,6 +60,7 @@ class CellStore:
     path: Path
     folder: Path
     columns: Int32[np.ndarray, " packed_genes"] | None = None
+    embedding: Float32[np.ndarray, "cells width"] | None = None
 
     @classmethod
     def open(cls, path: Path) -> CellStore:
@@ -75,8 +78,14 @@ class CellStore:
         indptr, indices, values = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         )
-        genes = cls.read_genes(folder)
-        return cls(genes, indptr, indices, values, manifest.content, manifest.path, folder)
+        return cls(
+            cls.read_genes(folder),
+            *(indptr, indices, values),
+            *(manifest.content, manifest.path, folder),
+            embedding=None
+            if manifest.content.get("embedding") is None
+            else np.load(folder / EMBEDDING, mmap_mode="r"),
+        )
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -119,6 +128,17 @@ class CellStore:
     def n_genes(self) -> int:
         """Number of genes that are read."""
         return len(self.genes)
+
+    @property
+    def embedding_name(self) -> str | None:
+        """Name of the embedding in obsm; None where none was packed."""
+        name: str | None = self.manifest.get("embedding")
+        return name
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """Width of the embedding; None where none was packed."""
+        return None if self.embedding is None else self.embedding.shape[1]
 
     def select(self, names: Sequence[str]) -> CellStore:
         """Return a view of the same cells that reads these genes alone, in the store's order.
@@ -181,6 +201,26 @@ class CellStore:
             gather_counts(
                 self.indptr, self.indices, self.values, self.scales, rows, out, self.columns
             )
+        return out
+
+    def embedded(
+        self,
+        rows: Int64[np.ndarray, " rows"],
+        out: Float32[np.ndarray, "rows width"] | None = None,
+    ) -> Float32[np.ndarray, "rows width"]:
+        """Return rows of the embedding, written to ``out`` or to a new matrix.
+
+        Raises
+        ------
+        ValueError
+            Where none was packed.
+        """
+        if self.embedding is None:
+            raise ValueError(f"{self.path}: no embedding was packed")
+        if out is None:
+            out = np.empty((len(rows), self.embedding.shape[1]), dtype=np.float32)
+        # Numpy copies the rows outside the interpreter's lock; with mode="raise", through a buffer.
+        np.take(self.embedding, rows, axis=0, out=out, mode="clip")
         return out
 
     def lengths(self, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -9,9 +10,12 @@ from types import TracebackType
 
 import numpy as np
 import scipy.sparse
+from jaxtyping import Float32, Int64
 
 COPIED_VALUES = 8_000_000
 """Values moved at once where a store is made tight."""
+
+_ROW_TYPE = np.dtype(np.float32)
 
 
 class StoreWriter:
@@ -44,7 +48,7 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         for name, kind in self._types.items():
-            self._heads[name] = _new_array(self._path(name), kind, int(self._starts[-1]))
+            self._heads[name] = _new_array(self._path(name), kind, (int(self._starts[-1]),))
             self._files[name] = os.open(self._path(name), os.O_WRONLY)
         return self
 
@@ -88,7 +92,7 @@ class StoreWriter:
 
     def _close_up(self, name: str, kind: np.dtype, indptr: np.ndarray) -> None:
         tight = self._folder / f"{name}.tight"
-        head = _new_array(tight, kind, int(indptr[-1]))
+        head = _new_array(tight, kind, (int(indptr[-1]),))
         loose = np.load(self._path(name), mmap_mode="r") if self._starts[-1] else np.empty(0, kind)
         with tight.open("r+b") as file:
             file.seek(head)
@@ -106,18 +110,52 @@ class StoreWriter:
         return self._folder / f"{name}.npy"
 
 
-def _new_array(path: Path, kind: np.dtype, length: int) -> int:
-    """Make a ``.npy`` file of one dimension without its values; return where they begin."""
+class RowWriter:
+    """Writes the rows of a dense float32 matrix, in any order, to their places in a ``.npy``."""
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self._path = path
+        self._shape = shape
+        self._head = 0
+        self._file = -1
+
+    def __enter__(self) -> RowWriter:
+        self._head = _new_array(self._path, _ROW_TYPE, self._shape)
+        self._file = os.open(self._path, os.O_WRONLY)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+    def write(
+        self, rows: Int64[np.ndarray, " rows"], block: Float32[np.ndarray, "rows width"]
+    ) -> None:
+        """Put the rows of a block to their places."""
+        order = np.argsort(rows, kind="stable")
+        rows, block = rows[order], block[order]
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        for first, last in pairwise([0, *breaks.tolist(), len(rows)]):
+            offset = self._head + int(rows[first]) * self._shape[1] * _ROW_TYPE.itemsize
+            _write_at(self._file, block[first:last], offset)
+
+
+def _new_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> int:
+    """Make a ``.npy`` file without its values; return where they begin."""
     with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False}
-        np.lib.format.write_array_header_2_0(file, {**header, "shape": (length,)})
+        np.lib.format.write_array_header_2_0(file, {**header, "shape": shape})
         head = file.tell()
-        file.truncate(head + length * kind.itemsize)
+        file.truncate(head + math.prod(shape) * kind.itemsize)
     return head
 
 
 def _write_at(file: int, array: np.ndarray, offset: int) -> None:
-    left = np.ascontiguousarray(array).view(np.uint8).data
+    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     while left:  # a write may be cut short, at 2 GB for one
         written = os.pwrite(file, left, offset)
         left, offset = left[written:], offset + written

@@ -28,6 +28,9 @@ from workflow_scripts.settings.model_path import CHECKPOINT, DESCRIPTION
 WEIGHTS = "model.safetensors"
 FORMAT = "stateline-model/1"
 
+EMBEDDING = "embedding"
+"""The one entry that a description may lack: models of expression were written without it."""
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -41,6 +44,8 @@ class ModelDescription:
         Names in the order of the numbers a model is asked with; empty where it knows none.
     provenance
         Where the model comes from, in JSON's types: run, step, digests.
+    embedding
+        Name of the embedding that it reads; None where that is expression, or unknown.
     """
 
     gene_names: tuple[str, ...]
@@ -48,6 +53,7 @@ class ModelDescription:
     contexts: tuple[str, ...] = ()
     batches: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    embedding: str | None = None
 
 
 def save_model(folder: Path, model: StateTransition, description: ModelDescription) -> None:
@@ -121,6 +127,7 @@ def read_description(path: Path | str) -> ModelDescription:
         contexts=tuple(contents["contexts"]),
         batches=tuple(contents["batches"]),
         provenance=contents["provenance"],
+        embedding=contents.get(EMBEDDING),
     )
 
 
@@ -149,7 +156,7 @@ def _read_contents(folder: Path) -> dict[str, Any]:
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise DataError(f"{description} does not say format {FORMAT!r}; write the model again")
     expected = {"weights_sha256", "settings", *(part.name for part in fields(ModelDescription))}
-    missing = sorted(expected - contents.keys())
+    missing = sorted(expected - {EMBEDDING} - contents.keys())
     if missing:
         raise DataError(f"{description} lacks {', '.join(missing)}; write the model again")
     return contents

@@ -57,6 +57,7 @@ def match_axes(
         As `match_genes` does.
     """
     genes, genes_there = description.gene_names, source.gene_names
+    embeddings = source.embedding, description.embedding
     axes: dict[str, Axis] = {}
     for kind, width, width_there in (
         ("input", here.input_dim, there.input_dim),
@@ -66,6 +67,8 @@ def match_axes(
             axes[kind] = "one of the models reads expression, the other embeddings"
         elif here.expression_output:
             axes[kind] = match_genes(genes, genes_there, width, width_there)
+        elif all(embeddings) and embeddings[0] != embeddings[1]:
+            axes[kind] = f"the embedding is {embeddings[0]} there and {embeddings[1]} here"
         elif width != width_there:
             axes[kind] = f"embeddings are {width_there} wide there and {width} here"
     if here.gene_decoder is not None and there.gene_decoder is not None:

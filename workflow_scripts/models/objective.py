@@ -50,6 +50,7 @@ def objective(
     observed: Float[Tensor, "sets cells output"],
     batch: Int[Tensor, "sets cells"] | None = None,
     expression: Float[Tensor, "sets cells genes"] | None = None,
+    decoder_weight: float = 1.0,
 ) -> Objective:
     """Predict some sets and work out all that trains the model.
 
@@ -63,7 +64,9 @@ def objective(
         The cells to predict.
     expression
         Expression of those cells (log1p of normalised counts), for a model that decodes embeddings:
-        the decoder learns by the same distance, with weight 1.
+        the decoder learns by the same distance. Not read by another model.
+    decoder_weight
+        Weight of that distance beside the one of embeddings.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def objective(
     if model.gene_decoder is not None:
         if expression is None:
             raise ValueError("this model has a gene decoder: it needs `expression` to train it")
-        total = total + loss(model.decode(said.prediction), expression)
+        total = total + decoder_weight * loss(model.decode(said.prediction), expression)
     if said.batch_logits is not None:
         if batch is None:
             raise ValueError("this model has a batch token: it needs `batch` to train it")

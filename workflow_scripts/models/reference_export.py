@@ -82,6 +82,7 @@ def export_reference(
             "perturbations": list(description.perturbations),
             "contexts": list(description.contexts),
             "batches": list(description.batches),
+            "embedding": description.embedding,
             "provenance": dict(description.provenance),
         },
     }
@@ -127,7 +128,7 @@ def _parameters(settings: StateTransitionSettings, description: ModelDescription
     genes = settings.output_dim if decoder is None else decoder.n_genes
     known = dict(description.provenance.get("hyper_parameters", {}))
     with_token = settings.batch_token_classes is not None
-    embedding = known.get("embed_key") or "X_state"
+    embedding = description.embedding or known.get("embed_key") or "X_state"
     if settings.expression_output:
         embedding = None if settings.output_space == "all" else "X_hvg"
         embedding = known.get("embed_key", embedding)

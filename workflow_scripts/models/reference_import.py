@@ -27,12 +27,10 @@ from workflow_scripts.models.reference_names import (
 from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.schema import KEYS
+from workflow_scripts.settings.schema.data import EXPRESSION
 
 MARK = "stateline_export"
 """Entry of an exported checkpoint with what the reference's own entries can't say."""
-
-EXPRESSION = (None, "X_hvg")
-"""Values of ``embed_key`` under which cells are expression."""
 
 WIDTHS = ("input_dim", "output_dim", "pert_dim")
 
@@ -130,8 +128,13 @@ def import_reference(
     model.load_state_dict(whole, assign=True)
     if mark:
         names = {part: tuple(mark[part]) for part in ("perturbations", "contexts", "batches")}
-        genes = tuple(mark["gene_names"])
-        return model.eval(), ModelDescription(genes, **names, provenance=mark["provenance"])
+        described = ModelDescription(
+            tuple(mark["gene_names"]),
+            **names,
+            provenance=mark["provenance"],
+            embedding=mark.get("embedding"),
+        )
+        return model.eval(), described
     provenance = {
         "attention": "causal" if settings.backbone.causal else "full",
         "global_step": content.get("global_step"),
@@ -140,7 +143,8 @@ def import_reference(
     genes = tuple(str(name) for name in parameters.get("gene_names") or ())
     # Of a model of embeddings without a decoder the names say nothing of its numbers.
     genes = genes if len(genes) == n_named_genes(settings) else ()
-    return model.eval(), ModelDescription(genes, provenance=provenance)
+    embedding = None if settings.expression_output else str(parameters["embed_key"])
+    return model.eval(), ModelDescription(genes, provenance=provenance, embedding=embedding)
 
 
 def n_named_genes(settings: StateTransitionSettings) -> int:

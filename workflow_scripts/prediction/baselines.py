@@ -25,7 +25,7 @@ from workflow_scripts.models import (
 )
 from workflow_scripts.prediction.notes import Asked, remarks
 from workflow_scripts.prediction.targets import Targets
-from workflow_scripts.prediction.writing import Blocks
+from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
@@ -172,7 +172,7 @@ class Baselines:
                 perturbation=asked.perturbation[groups],
                 context=asked.context[groups],
             )
-            yield predicted.numpy()[targets.kept(sets)]
+            yield Predicted(predicted.numpy()[targets.kept(sets)])
 
     def notes(self, baseline: Baseline, targets: Targets) -> np.ndarray | None:
         """Return a remark for each predicted cell, where the baseline has any."""

@@ -9,7 +9,7 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.models import StateTransition
 from workflow_scripts.prediction.targets import Targets
-from workflow_scripts.prediction.writing import Blocks
+from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
@@ -24,6 +24,8 @@ def predict_with_model(
     sets_per_pass: int,
 ) -> Blocks:
     """Yield the predicted cells of each forward pass, in the order of ``targets.observed``.
+
+    A model of embeddings is asked with those of the controls; its gene decoder gives expression.
 
     Parameters
     ----------
@@ -45,12 +47,19 @@ def predict_with_model(
     codes = store.cells["batch"].astype(str).map(number).to_numpy(np.float64)
     for start in range(0, len(targets.sets.groups), sets_per_pass):
         sets = targets.sets.take(slice(start, start + sets_per_pass))
-        shape = (*sets.control.shape, store.n_genes)
-        control = torch.from_numpy(store.dense(sets.control.ravel()).reshape(shape))
+        rows = sets.control.ravel()
+        cells = store.dense(rows) if store.embedding is None else store.embedded(rows)
+        control = torch.from_numpy(cells.reshape(*sets.control.shape, -1))
         wanted = np.stack([vectors[targets.groups[g].perturbation] for g in sets.groups])
         batch = torch.from_numpy(codes[sets.control].astype(np.int64))
         with torch.inference_mode():
             predicted = model(
                 control.to(device), torch.from_numpy(wanted).to(device), batch.to(device)
             )
-        yield predicted.float().cpu().numpy()[targets.kept(sets)]
+            decoded = None if store.embedding is None else model.decode(predicted)
+        kept = targets.kept(sets)
+        said = predicted.float().cpu().numpy()[kept]
+        if decoded is None:
+            yield Predicted(said)
+        else:
+            yield Predicted(decoded.float().cpu().numpy()[kept], said)

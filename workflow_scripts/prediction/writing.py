@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anndata
 import anndata.io
@@ -17,7 +17,23 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.settings.finished import replacing
 
-Blocks = Iterator[Float32[np.ndarray, "cells genes"]]
+
+class Predicted(NamedTuple):
+    """Some predicted cells.
+
+    Attributes
+    ----------
+    expression
+        Of the genes that are read.
+    embedding
+        What it was decoded from; None where the model predicts expression.
+    """
+
+    expression: Float32[np.ndarray, "cells genes"]
+    embedding: Float32[np.ndarray, "cells width"] | None = None
+
+
+Blocks = Iterator[Predicted]
 
 
 def write_observed(
@@ -43,6 +59,7 @@ def write_predicted(
     *,
     clip: bool,
     notes: np.ndarray | None = None,
+    decoded_from: str | None = None,
 ) -> int:
     """Write predicted cells and, below them, the observed controls.
 
@@ -63,6 +80,9 @@ def write_predicted(
         at what (``clipped_at``) and how many (``clipped_values``).
     notes
         A remark for each predicted cell (obs ``prediction_note``).
+    decoded_from
+        Name of the embedding that the cells were decoded from, which is written beside them (obsm);
+        None where they were not.
 
     Returns
     -------
@@ -83,9 +103,16 @@ def write_predicted(
 
     with replacing(path) as beside, h5py.File(beside, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        matrix = _new_matrix(file, n_predicted + n_controls, store.n_genes)
+        matrix = _new_matrix(file, "X", (n_predicted + n_controls, store.n_genes))
+        embedded = None
+        if decoded_from is not None:
+            shape = (n_predicted + n_controls, store.embedding_dim or 0)
+            file.create_group("obsm").attrs.update(_A_DICT)
+            embedded = _new_matrix(file, f"obsm/{decoded_from}", shape)
         filled = 0
-        for block in blocks:
+        for block, embedding in blocks:
+            if embedded is not None:
+                embedded[filled : filled + len(block)] = embedding
             if bound is not None:
                 cut += int((block > bound).sum())
                 np.minimum(block, bound, out=block)
@@ -94,8 +121,11 @@ def write_predicted(
         if filled != n_predicted:
             raise AssertionError(f"{filled} cells were predicted, {n_predicted} were asked for")
         for start in range(0, n_controls, 1024):
-            part = store.dense(targets.controls[start : start + 1024])
-            matrix[filled + start : filled + start + len(part)] = part
+            rows = targets.controls[start : start + 1024]
+            here = slice(filled + start, filled + start + len(rows))
+            matrix[here] = store.dense(rows)
+            if embedded is not None:
+                embedded[here] = store.embedded(rows)
         anndata.io.write_elem(file, "obs", obs)
         anndata.io.write_elem(file, "var", _var(store))
         clipped = {} if bound is None else {"clipped_at": bound, "clipped_values": cut}
@@ -114,14 +144,17 @@ def describe(store: CellStore, run: str) -> dict[str, Any]:
     }
 
 
-def _new_matrix(file: h5py.File, n_cells: int, n_genes: int) -> h5py.Dataset:
+_A_DICT = {"encoding-type": "dict", "encoding-version": "0.1.0"}
+
+
+def _new_matrix(file: h5py.File, place: str, shape: tuple[int, int]) -> h5py.Dataset:
     # Chunks of about 1 MB: one compressed unit is then neither many seeks nor much memory.
-    rows = max(1, min(n_cells, 262_144 // n_genes))
+    rows = max(1, min(shape[0], 262_144 // shape[1]))
     matrix = file.create_dataset(
-        "X",
-        shape=(n_cells, n_genes),
+        place,
+        shape=shape,
         dtype=np.float32,
-        chunks=(rows, n_genes),
+        chunks=(rows, shape[1]),
         compression="gzip",
         compression_opts=1,
         shuffle=True,

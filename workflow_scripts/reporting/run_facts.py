@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.reporting.formats import Provenance
+from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,13 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Context column", "data.kwargs.cell_type_key"),
         ("Technical batch column", "data.kwargs.batch_col"),
         ("Control label", "data.kwargs.control_pert"),
-        ("Expression from", "data.kwargs.embed_key"),
+        ("Expression from", EMBED_KEY),
         ("Output space", "data.kwargs.output_space"),
     ),
 }
 
 _NULL_WORDS: Mapping[str, str] = {
     "data.kwargs.perturbation_features_file": "none: one-hot perturbations",
-    "data.kwargs.embed_key": "X",
 }
 """What an absent value means, where that is more than nothing."""
 
@@ -97,7 +97,7 @@ def essentials(config: Mapping[str, Any]) -> list[FactGroup]:
         facts = [
             Fact(label, key, _words(key, value))
             for label, key in entries
-            for found, value in [_look_up(config, key)]
+            for found, value in [_expression(config) if key == EMBED_KEY else _look_up(config, key)]
             if found and not (key.endswith("distributional_loss") and not _energy(config))
         ]
         if facts:
@@ -112,6 +112,18 @@ def _look_up(config: Mapping[str, Any], key: str) -> tuple[bool, Any]:
             return False, None
         node = node[part]
     return True, node
+
+
+def _expression(config: Mapping[str, Any]) -> tuple[bool, str]:
+    """Say which matrix of a file is read, and which embedding beside it the model reads."""
+    found, name = _look_up(config, EMBED_KEY)
+    layer = _look_up(config, "cells.layer")[1]
+    if name == CHOSEN_GENES:
+        return found, CHOSEN_GENES
+    words = "X" if layer is None else f"layers/{layer}"
+    if name is not None:
+        words += f"; the model reads the embedding {name} and decodes to it"
+    return found, words
 
 
 def _energy(config: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from workflow_scripts.settings.schema.backbone import (
     READ_BY,
     SECTION,
 )
+from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY, EXPRESSION
 from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES, V1_PRESETS
 from workflow_scripts.settings.suggestions import nearest
 
@@ -195,25 +196,38 @@ def _shares(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _space(values: Mapping[str, Any]) -> Iterator[Problem]:
-    path, embedding = "data.kwargs.output_space", "data.kwargs.embed_key"
-    if values.get(path) == "embedding" and embedding in values:
-        what = "null" if values[embedding] is None else f"{values[embedding]}, which is expression"
+    path = "data.kwargs.output_space"
+    if values.get(path) == "embedding" and values.get(EMBED_KEY, "another") in EXPRESSION:
+        name = values[EMBED_KEY]
+        what = "null" if name is None else f"{name}, which is expression"
         yield Problem(
             path,
-            f"is embedding, but {embedding} is {what}, so that there is no embedding to predict; "
+            f"is embedding, but {EMBED_KEY} is {what}, so that there is no embedding to predict; "
             "choose all or gene",
-            (embedding,),
+            (EMBED_KEY,),
+        )
+
+
+def _decoder(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Hold a model of embeddings to a decoder: what it predicts is scored as expression."""
+    path, name = "model.kwargs.gene_decoder_bool", values.get(EMBED_KEY)
+    if name not in EXPRESSION and values.get(path) is False:
+        yield Problem(
+            path,
+            f"is false, but {EMBED_KEY} is {name}: nothing would turn predicted embeddings into "
+            f"the expression that is written and scored; set {path}=true",
+            (EMBED_KEY,),
         )
 
 
 def _matrix(values: Mapping[str, Any]) -> Iterator[Problem]:
-    layer, embedding = values.get("cells.layer"), values.get("data.kwargs.embed_key")
-    if layer is not None and embedding is not None:
+    layer, chosen = values.get("cells.layer"), values.get(EMBED_KEY) == CHOSEN_GENES
+    if layer is not None and chosen:
         yield Problem(
             "cells.layer",
-            f"is {layer!r}, and data.kwargs.embed_key is {embedding!r}; one matrix can be read: "
+            f"is {layer!r}, and {EMBED_KEY} is {CHOSEN_GENES!r}; expression is read of one matrix: "
             "make one of them null",
-            ("data.kwargs.embed_key",),
+            (EMBED_KEY,),
         )
 
 
@@ -298,6 +312,7 @@ def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
-    *(_space, _matrix, _validations, _shares, _columns, _metrics, _datasets, _embedding),
+    *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
+    *(_datasets, _embedding),
     *(_genes, tokens, _schedule),
 )

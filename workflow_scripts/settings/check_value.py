@@ -212,11 +212,12 @@ def _items(key: Key, values: list[Any]) -> Iterator[str]:
         return
     for place, value in enumerate(values, start=1):
         if not _has_type(value, (key.items,)):
-            quotes = ": put it in quotes" if isinstance(value, int | float) else ""
+            unquoted = key.items is str and isinstance(value, int | float)
+            quotes = ": put it in quotes" if unquoted else ""
             yield f"its item {place} is {shown(value)}{quotes}; it takes {_takes(key)}"
         elif isinstance(value, str) and not value.strip():
             yield f"its item {place} is empty; take it out"
         elif key.choices and value not in key.choices:
             yield f"its item {place} is {shown(value)}; there are {_options(key)}"
-        elif value in values[: place - 1]:
+        elif isinstance(value, str) and value in values[: place - 1]:
             yield f"has {shown(value)} twice; take one out"

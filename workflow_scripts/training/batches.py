@@ -29,15 +29,18 @@ class Batch(NamedTuple):
     Attributes
     ----------
     control
-        Control cells [sets, cells, genes].
+        Control cells as the model reads them: expression or embedding [sets, cells, input].
     observed
-        Cells to predict [sets, cells, genes].
+        Cells to predict, likewise [sets, cells, output].
     features
         Perturbation features [sets, dimension].
     batch
         Codes of the control cells' technical batches [sets, cells].
     numbers
         Which set each one is (`SetRows.numbers`) [sets].
+    expression
+        Expression of the cells to predict [sets, cells, genes]: `observed` itself, unless that is
+        their embedding.
     """
 
     control: Tensor
@@ -45,6 +48,7 @@ class Batch(NamedTuple):
     features: Tensor
     batch: Tensor
     numbers: Tensor
+    expression: Tensor
 
 
 class BatchMaker:
@@ -64,6 +68,12 @@ class BatchMaker:
         vectors = np.array([index[group.perturbation] for group in groups], dtype=np.int64)
         self._features = features.matrix[vectors]
 
+    def buffer(self, most_cells: int) -> Buffer:
+        """Return room for a batch of at most so many cells to predict, and their controls."""
+        if self.reader.store.embedding is None:
+            return self.reader.buffer(2 * most_cells)
+        return self.reader.buffer(most_cells, 2 * most_cells)
+
     def make(self, sets: SetRows, buffer: Buffer) -> Batch:
         """Read the cells of some sets into a buffer; the batch is there until its next use."""
         # Before the cells: the end of reading those is the moment that the device waits for.
@@ -72,9 +82,16 @@ class BatchMaker:
         numbers = self.reader.on(sets.numbers)
         n_sets, n_cells = sets.control.shape
         rows = np.concatenate([sets.control.ravel(), sets.observed.ravel()])
-        dense = self.reader.read(rows, buffer)
-        control, observed = dense.view(2, n_sets, n_cells, dense.shape[1])
-        return Batch(control, observed, features, codes, numbers)
+        if self.reader.store.embedding is None:
+            dense = self.reader.read(rows, buffer)
+            control, observed = dense.view(2, n_sets, n_cells, dense.shape[1])
+            return Batch(control, observed, features, codes, numbers, observed)
+        embedded = self.reader.read_embedding(rows, buffer)
+        control, observed = embedded.view(2, n_sets, n_cells, embedded.shape[1])
+        # Of controls nothing is decoded: their expression isn't read.
+        expression = self.reader.read(sets.observed.ravel(), buffer)
+        expression = expression.view(n_sets, n_cells, expression.shape[1])
+        return Batch(control, observed, features, codes, numbers, expression)
 
 
 class Feeder:
@@ -128,7 +145,7 @@ class Feeder:
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batch of each pass."""
         reader = self._maker.reader
-        free = deque(reader.buffer(2 * self._most_cells) for _ in range(self._ahead + 1))
+        free = deque(self._maker.buffer(self._most_cells) for _ in range(self._ahead + 1))
         passes = iter(self._passes)
         pending: deque[tuple[Future[Batch], Buffer]] = deque()
         thread = ThreadPoolExecutor(1, thread_name_prefix="batches")

@@ -56,6 +56,8 @@ class DataSizes:
         What the cells' values are.
     sets_per_epoch
         Training sets that visit every training cell once.
+    embedding_dim
+        Width of the embedding that the model reads; None where it reads expression.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class DataSizes:
     n_batches: int
     holds: Holds
     sets_per_epoch: int
+    embedding_dim: int | None = None
 
     def __post_init__(self) -> None:
         if self.sets_per_epoch < 1:
@@ -128,7 +131,9 @@ class RunEstimate:
         return asdict(self)
 
 
-def packed_bytes(n_cells: int, n_values: int, n_genes: int, holds: Holds) -> int:
+def packed_bytes(
+    n_cells: int, n_values: int, n_genes: int, holds: Holds, embedding_dim: int | None = None
+) -> int:
     """Return the size of a packed store (`cells.store`): its arrays, and an estimate of its tables.
 
     Parameters
@@ -138,9 +143,12 @@ def packed_bytes(n_cells: int, n_values: int, n_genes: int, holds: Holds) -> int
     holds
         What the values are. A count is taken for one below 65,536; a larger one anywhere doubles
         the bytes of all.
+    embedding_dim
+        Width of the embedding that is packed beside them; None for none.
     """
     tables = TABLE_BYTES + n_cells * CELL_ROW_BYTES + n_genes * GENE_ROW_BYTES
-    return (n_cells + 1) * 8 + n_values * _stored_bytes(n_genes, holds) + tables
+    a_cell = 8 + 4 * (embedding_dim or 0)
+    return n_cells * a_cell + n_values * _stored_bytes(n_genes, holds) + tables
 
 
 def _stored_bytes(n_genes: int, holds: Holds) -> int:
@@ -188,12 +196,16 @@ def estimate_run(
         n_batches=sizes.n_batches,
         precision=precision,
         device=device,
+        embedding_dim=sizes.embedding_dim,
     )
     ahead, own = min(num_workers, AHEAD), model.batch_bytes
     value_bytes = _stored_bytes(sizes.n_genes, sizes.holds)
     a_cell = sizes.n_values / sizes.n_cells
-    cells_at_once = 2 * at_once.sets_per_step * plan.set_size
-    loading = round((ahead + 1) * cells_at_once * a_cell * value_bytes)
+    step_cells = at_once.sets_per_step * plan.set_size
+    embedded = 2 * step_cells * (sizes.embedding_dim or 0) * 4
+    # Beside an embedding only the cells to predict are read as expression, not their controls.
+    cells_at_once = 2 * step_cells if sizes.embedding_dim is None else step_cells
+    loading = (ahead + 1) * (round(cells_at_once * a_cell * value_bytes) + embedded)
     device_bytes = model.total + ahead * own + CUDA_CONTEXT_BYTES
     device_bytes += round(min(ROWS_AT_ONCE, cells_at_once) * a_cell * BYTES_TO_SPREAD)
     training = model.checkpoint_bytes
@@ -212,7 +224,9 @@ def estimate_run(
         cells_per_step=plan.sets_per_step * plan.set_size,
         sets_at_once=at_once.sets_per_step,
         precision=precision,
-        packed_bytes=packed_bytes(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds),
+        packed_bytes=packed_bytes(
+            *(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds, sizes.embedding_dim)
+        ),
         host_bytes=devices * (PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training),
         loading_bytes=devices * loading,
         device_bytes=None if device == "cpu" else device_bytes,

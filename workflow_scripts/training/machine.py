@@ -101,6 +101,7 @@ class Machine:
             n_batches=len(store.cells["batch"].cat.categories),
             holds=store.manifest["holds"],
             sets_per_epoch=sets_per_epoch,
+            embedding_dim=store.embedding_dim,
         )
         at_once = most_sets_at_once(
             plan,

@@ -10,8 +10,9 @@ import lightning
 import torch
 from torch import Tensor
 
-from workflow_scripts.models import Objective, StateTransition
+from workflow_scripts.models import StateTransition
 from workflow_scripts.models.losses import SetLoss
+from workflow_scripts.models.objective import Objective
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
@@ -103,15 +104,15 @@ class TrainingModule(lightning.LightningModule):
         DataError
             Where it is not finite: the weights of the step before are the last good ones.
         """
-        made = step_objective(self.model, self._loss, batch, seed=self._plan.seed)
+        made = self._objective(batch, seed=self._plan.seed)
         distance = made.per_set.detach().nanmean()
         asked = distance.new_tensor(float(self._is_asked_to_stop()))
         own = torch.stack([made.total.detach(), distance, asked])
-        told = self._of_all(own).mean(dim=0)
-        if not told[0].isfinite():
-            self._refuse(made, batch, float(told[0]))
-        self._passes.append(StepLosses(float(told[0]), float(told[1])))
-        self._stop_agreed = bool(told[2])
+        total, per_set, stop = self._of_all(own).mean(dim=0).tolist()
+        if not math.isfinite(total):
+            self._refuse(made, batch, total)
+        self._passes.append(StepLosses(total, per_set))
+        self._stop_agreed = stop > 0
         return made.total
 
     @property
@@ -128,13 +129,17 @@ class TrainingModule(lightning.LightningModule):
         total, per_set = (math.fsum(each) / len(passes) for each in zip(*passes, strict=True))
         return StepLosses(total, per_set)
 
+    def _objective(self, batch: Batch, seed: int | None = None) -> Objective:
+        weight = self._plan.decoder_weight
+        return step_objective(self.model, self._loss, batch, decoder_weight=weight, seed=seed)
+
     def on_validation_start(self) -> None:
         """Forget the last validation."""
         self._validation = (0.0, 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
-        losses = step_objective(self.model, self._loss, batch).per_set
+        losses = self._objective(batch).per_set
         total, n_sets = self._validation
         self._validation = (
             total + float(losses.sum(dtype=torch.float64)),
@@ -177,8 +182,10 @@ class TrainingModule(lightning.LightningModule):
         numbers = self._of_all(batch.numbers).flatten()
         broken = numbers[~losses.isfinite()].tolist()
         names = list(dict.fromkeys(self._names_of(broken)))
+        where = f"not finite in {len(broken)} of {len(losses)} sets: {listing(names, 5)}"
+        if not broken:
+            where = "finite in every set, and not where the gene decoder or a token learns"
         raise DataError(
-            f"step {self.global_step + 1}: the loss is {loss}, not finite in {len(broken)} of "
-            f"{len(losses)} sets: {listing(names, 5)}; the last checkpoint is kept. Lower "
-            "training.lr or training.gradient_clip_val, or check the values"
+            f"step {self.global_step + 1}: the loss is {loss}, {where}; the last checkpoint is "
+            "kept. Lower training.lr or training.gradient_clip_val, or check the values"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from workflow_scripts.cells.epochs import Weighting
+from workflow_scripts.models.config_values import number
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.training.schedule import Schedule
 
@@ -77,6 +78,11 @@ class TrainingPlan:
     save_every: int
     validation_sets: int
     validation_fraction: float
+
+    @property
+    def decoder_weight(self) -> float:
+        """Weight of the gene decoder's loss beside that of the embedding."""
+        return number(self.model_kwargs, "decoder_loss_weight", 1.0, "model.kwargs")
 
     @classmethod
     def from_slice(cls, settings: Slice) -> TrainingPlan:

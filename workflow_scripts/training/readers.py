@@ -2,7 +2,8 @@
 
 On the CPU they are gathered into buffers that are used again, by threads. For a GPU only what is
 stored goes there: a step's rows in their compact form, through pinned memory and on a stream of
-their own, or all packed cells at once where they fit; they are spread out there.
+their own, or all packed cells at once where they fit; they are spread out there. An embedding goes
+the same ways; it is dense as it is stored.
 """
 
 from __future__ import annotations
@@ -39,18 +40,25 @@ class Buffer:
         Values of the cells, and one place more for what nobody reads [rows * genes + 1].
     indices, values
         Stored columns and values on their way to a GPU, in pinned memory; empty before the first.
-    written, read
-        Moments on the GPU: the cells are there; the step has done with them.
+    embedding
+        Embeddings of cells [embedded, width].
+    staged
+        Those on their way to a GPU, in pinned memory; empty before the first.
+    written, embedded, read
+        Moments on the GPU: the cells are there; their embeddings are; the step has done with both.
     """
 
-    def __init__(self, n_rows: int, n_genes: int, device: torch.device) -> None:
-        self.flat = torch.empty(n_rows * n_genes + 1, device=device)
+    def __init__(
+        self, store: CellStore, n_rows: int, n_embedded: int, device: torch.device
+    ) -> None:
+        self.flat = torch.empty(n_rows * store.n_genes + 1, device=device)
         self.indices: Tensor = torch.empty(0)
         self.values: Tensor = torch.empty(0)
-        self.written: torch.cuda.Event | None = None
-        self.read: torch.cuda.Event | None = None
+        self.embedding = torch.empty(n_embedded, store.embedding_dim or 0, device=device)
+        self.staged: Tensor = torch.empty(0)
+        self.written = self.embedded = self.read = None
         if device.type == "cuda":
-            self.written, self.read = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self.written, self.embedded, self.read = (torch.cuda.Event() for _ in range(3))  # type: ignore[no-untyped-call]
 
 
 class CellReader(Protocol):
@@ -64,11 +72,14 @@ class CellReader(Protocol):
     def store(self) -> CellStore:
         """The packed cells."""
 
-    def buffer(self, n_rows: int) -> Buffer:
-        """Return room for a batch."""
+    def buffer(self, n_rows: int, n_embedded: int = 0) -> Buffer:
+        """Return room for the expression of some cells, and the embedding of some."""
 
     def read(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows genes"]:
         """Read rows into a buffer that nothing uses any more."""
+
+    def read_embedding(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows width"]:
+        """Read rows of the embedding, likewise."""
 
     def on(self, array: np.ndarray) -> Tensor:
         """Return a small array as a tensor beside the cells."""
@@ -90,12 +101,18 @@ class _Threads:
         self._number = max(number, 1)
         self._pool = ThreadPoolExecutor(self._number, thread_name_prefix="cells")
 
-    def share(self, n_rows: int, work: Callable[[slice], None]) -> None:
+    def share(self, n_rows: int, work: Callable[[slice], object]) -> None:
         """Do work on all rows, a part a thread, and wait for its end."""
         edges = np.linspace(0, n_rows, self._number + 1).astype(int)
         parts = [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
         for done in [self._pool.submit(work, part) for part in parts]:
             done.result()
+
+
+def _gather_embedding(store: CellStore, rows: Rows, into: Tensor, threads: _Threads) -> None:
+    """Copy rows of the embedding into a tensor of as many rows in host memory."""
+    out = into.numpy()
+    threads.share(len(rows), lambda part: store.embedded(rows[part], out[part]))
 
 
 class HostReader:
@@ -105,9 +122,9 @@ class HostReader:
         self.store = store
         self._threads = _Threads(threads)
 
-    def buffer(self, n_rows: int) -> Buffer:
-        """Return room for a batch."""
-        return Buffer(n_rows, self.store.n_genes, torch.device("cpu"))
+    def buffer(self, n_rows: int, n_embedded: int = 0) -> Buffer:
+        """Return room for the expression of some cells, and the embedding of some."""
+        return Buffer(self.store, n_rows, n_embedded, torch.device("cpu"))
 
     def read(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows genes"]:
         """Read rows into a buffer that nothing uses any more."""
@@ -118,6 +135,12 @@ class HostReader:
             self.store.dense(rows[part], out[part])
 
         self._threads.share(len(rows), gather)
+        return dense
+
+    def read_embedding(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows width"]:
+        """Read rows of the embedding, likewise."""
+        dense = buffer.embedding[: len(rows)]
+        _gather_embedding(self.store, rows, dense, self._threads)
         return dense
 
     def on(self, array: np.ndarray) -> Tensor:
@@ -161,9 +184,9 @@ class DeviceReader:
         """Keep all packed cells on the device; from then on nothing is copied."""
         self._moved = MovedStore.of(self.store, self._device)
 
-    def buffer(self, n_rows: int) -> Buffer:
-        """Return room for a batch."""
-        buffer = Buffer(n_rows, self.store.n_genes, self._device)
+    def buffer(self, n_rows: int, n_embedded: int = 0) -> Buffer:
+        """Return room for the expression of some cells, and the embedding of some."""
+        buffer = Buffer(self.store, n_rows, n_embedded, self._device)
         # Its memory may have been another tensor's, which work that was asked for still reads.
         self.take_back(buffer)
         return buffer
@@ -194,6 +217,22 @@ class DeviceReader:
                 buffer.written.record()
         return buffer.flat[: len(rows) * n_genes].view(len(rows), n_genes)
 
+    def read_embedding(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows width"]:
+        """Read rows of the embedding, likewise."""
+        moved, dense = self._moved, buffer.embedding[: len(rows)]
+        if moved is None:
+            self._stage_embedding(rows, buffer)
+        with self._own_stream():
+            if buffer.read is not None:
+                torch.cuda.current_stream(self._device).wait_event(buffer.read)
+            if moved is None:
+                dense.copy_(buffer.staged[: len(rows)], non_blocking=True)
+            else:
+                moved.take_embedding(self.on(rows), dense)
+            if buffer.embedded is not None:
+                buffer.embedded.record()
+        return dense
+
     def on(self, array: np.ndarray) -> Tensor:
         """Return a small array as a tensor beside the cells."""
         with self._own_stream():
@@ -201,9 +240,10 @@ class DeviceReader:
 
     def hand_over(self, buffer: Buffer, batch: Iterable[Tensor]) -> None:
         """Let what follows on the device wait for a batch that was read into a buffer."""
-        if buffer.written is not None:
+        if buffer.written is not None and buffer.embedded is not None:
             stream = torch.cuda.current_stream(self._device)
             stream.wait_event(buffer.written)
+            stream.wait_event(buffer.embedded)
             for tensor in batch:
                 tensor.record_stream(stream)
 
@@ -237,6 +277,14 @@ class DeviceReader:
             self.store.copy_stored(rows[part], ends[part], indices, values)
 
         self._threads.share(len(rows), gather)
+
+    def _stage_embedding(self, rows: Rows, buffer: Buffer) -> None:
+        """Gather the embedding of some rows in pinned memory."""
+        if buffer.embedded is not None:
+            buffer.embedded.synchronize()  # the copy before has left the pinned memory
+        if not len(buffer.staged):
+            buffer.staged = torch.empty(buffer.embedding.shape, pin_memory=self._pinned)
+        _gather_embedding(self.store, rows, buffer.staged[: len(rows)], self._threads)
 
     def _copy(self, rows: Rows, span: slice, buffer: Buffer) -> StoredCells:
         """Bring what was staged of some rows to the device."""

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.features.summary import coverage
+from workflow_scripts.models.model_settings import BOTTLENECK
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.training.plan import TrainingPlan
 
@@ -83,6 +84,23 @@ def cross_check(
         *_untrained_names(used, bool(features["files"])),
         *_untrained_batches(splits, batches, plan),
     ]
+
+
+def narrow_residual(plan: TrainingPlan, embedding_dim: int | None) -> list[Finding]:
+    """Say where a predicted embedding is squeezed, as expression is with ``output_space`` all.
+
+    An eighth of thousands of genes still holds what a cell is; an eighth of 50 components doesn't.
+    """
+    if embedding_dim is None or plan.output_space != "all":
+        return []
+    if not plan.model_kwargs.get("predict_residual", True):
+        return []
+    text = (
+        f"data.kwargs.output_space is all, so that a predicted embedding of {embedding_dim} "
+        f"numbers is squeezed through {embedding_dim // BOTTLENECK}; set it to embedding, which "
+        "adds the residual inside the model"
+    )
+    return [Finding("warning", "narrow-residual", text)]
 
 
 def _small_groups(used: pd.DataFrame, set_size: int) -> list[Finding]:

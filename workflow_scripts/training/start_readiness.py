@@ -14,7 +14,12 @@ from workflow_scripts.training.starting_model import freezes, planned_settings
 
 
 def check_initial_model(
-    plan: TrainingPlan, genes: Sequence[str] | None, *, n_genes: int, feature_dim: int
+    plan: TrainingPlan,
+    genes: Sequence[str] | None,
+    *,
+    n_genes: int,
+    feature_dim: int,
+    embedding_dim: int | None = None,
 ) -> list[Finding]:
     """Find what would stop a training that starts from another model, or make it pointless.
 
@@ -26,10 +31,18 @@ def check_initial_model(
         Names of the genes that are read; None where training cells will choose them.
     n_genes, feature_dim
         Number of genes at most, and width of the perturbations' features.
+    embedding_dim
+        Width of the embedding that the model reads; None where it reads expression.
     """
     path = plan.model_kwargs.get("init_from")
     try:
-        here = planned_settings(plan, n_genes=n_genes, feature_dim=feature_dim, n_batches=1)
+        here = planned_settings(
+            plan,
+            n_genes=n_genes,
+            feature_dim=feature_dim,
+            n_batches=1,
+            embedding_dim=embedding_dim,
+        )
         frozen = freezes(plan)
     except ConfigError:  # the estimate says so
         return []

@@ -22,23 +22,33 @@ from workflow_scripts.training.plan import TrainingPlan
 
 
 def planned_settings(
-    plan: TrainingPlan, *, n_genes: int, feature_dim: int, n_batches: int
+    plan: TrainingPlan,
+    *,
+    n_genes: int,
+    feature_dim: int,
+    n_batches: int,
+    embedding_dim: int | None = None,
 ) -> StateTransitionSettings:
     """Describe the model of a plan for data of these widths.
+
+    With an embedding the model reads and predicts that, and decodes it to the genes.
 
     Raises
     ------
     ConfigError
         Where ``model.kwargs`` describe no model.
     """
+    expression = embedding_dim is None
+    width = n_genes if embedding_dim is None else embedding_dim
     return state_transition_settings(
         plan.model_kwargs,
-        input_dim=n_genes,
-        output_dim=n_genes,
+        input_dim=width,
+        output_dim=width,
         pert_dim=feature_dim,
         output_space=plan.output_space,
-        expression_output=True,
+        expression_output=expression,
         n_batches=n_batches,
+        n_genes=None if expression else n_genes,
     )
 
 

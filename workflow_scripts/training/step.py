@@ -15,7 +15,12 @@ from workflow_scripts.training.plan import TrainingPlan
 
 
 def step_objective(
-    model: StateTransition, loss: SetLoss, batch: Batch, *, seed: int | None = None
+    model: StateTransition,
+    loss: SetLoss,
+    batch: Batch,
+    *,
+    decoder_weight: float,
+    seed: int | None = None,
 ) -> Objective:
     """Return what a step lowers (``total``), and the loss of each set (``per_set``) [sets].
 
@@ -30,6 +35,8 @@ def step_objective(
         features=batch.features,
         observed=batch.observed,
         batch=batch.batch,
+        expression=batch.expression,
+        decoder_weight=decoder_weight,
     )
 
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from workflow_scripts.models import StateTransition, set_loss
+from workflow_scripts.models import set_loss
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.starting_model import build_model, planned_settings
@@ -53,7 +53,8 @@ class ModelMemory:
     checkpoint_bytes
         Weights and the optimizer's state: the size of a checkpoint.
     batch_bytes
-        The step's batch: control cells, observed cells, features, codes of batches.
+        The step's batch: control cells, observed cells, features, codes of batches, and with an
+        embedding the expression that is decoded to.
     activation_bytes
         What autograd keeps between the forward pass with its loss and the backward pass, without
         parameters and batch.
@@ -80,6 +81,7 @@ def model_memory(
     n_batches: int,
     precision: Arithmetic,
     device: Device,
+    embedding_dim: int | None = None,
 ) -> ModelMemory:
     """Work out what a training step holds, by running one without data.
 
@@ -107,6 +109,8 @@ def model_memory(
         The arithmetic; where the plan says auto, `settled_precision` decides.
     device
         Where the model trains.
+    embedding_dim
+        Width of the embedding that the model reads; None where it reads expression.
 
     Raises
     ------
@@ -115,7 +119,14 @@ def model_memory(
     """
     ledger = _Ledger()
     with FakeTensorMode(), ledger, _LikeCuda() if device == "cuda" else nullcontext():
-        model, loss_of = _model(plan, n_genes, feature_dim, n_batches), set_loss(plan.model_kwargs)
+        settings = planned_settings(
+            plan,
+            n_genes=n_genes,
+            feature_dim=feature_dim,
+            n_batches=n_batches,
+            embedding_dim=embedding_dim,
+        )
+        model, loss_of = build_model(settings, plan), set_loss(plan.model_kwargs)
         optimizer = make_optimizer(model, plan)
         for group in optimizer.param_groups:
             # What torch chooses by the device, and can't where there is only a stand-in.
@@ -127,12 +138,13 @@ def model_memory(
         parameter_bytes = ledger.alive
         kept = (model.state_dict(), optimizer.state_dict()["state"])
         checkpoint_bytes = sum(t.nbytes for t in tree_leaves(kept) if isinstance(t, Tensor))
-        batch = _batch(plan, n_genes, feature_dim)
+        batch = _batch(plan, n_genes, feature_dim, embedding_dim)
         batch_bytes = ledger.alive - parameter_bytes
         ledger.start()
         with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
-            loss = step_objective(model, loss_of, batch, seed=plan.seed).total
-            torch.isfinite(loss)  # as the training module does, which keeps the loss for it
+            loss = step_objective(
+                model, loss_of, batch, decoder_weight=plan.decoder_weight, seed=plan.seed
+            ).total
         activation_bytes = ledger.saved_bytes
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -243,17 +255,15 @@ def _autocast(precision: Arithmetic) -> torch.autocast:
     return torch.autocast("cpu", dtype, enabled=dtype is not None, cache_enabled=False)
 
 
-def _model(plan: TrainingPlan, n_genes: int, feature_dim: int, n_batches: int) -> StateTransition:
-    settings = planned_settings(plan, n_genes=n_genes, feature_dim=feature_dim, n_batches=n_batches)
-    return build_model(settings, plan)
-
-
-def _batch(plan: TrainingPlan, n_genes: int, feature_dim: int) -> Batch:
+def _batch(plan: TrainingPlan, n_genes: int, feature_dim: int, embedding_dim: int | None) -> Batch:
     shape = (plan.sets_per_step, plan.set_size)
+    width = n_genes if embedding_dim is None else embedding_dim
+    observed = torch.empty(*shape, width)
     return Batch(
-        control=torch.empty(*shape, n_genes),
-        observed=torch.empty(*shape, n_genes),
+        control=torch.empty(*shape, width),
+        observed=observed,
         features=torch.empty(plan.sets_per_step, feature_dim),
         batch=torch.zeros(shape, dtype=torch.int64),
         numbers=torch.arange(plan.sets_per_step),
+        expression=observed if embedding_dim is None else torch.empty(*shape, n_genes),
     )

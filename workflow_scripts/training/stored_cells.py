@@ -33,11 +33,12 @@ class MovedStore:
     indices: Integer[Tensor, " all_values"]
     values: Tensor
     scales: Float64[Tensor, " cells"] | None
+    embedding: Float32[Tensor, "cells width"] | None
 
     @staticmethod
     def size(store: CellStore) -> int:
         """Return the bytes that a store takes there."""
-        arrays = [store.indptr, store.indices, store.values, store.scales]
+        arrays = [store.indptr, store.indices, store.values, store.scales, store.embedding]
         return sum(array.nbytes for array in arrays if array is not None)
 
     @classmethod
@@ -47,7 +48,11 @@ class MovedStore:
             _moved(array, device) for array in (store.indptr, store.indices, store.values)
         )
         scales = None if store.scales is None else _moved(store.scales, device)
-        return cls(indptr, indices, values, scales)
+        embedding = store.embedding
+        if embedding is not None:
+            flat = _moved(embedding.reshape(-1), device)
+            return cls(indptr, indices, values, scales, flat.view(embedding.shape))
+        return cls(indptr, indices, values, scales, None)
 
     def take(self, rows: Int64[Tensor, " rows"], total: int) -> StoredCells:
         """Return some rows; ``total``, their stored values, is known without asking the device."""
@@ -58,6 +63,14 @@ class MovedStore:
         at += torch.arange(total, device=at.device)
         scales = None if self.scales is None else self.scales[rows]
         return StoredCells(lengths, self.indices[at], self.values[at], scales)
+
+    def take_embedding(
+        self, rows: Int64[Tensor, " rows"], out: Float32[Tensor, "rows width"]
+    ) -> None:
+        """Write rows of the embedding into ``out``."""
+        if self.embedding is None:
+            raise ValueError("no embedding was packed")
+        torch.index_select(self.embedding, 0, rows, out=out)
 
 
 def spread(

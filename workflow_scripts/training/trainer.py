@@ -199,6 +199,7 @@ def _module(
         n_genes=store.n_genes,
         feature_dim=features.matrix.shape[1],
         n_batches=len(batches),
+        embedding_dim=store.embedding_dim,
     )
     torch.manual_seed(plan.seed)
     description: dict[str, Any] = {
@@ -207,12 +208,16 @@ def _module(
         "perturbations": list(features.names),
         "contexts": [str(name) for name in store.cells["context"].cat.categories],
         "batches": batches,
+        "embedding": store.embedding_name,
         "provenance": json.loads(json.dumps(provenance)),
     }
     model = build_model(settings, plan)
     if path := plan.model_kwargs.get("init_from"):
         known = ModelDescription(
-            tuple(description["gene_names"]), tuple(features.names), batches=tuple(batches)
+            tuple(description["gene_names"]),
+            tuple(features.names),
+            batches=tuple(batches),
+            embedding=store.embedding_name,
         )
         description["provenance"]["start"] = start_from(Path(path), model, known, features)
     return TrainingModule(

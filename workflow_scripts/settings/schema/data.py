@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from workflow_scripts.settings.schema.key import Key, identity, inert, operational
 
+EMBED_KEY = "data.kwargs.embed_key"
+
+CHOSEN_GENES = "X_hvg"
+"""The matrix of obsm that is expression: that of some genes, as the field names it."""
+
+EXPRESSION = (None, CHOSEN_GENES)
+"""Values of ``embed_key`` under which the model reads expression; any other names an embedding."""
+
 KEYS: tuple[Key, ...] = (
     inert(
         "data.name",
@@ -24,25 +32,29 @@ KEYS: tuple[Key, ...] = (
         nullable=True,
     ),
     identity(
-        "data.kwargs.embed_key",
+        EMBED_KEY,
         str,
         "cells preflight",
-        "What is read in place of X: X_hvg, the expression of chosen genes in obsm, whose names "
-        "lie in uns or are marked in var; null is X, with all genes",
-        "代替 X 读取的内容:X_hvg 为 obsm 中所选基因的表达量(基因名取自 uns 或 var 的标记);"
-        "null 表示 X(全部基因)",
+        "What the model reads of a cell: null is the expression of all genes, in X or cells.layer; "
+        "X_hvg is that of chosen genes in obsm, whose names lie in uns or are marked in var; any "
+        "other name is an embedding in obsm (X_pca, X_state), read and predicted in place of the "
+        "expression beside it, to which a gene decoder leads back",
+        "模型读取的细胞表示:null 表示 X 或 cells.layer 中全部基因的表达量;"
+        "X_hvg 为 obsm 中所选基因的表达量(基因名取自 uns 或 var 的标记);"
+        "其他名称为 obsm 中的嵌入(如 X_pca、X_state):模型读取并预测嵌入,"
+        "再由基因解码器还原为同一文件中的表达量",
         nullable=True,
-        choices=("X_hvg",),
     ),
     identity(
         "data.kwargs.output_space",
         str,
         "preflight train",
-        "What the model predicts: all or gene, both the expression of every gene. With all, the "
-        "residual is added in expression space; with gene, inside the model. embedding predicts "
-        "what embed_key names, and goes with nothing else",
-        "预测空间:all 与 gene 均预测全部基因的表达量;all 的残差加在表达空间,"
-        "gene 的残差加在模型内部;embedding 预测 embed_key 所指的嵌入,须与之同用",
+        "Where the residual of a prediction is added: with all in the space that is predicted, "
+        "which is then squeezed to an eighth of its width; with gene or embedding inside the "
+        "model. What is predicted is the expression of every gene that is read, or the embedding "
+        "that embed_key names; embedding goes with such a one alone",
+        "残差所在的空间:all 加在预测空间(随后压缩到其宽度的八分之一);gene 与 embedding 加在"
+        "模型内部。预测的是所读基因的表达量,或 embed_key 所指的嵌入;embedding 只能与嵌入同用",
         choices=("all", "gene", "embedding"),
     ),
     inert(

@@ -41,14 +41,15 @@ KEYS: tuple[Key, ...] = (
         optional=True,
         default=1,
     ),
-    inert(
+    identity(
         "model.kwargs.decoder_hidden_dims",
-        "Widths of the hidden layers that decode an embedding to genes",
-        "由嵌入解码到基因的隐藏层宽度",
-        "expression is predicted directly: with embed_key null nothing is decoded",
-        "直接预测表达量;embed_key 为 null 时无需解码",
+        list,
+        "preflight train",
+        "Widths of the hidden layers of the gene decoder; [1024, 1024, 512] where it is absent. "
+        "Plays no part without an embedding (embed_key)",
+        "基因解码器各隐藏层的宽度;缺省为 [1024, 1024, 512]。没有嵌入(embed_key)时不起作用",
+        items=int,
         optional=True,
-        default=[1024, 1024, 512],
     ),
     identity(
         "model.kwargs.blur",
@@ -144,16 +145,14 @@ KEYS: tuple[Key, ...] = (
         "是否微调 State 嵌入的预训练解码器",
         optional=True,
     ),
-    inert(
+    identity(
         "model.kwargs.residual_decoder",
-        "Decode an embedding to genes through residual layers",
-        "是否使用带残差连接的基因解码器",
-        "expression is predicted directly: with embed_key null nothing is decoded",
-        "直接预测表达量;embed_key 为 null 时无需解码",
-        types=(bool,),
-        nullable=False,
+        bool,
+        "preflight train",
+        "Add to every second hidden layer of the gene decoder what the one before gives, which "
+        "must be as wide. Plays no part without an embedding (embed_key)",
+        "基因解码器的每第二个隐藏层是否加上前一层的输出(两层宽度须相同)。没有嵌入(embed_key)时不起作用",
         optional=True,
-        default=False,
     ),
     identity(
         "model.kwargs.batch_encoder",
@@ -179,14 +178,15 @@ KEYS: tuple[Key, ...] = (
         "是否用负二项分布解码到计数",
         optional=True,
     ),
-    inert(
+    identity(
         "model.kwargs.decoder_loss_weight",
-        "Weight of the loss on decoded genes beside that on embeddings",
-        "基因解码损失的权重",
-        "expression is predicted directly: there is one loss",
-        "直接预测表达量,只有一个损失",
+        float,
+        "preflight train",
+        "Weight of the loss on decoded genes beside that on the embedding; 1.0 where it is absent. "
+        "Plays no part without an embedding (embed_key)",
+        "基因解码损失相对于嵌入损失的权重;缺省为 1.0。没有嵌入(embed_key)时不起作用",
+        above=0,
         optional=True,
-        default=1.0,
     ),
     identity(
         "model.kwargs.use_basal_projection",
@@ -253,16 +253,16 @@ KEYS: tuple[Key, ...] = (
         below=1,
         optional=True,
     ),
-    inert(
+    identity(
         "model.kwargs.gene_decoder_bool",
-        "Decode predicted embeddings to genes",
-        "是否把预测的嵌入解码到基因",
-        "expression is predicted directly: with embed_key null nothing is decoded",
-        "直接预测表达量;embed_key 为 null 时无需解码",
-        types=(bool,),
-        nullable=False,
+        bool,
+        "preflight train",
+        "Decode predicted embeddings to the expression of genes; true where it is absent, and must "
+        "be true with an embedding (embed_key), since expression is what is scored. Plays no part "
+        "without one",
+        "是否把预测的嵌入解码为基因表达量;缺省为 true。使用嵌入(embed_key)时必须为 true,"
+        "因为评分基于表达量;没有嵌入时不起作用",
         optional=True,
-        default=False,
     ),
     identity(
         "model.kwargs.transformer_backbone_key",
