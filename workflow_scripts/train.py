@@ -21,6 +21,7 @@ from workflow_scripts.settings.finished import IdentityFolder, file_digest, iden
 from workflow_scripts.settings.model_path import model_digest
 from workflow_scripts.settings.schema.starting_model import INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
+from workflow_scripts.training.large_pages import use_large_pages
 from workflow_scripts.training.processes import Processes
 
 
@@ -95,6 +96,7 @@ def _train(
     provenance: Mapping[str, str],
     processes: Processes,
 ) -> tuple[str, str]:
+    use_large_pages()
     # Only now: a run that is already trained returns without these seconds.
     import pandas as pd
     import torch

@@ -46,6 +46,22 @@ def test_causal_llama_is_transformers_llama_with_rotary_positions() -> None:
     assert_close(ours(states), theirs(inputs_embeds=states, use_cache=False).last_hidden_state)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_full_llama_is_transformers_layers_rotated_by_nothing(masked: bool) -> None:
+    torch.manual_seed(0)
+    ours = build_backbone(replace(LLAMA, attention_dropout=0.2))
+    states = torch.randn(3, 9, 24)
+    mask = torch.eye(9, dtype=torch.bool)[None, None] if masked else None
+    torch.manual_seed(1)
+    given = ours(states, mask)
+    torch.manual_seed(1)
+    expected = states
+    for layer in ours.layers:
+        nothing = (torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+        expected = layer(expected, attention_mask=mask, position_embeddings=nothing)
+    assert torch.equal(given, ours.norm(expected))
+
+
 def test_causal_gpt2_is_transformers_gpt2_without_positions() -> None:
     torch.manual_seed(0)
     theirs = GPT2Model(GPT2Config(vocab_size=2, n_positions=9, n_embd=24, n_layer=2, n_head=4))

@@ -8,6 +8,7 @@ from workflow_scripts.models.baselines import (
     MeanResponse,
     PerturbationMeanEffect,
 )
+from workflow_scripts.models.energy import energy_distance
 from workflow_scripts.models.feature_baselines import NearestNeighbour, RidgeEffect
 from workflow_scripts.models.files import (
     ModelDescription,
@@ -17,7 +18,7 @@ from workflow_scripts.models.files import (
 )
 from workflow_scripts.models.from_config import set_loss, state_transition_settings
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
-from workflow_scripts.models.losses import SetLoss, energy_distance, mean_over_sets, mse, sinkhorn
+from workflow_scripts.models.losses import SetLoss, mean_over_sets, mse, sinkhorn
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.models.state_transition import Outputs, StateTransition

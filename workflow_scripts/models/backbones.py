@@ -19,7 +19,7 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 from transformers.pytorch_utils import Conv1D
 
-from workflow_scripts.models.dropout import ATTENTION, SetDropout, replace_dropouts
+from workflow_scripts.models.dropout import ATTENTION, SetDropout, attend, replace_dropouts
 
 BACKBONES = ("llama", "GPT2")
 
@@ -137,13 +137,45 @@ class LlamaBackbone(nn.Module):
         """Return each cell's state after all layers; the mask is true where a cell may look."""
         if self.settings.causal:
             positions = rotary_positions(states, self.settings.head_dim)
+            for layer in self.layers:
+                states = layer(states, attention_mask=attention_mask, position_embeddings=positions)
         else:
-            # No rotation: cos 1 and sin 0 at every position, broadcast over cells and head.
-            positions = (states.new_ones(1, 1, 1), states.new_zeros(1, 1, 1))
-        for layer in self.layers:
-            states = layer(states, attention_mask=attention_mask, position_embeddings=positions)
+            for layer in self.layers:
+                assert isinstance(layer, LlamaDecoderLayer)
+                states = _without_positions(layer, states, attention_mask)
         normed: Tensor = self.norm(states)
         return normed
+
+
+def _without_positions(
+    layer: LlamaDecoderLayer,
+    states: Float[Tensor, "sets cells hidden"],
+    attention_mask: Bool[Tensor, "#sets #heads cells cells"] | None,
+) -> Float[Tensor, "sets cells hidden"]:
+    """Apply a llama layer to cells that have no positions.
+
+    The layer's own attention rotates queries and keys, and a rotation by nothing (times one, plus
+    zero) is a fifth of all that a layer makes the device do beside its matrix products.
+    """
+    attention = layer.self_attn
+    normed = layer.input_layernorm(states)
+    shape = (*states.shape[:-1], -1, attention.head_dim)
+    queries, keys, values = (
+        project(normed).view(shape).transpose(1, 2)
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    heads, _ = attend(
+        attention,
+        queries,
+        keys,
+        values,
+        attention_mask,
+        dropout=float(attention.attention_dropout or 0.0) if layer.training else 0.0,
+        scaling=attention.scaling,
+    )
+    states = states + attention.o_proj(heads.reshape(*states.shape[:-1], -1))
+    after: Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
+    return after
 
 
 class GPT2Backbone(nn.Module):

@@ -13,6 +13,8 @@ from geomloss import SamplesLoss
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from workflow_scripts.models.energy import energy_distance
+
 LOSSES = ("energy", "mse", "sinkhorn", "se")
 DISTRIBUTIONAL_LOSSES = ("energy", "sinkhorn")
 
@@ -21,38 +23,6 @@ SINKHORN_SCALING = 0.5
 
 SINKHORN_SHARE = 0.01
 """Weight of the Sinkhorn divergence in ``se``; the energy distance has weight 1 (reference)."""
-
-
-def energy_distance(
-    predicted: Float[Tensor, "sets cells genes"], observed: Float[Tensor, "sets others genes"]
-) -> Float[Tensor, " sets"]:
-    """Compute the energy distance of each set: E‖y − t‖ − ½E‖y − y′‖ − ½E‖t − t′‖.
-
-    Euclidean, means over all pairs, those of a cell with itself included: half of the usual
-    2E − E − E of Székely & Rizzo (2013), and what geomloss calls ``energy``. Distances come from
-    matrix products, so that memory grows with cells², not with cells² × genes.
-
-    A distance below what a float32 product can tell from zero (about a thousandth of the cells'
-    distance from the observed mean) counts as zero and passes no gradient, as do self-pairs.
-
-    Parameters
-    ----------
-    predicted, observed
-        Cells of each set. The two may differ in number.
-
-    Returns
-    -------
-    One value a set, in the unit of the cells; zero for two equal sets.
-    """
-    with torch.autocast(device_type=predicted.device.type, enabled=False):
-        predicted, observed = _at_least_float32(predicted), _at_least_float32(observed)
-        # Distances ignore a common shift; near the origin less of each product cancels.
-        centre = observed.detach().mean(dim=1, keepdim=True)
-        predicted, observed = predicted - centre, observed - centre
-        across = _distances(predicted, observed).mean(dim=(1, 2))
-        within_predicted = _self_distances(predicted).mean(dim=(1, 2))
-        within_observed = _self_distances(observed).mean(dim=(1, 2))
-        return across - 0.5 * within_predicted - 0.5 * within_observed
 
 
 def mse(
@@ -217,26 +187,3 @@ def has_nan(cells: Float[Tensor, "sets cells genes"]) -> Bool[Tensor, " sets"]:
 
 def _at_least_float32(cells: Tensor) -> Tensor:
     return cells if cells.dtype == torch.float64 else cells.float()
-
-
-def _self_distances(
-    cells: Float[Tensor, "sets cells genes"],
-) -> Float[Tensor, "sets cells cells"]:
-    """Compute distances within each set; exactly zero between a cell and itself."""
-    itself = torch.eye(cells.shape[1], dtype=torch.bool, device=cells.device)
-    return _distances(cells, cells, apart=~itself)
-
-
-def _distances(
-    cells: Float[Tensor, "sets cells genes"],
-    others: Float[Tensor, "sets others genes"],
-    apart: Bool[Tensor, "cells others"] | None = None,
-) -> Float[Tensor, "sets cells others"]:
-    """Compute Euclidean distances as √(‖a‖² + ‖b‖² − 2a·b), zero where not ``apart``."""
-    norms = cells.square().sum(dim=2)[:, :, None] + others.square().sum(dim=2)[:, None, :]
-    squared = torch.baddbmm(norms, cells, others.mT, alpha=-2)
-    # Rounding leaves a few units in the last place of the norms; the root's slope explodes there.
-    positive = squared > 8 * torch.finfo(cells.dtype).eps * norms.detach()
-    if apart is not None:
-        positive = positive & apart
-    return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
