@@ -49,9 +49,6 @@ N_GENES, N_HVG = 18_080, 2_000
 SET_SIZE, SETS = 128, 16
 ROUNDS, STEPS = 5, 4
 COLUMNS = Columns("gene", "cell_type", "gem_group")
-FEATURES = 5_120
-"""Width of ESM2's vectors."""
-
 REFERENCE = """
 import json, sys, time
 from cell_load.data_modules import PerturbationDataModule
@@ -92,23 +89,31 @@ def groups_of(store: CellStore) -> list[Group]:
 class Stream:
     """A training's batches, endless."""
 
-    def __init__(self, reader: CellReader, ahead: int, width: int = 8) -> None:
+    def __init__(
+        self,
+        reader: CellReader,
+        ahead: int,
+        width: int = 8,
+        sets: int = SETS,
+        cells: int = SET_SIZE,
+    ) -> None:
         groups = groups_of(reader.store)
         names = tuple(sorted({group.perturbation for group in groups}))
         features = Features(names, np.zeros((len(names), width), dtype=np.float32))
         self.sampler = SetSampler(groups, set_size=SET_SIZE, seed=0)
+        self._sets = sets
         self.feeder = Feeder(
             self.sets_of,
             range(1 << 30),
             BatchMaker(reader, groups, features),
-            most_cells=SETS * SET_SIZE,
+            most_cells=sets * SET_SIZE,
             ahead=ahead,
         )
         self._batches: Iterator[Batch] = iter(self.feeder)
 
     def sets_of(self, step: int) -> SetRows:
         """Return the sets of a step."""
-        return self.sampler.take(range(step * SETS, (step + 1) * SETS))
+        return self.sampler.take(range(step * self._sets, (step + 1) * self._sets))
 
     def next(self) -> Batch:
         """Return the next batch."""

@@ -5,64 +5,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from cells import N_GENES, ROOT, SET_SIZE, SETS, Stream, medians, pack, seconds
+from cells import N_GENES, SET_SIZE, SETS, Stream, medians, pack, seconds
+from model_step import FEATURES, Training, wait
 from screens import write_screen
 
-from workflow_scripts.models import StateTransition
-from workflow_scripts.models.from_config import set_loss, state_transition_settings
-from workflow_scripts.settings.compose import compose
 from workflow_scripts.training.batches import AHEAD, Batch
 from workflow_scripts.training.readers import DeviceReader
-from workflow_scripts.training.step import step_objective
 
-FEATURES = 5_120
 PAIRS = SETS * SET_SIZE
 TIMED = 20
 """Steps in a timed round."""
-
-
-class Training:
-    """state_sm at the seed's batch, its optimizer fused, in bfloat16 where it is a GPU."""
-
-    def __init__(self, device: torch.device) -> None:
-        overrides = ["model=state_sm"]
-        if device.type == "cpu":  # to try the code out
-            overrides += ["model.kwargs.transformer_backbone_kwargs.num_hidden_layers=1"]
-        config: dict[str, Any] = compose(ROOT / "config", "config", [], overrides)
-        kwargs = config["model"]["kwargs"]
-        settings = state_transition_settings(
-            kwargs,
-            input_dim=N_GENES,
-            output_dim=N_GENES,
-            pert_dim=FEATURES,
-            output_space="all",
-            expression_output=True,
-        )
-        self.device = device
-        self.model = StateTransition(settings).to(device)
-        self.loss = set_loss(kwargs)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=device.type == "cuda")
-
-    def step(self, batch: Batch) -> None:
-        """Take one step; on a GPU it is only begun."""
-        with torch.autocast(self.device.type, torch.bfloat16):
-            loss = step_objective(self.model, self.loss, batch, decoder_weight=1.0).total
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def seconds_a_step(self, next_batch: Callable[[], Batch]) -> float:
-        """Take some steps and wait for their end."""
-
-        def work() -> None:
-            for _ in range(TIMED):
-                self.step(next_batch())
-            _wait(self.device)
-
-        return seconds(work) / TIMED
 
 
 def on_device(folder: Path, n_cells: int, n_values: int, name: str) -> None:
@@ -88,7 +42,7 @@ def on_device(folder: Path, n_cells: int, n_values: int, name: str) -> None:
         def work() -> None:
             for _ in range(TIMED):
                 room.zero_()
-            _wait(device)
+            wait(device)
 
         return TIMED * PAIRS / seconds(work)
 
@@ -97,7 +51,7 @@ def on_device(folder: Path, n_cells: int, n_values: int, name: str) -> None:
             def work() -> None:
                 for _ in range(TIMED):
                     stream.next()
-                _wait(device)
+                wait(device)
 
             return TIMED * PAIRS / seconds(work)
 
@@ -109,13 +63,16 @@ def on_device(folder: Path, n_cells: int, n_values: int, name: str) -> None:
         written = rate * 2 * N_GENES * 4 / 1e9
         print(f"| {name} | {rate:,.0f} | {written:.0f} | {100 * rate / rates['zeroing']:.0f} % |")
 
-    training = Training(device)
+    few = ["model.kwargs.transformer_backbone_kwargs.num_hidden_layers=1"]  # to try the code out
+    training = Training(
+        device, N_GENES, autocast=torch.bfloat16, overrides=few if device.type == "cpu" else []
+    )
     fixed = Batch(*(part.clone() for part in next(iter(streams.values())).next()))
     steps: dict[str, Callable[[], float]] = {
-        "one batch, again and again": lambda: training.seconds_a_step(lambda: fixed)
+        "one batch, again and again": lambda: training.seconds_a_step(lambda: fixed, TIMED)
     }
     for name, stream in streams.items():
-        steps[name] = lambda s=stream: training.seconds_a_step(s.next)
+        steps[name] = lambda s=stream: training.seconds_a_step(s.next, TIMED)
     took = medians(steps)
     least = took["one batch, again and again"]
     print("\n| training, state_sm | ms a step | waiting for data |\n|---|---|---|")
@@ -131,10 +88,5 @@ def _late(training: Training, stream: Stream) -> float:
     for _ in range(TIMED):
         training.step(stream.next())
         waited += stream.feeder.waited
-    _wait(training.device)
+    wait(training.device)
     return waited / TIMED
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
