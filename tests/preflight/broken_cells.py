@@ -319,7 +319,7 @@ CASES = {
     "memory: the step is too large for the machine": Broken(
         nothing,
         "host-memory",
-        ("training needs", "of memory", "lower training.batch_size", "engine.gpu_memory"),
+        ("training needs", "of memory", "lower engine.batch", "engine.gpu_memory"),
         ("training.batch_size=20000000",),
     ),
 }

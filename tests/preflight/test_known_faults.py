@@ -39,7 +39,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "workflow/test_reading.py::test_no_inert_key_is_read_by_anybody",
     ),
     "workers draw the same controls, and epochs the same order": (
-        "cells/test_sampling.py::test_step_is_a_pure_function_of_seed_and_step",
+        "cells/test_sampling.py::test_set_is_a_pure_function_of_seed_and_number",
         "cells/test_sampling.py::test_controls_are_drawn_without_replacement_while_they_last",
     ),
     "the order of genes is never compared, and names are lost": (
