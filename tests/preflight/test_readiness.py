@@ -35,6 +35,7 @@ PLAN = TrainingPlan(
     seed=0,
     precision="auto",
     schedule=Schedule(),
+    ema=None,
     patience=None,
     max_steps=3,
     val_freq=1,

@@ -78,6 +78,7 @@ def plan(kwargs: dict[str, Any], sets: int = 3, **changes: Any) -> TrainingPlan:
         seed=42,
         precision="auto",
         schedule=Schedule(),
+        ema=None,
         patience=None,
         max_steps=100,
         val_freq=100,

@@ -58,6 +58,7 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Predicts the residual", "model.kwargs.predict_residual"),
         ("Loss on cell sets", "model.kwargs.loss"),
         ("Kernel of the energy loss", "model.kwargs.distributional_loss"),
+        ("Starts from", "model.kwargs.init_from"),
     ),
     "Training": (
         ("Steps", "training.max_steps"),
@@ -65,6 +66,7 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Learning rate", "training.lr"),
         ("Weight decay", "training.weight_decay"),
         ("Gradient clipping", "training.gradient_clip_val"),
+        ("Moving average of weights", "engine.ema"),
         ("Validation every", "training.val_freq"),
         ("Checkpoint every", "training.ckpt_every_n_steps"),
         ("Seed", "training.train_seed"),
@@ -83,6 +85,7 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 _NULL_WORDS: Mapping[str, str] = {
     "data.kwargs.perturbation_features_file": "none: one-hot perturbations",
+    "model.kwargs.init_from": "random weights",
 }
 """What an absent value means, where that is more than nothing."""
 

@@ -51,6 +51,8 @@ class TrainingPlan:
         How the learning rate goes.
     max_steps, val_freq, save_every
         Steps to train, between validations, between checkpoints.
+    ema
+        What stays of the weights' moving average in a step; None: none is taken.
     patience
         Validations without a lower loss after which training stops; None: it doesn't.
     validation_sets, validation_fraction
@@ -72,6 +74,7 @@ class TrainingPlan:
     seed: int
     precision: Precision
     schedule: Schedule
+    ema: float | None
     patience: int | None
     max_steps: int
     val_freq: int
@@ -108,6 +111,7 @@ class TrainingPlan:
                 settings["engine.schedule_steps"],
                 settings["engine.lowest_lr"],
             ),
+            ema=settings["engine.ema"],
             patience=settings["engine.early_stopping"],
             max_steps=settings["training.max_steps"],
             val_freq=settings["training.val_freq"],
@@ -139,6 +143,7 @@ class TrainingPlan:
             seed=0,
             precision=settings["engine.precision"],
             schedule=Schedule(),
+            ema=settings["engine.ema"],
             patience=None,
             max_steps=settings["training.max_steps"],
             val_freq=1,

@@ -49,9 +49,10 @@ class ModelMemory:
     n_parameters
         Numbers that are learned.
     parameter_bytes
-        Weights, and gradients and what the optimizer keeps for each that is not frozen.
+        Weights, their moving average where one is taken, and gradients and what the optimizer keeps
+        for each that is not frozen.
     checkpoint_bytes
-        Weights and the optimizer's state: the size of a checkpoint.
+        Weights, their average and the optimizer's state: the size of a checkpoint.
     batch_bytes
         The step's batch: control cells, observed cells, features, codes of batches, and with an
         embedding the expression that is decoded to.
@@ -127,6 +128,7 @@ def model_memory(
             embedding_dim=embedding_dim,
         )
         model, loss_of = build_model(settings, plan), set_loss(plan.model_kwargs)
+        average = {} if plan.ema is None else build_model(settings, plan).state_dict()
         optimizer = make_optimizer(model, plan)
         for group in optimizer.param_groups:
             # What torch chooses by the device, and can't where there is only a stand-in.
@@ -136,7 +138,7 @@ def model_memory(
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()  # from now on its moments are there
         parameter_bytes = ledger.alive
-        kept = (model.state_dict(), optimizer.state_dict()["state"])
+        kept = (model.state_dict(), average, optimizer.state_dict()["state"])
         checkpoint_bytes = sum(t.nbytes for t in tree_leaves(kept) if isinstance(t, Tensor))
         batch = _batch(plan, n_genes, feature_dim, embedding_dim)
         batch_bytes = ledger.alive - parameter_bytes

@@ -10,6 +10,8 @@ from typing import Any
 import lightning
 import pandas as pd
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from workflow_scripts.cells.groups import Group, describe_small_groups, make_groups
 from workflow_scripts.cells.leakage import leaks
@@ -85,6 +87,10 @@ def train(
     )
     reader = machine.reader(store)
     callbacks: list[lightning.Callback] = [interruptions]
+    if plan.ema is not None:
+        # The device is named: where Lightning makes the copy, the model is still on the CPU.
+        average = get_ema_multi_avg_fn(plan.ema)
+        callbacks.append(WeightAveraging(machine.where, multi_avg_fn=average))
     if isinstance(reader, DeviceReader):
         callbacks.append(Residency(reader, start, machine.gpu_cells))
     machine.say(

@@ -65,6 +65,18 @@ KEYS: tuple[Key, ...] = (
         at_least=0,
         at_most=1,
     ),
+    identity(
+        "engine.ema",
+        float,
+        "preflight train",
+        "Exponential moving average of the weights: what stays of it in a step (0.999 is usual); "
+        "validations, checkpoints and predictions take the average. null: the weights themselves",
+        "权重的指数滑动平均:每步保留的比例(常用 0.999);验证、检查点与预测使用平均后的权重。"
+        "null 表示直接使用权重本身",
+        nullable=True,
+        above=0,
+        below=1,
+    ),
     extent(
         "engine.early_stopping",
         int,
