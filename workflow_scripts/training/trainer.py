@@ -89,7 +89,7 @@ def train(
     callbacks: list[lightning.Callback] = [interruptions]
     if plan.ema is not None:
         # The device is named: where Lightning makes the copy, the model is still on the CPU.
-        average = get_ema_multi_avg_fn(plan.ema)
+        average = get_ema_multi_avg_fn(plan.ema)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(machine.where, multi_avg_fn=average))
     if isinstance(reader, DeviceReader):
         callbacks.append(Residency(reader, start, machine.gpu_cells))

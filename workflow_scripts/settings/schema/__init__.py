@@ -13,6 +13,7 @@ from typing import Any
 from workflow_scripts.settings.schema import (
     backbone,
     data,
+    engine,
     genes,
     inputs,
     model,
@@ -34,6 +35,7 @@ KEYS: tuple[Key, ...] = (
     *training.KEYS,
     *inputs.KEYS,
     *genes.KEYS,
+    *engine.KEYS,
     *stages.KEYS,
 )
 """All keys, in the order of the reference."""
