@@ -121,6 +121,7 @@ def _train(
         settings["engine.keep_checkpoints"],
         settings["training.strategy"],
         settings["engine.batch"],
+        settings["engine.compile"],
         processes,
         wandb_logger(settings, shown_config(given.config), work.path) if first else None,
     )

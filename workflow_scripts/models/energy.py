@@ -95,9 +95,9 @@ class _EnergyDistance(torch.autograd.Function):
 
 
 def _subtract(cells: Tensor, centre: Tensor, out: Tensor) -> None:
-    if cells.dtype == out.dtype:
+    if cells.dtype == out.dtype and not torch.compiler.is_compiling():
         torch.sub(cells, centre, out=out)
-    else:  # subtracted as it is, the CPU would copy it first
+    else:  # subtracted as it is, the CPU would copy it first; compiled, both are one pass
         out.copy_(cells).sub_(centre)
 
 

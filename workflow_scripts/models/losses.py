@@ -141,9 +141,18 @@ class SetLoss:
         if self.mmd_num_chunks > n_genes:
             raise ValueError(f"mmd_num_chunks is {self.mmd_num_chunks}, for {n_genes} genes")
         whole = ~(has_nan(predicted) | has_nan(observed))
+        # A gradient of zero times NaN is NaN: broken sets must not enter the distance at all.
+        if whole.is_cuda or torch.compiler.is_compiling():
+            # To ask whether there are any would make the host wait for the GPU, in every step, and
+            # cut a compiled step in two. Zeros instead cost a pass over the cells.
+            clean = whole[:, None, None]
+            kept = None if control is None else torch.where(clean, control, 0.0)
+            values = self._of_whole_sets(
+                torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0), kept
+            )
+            return values.masked_fill(~whole, torch.nan)
         if whole.all():
             return self._of_whole_sets(predicted, observed, control)
-        # A gradient of zero times NaN is NaN: broken sets must not enter the distance at all.
         values = _at_least_float32(predicted).new_full(whole.shape, torch.nan)
         if whole.any():
             kept = None if control is None else control[whole]

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.training.compiling import ObjectiveOf, objective_for
 from workflow_scripts.training.estimates import DataSizes
 from workflow_scripts.training.fit import machine_limits, most_sets_at_once
 from workflow_scripts.training.plan import TrainingPlan
@@ -46,6 +47,8 @@ class Machine:
         How processes share the work, in Lightning's words.
     batch
         Sets that go through the model at once; ``auto``: as many as fit; None: all of a step.
+    compile
+        Whether steps are compiled; ``auto``: on a GPU.
     processes
         Which of several processes this is.
     logger
@@ -59,6 +62,7 @@ class Machine:
     keep_checkpoints: int
     strategy: str = "auto"
     batch: int | Literal["auto"] | None = None
+    compile: bool | Literal["auto"] = False
     processes: Processes = ALONE
     logger: Logger | None = None
 
@@ -113,6 +117,10 @@ class Machine:
         )
         self.say(f"engine.batch: {at_once} of a device's {own} sets a step fit at once")
         return Share(plan.sets_per_step, at_once, self.processes)
+
+    def objective(self) -> ObjectiveOf:
+        """Return what computes the losses of a step."""
+        return objective_for(self.compile, self.where, self.say)
 
     def reader(self, store: CellStore) -> CellReader:
         """Return what reads cells to where the model is."""

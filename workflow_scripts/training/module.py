@@ -12,10 +12,11 @@ from torch import Tensor
 
 from workflow_scripts.models import StateTransition
 from workflow_scripts.models.losses import SetLoss
-from workflow_scripts.models.objective import Objective
+from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
+from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import ALONE, Processes
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
@@ -55,6 +56,7 @@ class TrainingModule(lightning.LightningModule):
         description: Mapping[str, Any],
         names_of: Callable[[Sequence[int]], Sequence[str]],
         *,
+        compute: ObjectiveOf = objective,
         processes: Processes = ALONE,
         is_asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -72,6 +74,9 @@ class TrainingModule(lightning.LightningModule):
             What a checkpoint says of the model (JSON types): kept in each.
         names_of
             Names of sets, by their numbers, for whoever reads of one that went wrong.
+        compute
+            The objective of steps that train, maybe compiled; validations have other shapes, and
+            compute it as it is.
         processes
             Which of several processes this is.
         is_asked_to_stop
@@ -83,6 +88,7 @@ class TrainingModule(lightning.LightningModule):
         self._plan = plan
         self._description = dict(description)
         self._names_of = names_of
+        self._compute = compute
         self._processes = processes
         self._is_asked_to_stop = is_asked_to_stop
         self._passes: list[StepLosses] = []
@@ -104,7 +110,12 @@ class TrainingModule(lightning.LightningModule):
         DataError
             Where it is not finite: the weights of the step before are the last good ones.
         """
-        made = self._objective(batch, seed=self._plan.seed)
+        made = step_objective(
+            *(self.model, self._loss, batch),
+            decoder_weight=self._plan.decoder_weight,
+            seed=self._plan.seed,
+            compute=self._compute,
+        )
         distance = made.per_set.detach().nanmean()
         asked = distance.new_tensor(float(self._is_asked_to_stop()))
         own = torch.stack([made.total.detach(), distance, asked])
@@ -129,17 +140,14 @@ class TrainingModule(lightning.LightningModule):
         total, per_set = (math.fsum(each) / len(passes) for each in zip(*passes, strict=True))
         return StepLosses(total, per_set)
 
-    def _objective(self, batch: Batch, seed: int | None = None) -> Objective:
-        weight = self._plan.decoder_weight
-        return step_objective(self.model, self._loss, batch, decoder_weight=weight, seed=seed)
-
     def on_validation_start(self) -> None:
         """Forget the last validation."""
         self._validation = (0.0, 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
-        losses = self._objective(batch).per_set
+        weight = self._plan.decoder_weight
+        losses = step_objective(self.model, self._loss, batch, decoder_weight=weight).per_set
         total, n_sets = self._validation
         self._validation = (
             total + float(losses.sum(dtype=torch.float64)),

@@ -9,6 +9,7 @@ from workflow_scripts.models.dropout import key_sets, use_keys
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.training.batches import Batch
+from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.plan import TrainingPlan
 
 
@@ -19,14 +20,15 @@ def step_objective(
     *,
     decoder_weight: float,
     seed: int | None = None,
+    compute: ObjectiveOf = objective,
 ) -> Objective:
     """Return what a step lowers (``total``), and the loss of each set (``per_set``) [sets].
 
     With a ``seed``, for steps that train, what dropout drops is a function of it and of each set's
-    number: the same whichever sets are computed together.
+    number: the same whichever sets are computed together. ``compute`` may be a compiled one.
     """
     use_keys(model, None if seed is None else key_sets(seed, batch.numbers))
-    return objective(
+    return compute(
         model,
         loss,
         control=batch.control,

@@ -20,11 +20,13 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.models import ModelDescription
 from workflow_scripts.models.from_config import set_loss
+from workflow_scripts.models.objective import objective
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoints import best_step_of, latest_usable
+from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.machine import Machine
 from workflow_scripts.training.metrics_file import LOG, logged_steps, validations
@@ -82,6 +84,7 @@ def train(
         features,
         provenance,
         lambda numbers: [f"{g.context}/{g.perturbation}" for g in sampler.groups_of(numbers)],
+        compute=machine.objective(),
         processes=machine.processes,
         is_asked_to_stop=lambda: interruptions.asked is not None,
     )
@@ -196,6 +199,7 @@ def _module(
     provenance: Mapping[str, Any],
     names_of: Callable[[Sequence[int]], Sequence[str]],
     *,
+    compute: ObjectiveOf = objective,
     processes: Processes = ALONE,
     is_asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingModule:
@@ -232,6 +236,7 @@ def _module(
         plan,
         description,
         names_of,
+        compute=compute,
         processes=processes,
         is_asked_to_stop=is_asked_to_stop,
     )

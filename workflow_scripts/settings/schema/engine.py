@@ -90,6 +90,15 @@ KEYS: tuple[Key, ...] = (
         unit="cell sets",
     ),
     operational(
+        "engine.compile",
+        bool,
+        "train",
+        "Compile the step, for results that are the same to rounding; auto: on a GPU, and without "
+        "it where that fails",
+        "是否编译训练步(结果仅有舍入差异);auto 表示在 GPU 上编译,失败时按原样运行",
+        words=("auto",),
+    ),
+    operational(
         "engine.gpu_memory",
         float,
         "preflight",

@@ -68,7 +68,7 @@ class Key:
     choices
         All the values there are, of a list: of its items; empty where any will do.
     words
-        Texts that may stand in place of a number.
+        Texts that may stand in place of another value.
     at_least, above, at_most, below
         Limits of a number.
     unit
