@@ -313,12 +313,3 @@ def test_files_of_one_name_keep_apart_by_their_folders():
 def test_counts_and_log1p_values_are_not_mixed(tmp_path, make_screen):
     with pytest.raises(DataError, match=r"raw counts in .*a\.h5ad, and log1p values"):
         pack(tmp_path / "store", make_screen("a.h5ad"), make_screen("b.h5ad", values="log1p"))
-
-
-@pytest.mark.parametrize("encoding", ["csr", "csc"])
-def test_more_genes_than_names_or_numbers_are_refused(tmp_path, make_screen, encoding):
-    path = make_screen(encoding=encoding)
-    with h5py.File(path, "a") as file:
-        file["X"].attrs["shape"] = np.array([48, 2**31 + 5])
-    with pytest.raises(DataError, match="X has 2147483653 columns, and var names 30 genes"):
-        pack(tmp_path / "store", path)
