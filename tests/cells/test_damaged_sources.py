@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import anndata
 import h5py
 import numpy as np
 import pytest
 
-from tests.cells.test_packing import pack
+from tests.cells.test_packing import pack, settings
+from workflow_scripts.cells.file_audit import audit_file
 from workflow_scripts.settings.errors import DataError
 
 
@@ -71,3 +73,18 @@ def test_sparse_matrix_without_its_values_is_refused(tmp_path, make_screen):
         del file["X"]["data"]
     with pytest.raises(DataError, match="X has no data; the file is damaged"):
         pack(tmp_path / "store", path)
+
+
+def test_bytes_that_rotted_are_refused(tmp_path, make_screen):
+    path = make_screen()
+    anndata.read_h5ad(path).write_h5ad(path, compression="gzip")
+    with h5py.File(path) as file:
+        chunk = file["X"]["data"].id.get_chunk_info(0)
+    with path.open("r+b") as file:
+        file.seek(chunk.byte_offset + 20)
+        file.write(b"\xff" * 20)
+    message = f"{path}: .*read data.*; the file is damaged"
+    with pytest.raises(DataError, match=message):
+        pack(tmp_path / "store", path)
+    with pytest.raises(DataError, match=message):
+        audit_file("d", "f", str(path), settings())

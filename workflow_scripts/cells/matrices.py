@@ -9,14 +9,12 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from workflow_scripts.cells.annotations import read_names
+from workflow_scripts.cells.annotations import DAMAGED, read_names
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
 
 Encoding = Literal["csr", "csc", "dense"]
-
-_DAMAGED = "the file is damaged, fetch or write it anew"
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Matrix:
             return
         if missing := [name for name in ("data", "indices", "indptr") if name not in self.node]:
             raise DataError(
-                f"{self.node.file.filename}: {self.place} has no {', '.join(missing)}; {_DAMAGED}"
+                f"{self.node.file.filename}: {self.place} has no {', '.join(missing)}; {DAMAGED}"
             )
         parts, what = (
             (self.n_cells, "rows") if self.encoding == "csr" else (self.n_genes, "columns")
@@ -97,7 +95,7 @@ class Matrix:
         if ends != (parts + 1, 0, n_values, n_values) or (np.diff(indptr) < 0).any():
             raise DataError(
                 f"{self.node.file.filename}: the indptr of {self.place} doesn't part its "
-                f"{n_values} values into {parts} {what}; {_DAMAGED}"
+                f"{n_values} values into {parts} {what}; {DAMAGED}"
             )
 
     @property
@@ -119,7 +117,7 @@ class Matrix:
             wrong = found[(found < 0) | (found >= there)][0]
             raise DataError(
                 f"{self.node.file.filename}: {self.place} has a value of {what} number {wrong}, "
-                f"and there are {there}, counted from 0; {_DAMAGED}"
+                f"and there are {there}, counted from 0; {DAMAGED}"
             )
         return found
 
