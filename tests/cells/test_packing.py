@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from itertools import pairwise
@@ -211,15 +210,6 @@ def test_values_that_only_packing_sees_are_refused(tmp_path, make_screen, monkey
         adata.write_h5ad(path)
         with pytest.raises(DataError, match=message):
             pack(tmp_path / "store", path)
-
-
-def test_full_disk_says_what_was_needed(tmp_path, make_screen, monkeypatch):
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("workflow_scripts.cells.store_writing.os.pwrite", full)
-    with pytest.raises(DataError, match=r"needs up to 0\.0 GB, and the disk is full; make room"):
-        pack(tmp_path / "store", make_screen())
 
 
 def test_buffer_that_is_used_again_holds_only_the_new_rows(tmp_path, make_screen):

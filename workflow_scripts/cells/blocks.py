@@ -32,6 +32,8 @@ class CellBlocks:
     lengths
         Values stored of each cell [n_cells]: what a block holds of it, or more where zeros are
         stored or an entry twice.
+    dealt_bytes
+        What is dealt out takes of the disk.
     """
 
     def __init__(self, matrix: Matrix, spill: Path) -> None:
@@ -53,6 +55,8 @@ class CellBlocks:
         elif lengths is None:
             lengths = _count_columns(matrix)
         self.lengths: np.ndarray = lengths.astype(np.int64)
+        values = int(self.lengths.sum()) if matrix.encoding == "csc" else 0
+        self.dealt_bytes = values * _DEALT.itemsize
 
     def __iter__(self) -> Iterator[Block]:
         """Yield (first row, block): no stored zeros, no entry twice, columns in their order."""
