@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.cells.groups import make_groups
+from workflow_scripts.cells.groups import describe_small_groups, make_groups
 from workflow_scripts.cells.sampling import SetSampler, draw, fixed_sets
 from workflow_scripts.settings.errors import DataError
 
@@ -248,6 +248,14 @@ def test_group_of_a_single_cell_fills_its_set_with_it():
     groups = make_groups(cells, splits, "val", by_batch=False, controls=False)
     fixed = fixed_sets(groups, set_size=8, seed=0)
     assert (fixed.observed.tolist(), fixed.counts.tolist()) == ([[20] * 8], [1])
+
+
+def test_groups_too_small_for_a_set_are_named():
+    groups = make_groups(*screen(SIZES), "train", by_batch=False, controls=False)
+    assert describe_small_groups(groups, 3) == ""
+    assert describe_small_groups(groups, 14) == (
+        "cells are repeated to fill a set (14) of groups that have fewer: k562/B (13), rpe1/A (3)"
+    )
 
 
 def test_large_groups_give_the_same_part_of_their_cells_whatever_the_others_do():
