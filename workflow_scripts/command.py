@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from workflow_scripts.settings.errors import ConfigError, DataError, StoppedError
+from workflow_scripts.settings.errors import NO_ROOM, ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order
 
 BY_HAND = Path(__file__).parents[1] / "config"
@@ -18,8 +18,8 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     """Run a script's ``main`` on the command line's arguments.
 
     A ConfigError ends it with 2, a DataError with 1, and work that was asked to stop with 75 (try
-    again: `os.EX_TEMPFAIL`), each with its message alone on standard error; any other exception is
-    a defect and keeps its traceback.
+    again: `os.EX_TEMPFAIL`), each with its message alone on standard error; so does a full disk,
+    with 1. Any other exception is a defect and keeps its traceback.
     """
     try:
         main(sys.argv[1:])
@@ -27,6 +27,11 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
         sys.exit(_say(error, 2))
     except DataError as error:
         sys.exit(_say(error, 1))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(_say(DataError(f"{error.strerror}{where}; make room, and start again"), 1))
     except StoppedError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(os.EX_TEMPFAIL)

@@ -21,8 +21,9 @@ from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.cells.uses import forget, kept_in_cache
 from workflow_scripts.command import BY_HAND as CONFIG
 from workflow_scripts.command import run_command
-from workflow_scripts.reporting.words import counted, size
+from workflow_scripts.reporting.words import counted
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import size
 from workflow_scripts.settings.finished import is_locked, remove_identity
 from workflow_scripts.settings.kept import Kept, bytes_freed, bytes_of, find_runs, kept_by_run
 from workflow_scripts.settings.tables import Column, Table

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.packed import start_packing
+from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.cells.store import CellStore
 
 
@@ -28,3 +29,22 @@ def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(tmp_path,
     assert first.manifest["digest"] == second.manifest["digest"]
     (work,) = (path for path in killed.iterdir() if path.is_dir())
     assert not (work / "unfinished").exists()
+
+
+def test_process_that_waited_for_one_that_is_killed_packs(tmp_path, make_screen):
+    screen = make_screen(genes=[f"g{number}" for number in range(3000)], cells_per_group=60)
+    shared, log = tmp_path / "shared", tmp_path / "log"
+    killed = start_packing(tmp_path / "killed", screen, shared)
+    while not list(shared.glob("*/unfinished/values.npy")):
+        assert killed.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.001)
+    killed.send_signal(signal.SIGSTOP)
+    waiting = start_packing(tmp_path / "waiting", screen, shared, log=log)
+    while f"waiting for process {killed.pid}" not in log.read_text():
+        assert waiting.poll() is None, "it didn't wait"
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert waiting.wait() == 0
+    assert list(Manifest.read(tmp_path / "waiting" / "manifest.json").faults(anew=True)) == []
+    assert not list(shared.glob("*/unfinished"))

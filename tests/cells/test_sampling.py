@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import queue
+import threading
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.cells.groups import make_groups
+from workflow_scripts.cells.epochs import EpochPlan
+from workflow_scripts.cells.groups import describe_small_groups, make_groups
 from workflow_scripts.cells.sampling import SetSampler, draw, fixed_sets
 from workflow_scripts.settings.errors import DataError
 
@@ -79,6 +82,24 @@ def test_epoch_visits_every_training_cell_and_no_other():
     for visited in epochs:
         np.testing.assert_array_equal(np.unique(visited), wanted)
     assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_next_epoch_is_dealt_before_it_is_asked_for(monkeypatch):
+    dealt: queue.Queue[str] = queue.Queue()
+    deal = EpochPlan.deal
+
+    def noting(*arguments: Any) -> Any:
+        made = deal(*arguments)
+        dealt.put(threading.current_thread().name)
+        return made
+
+    monkeypatch.setattr(EpochPlan, "deal", noting)
+    _, stream = sampler()
+    for epoch, made in ((0, 2), (1, 1)):
+        epoch_of(stream, epoch)
+        names = [dealt.get(timeout=60) for _ in range(made)]
+        assert all(name.startswith("epoch") for name in names)  # not this one's thread
+    assert dealt.empty()
 
 
 def test_filling_never_takes_a_cell_more_often_than_it_must():
@@ -248,6 +269,14 @@ def test_group_of_a_single_cell_fills_its_set_with_it():
     groups = make_groups(cells, splits, "val", by_batch=False, controls=False)
     fixed = fixed_sets(groups, set_size=8, seed=0)
     assert (fixed.observed.tolist(), fixed.counts.tolist()) == ([[20] * 8], [1])
+
+
+def test_groups_too_small_for_a_set_are_named():
+    groups = make_groups(*screen(SIZES), "train", by_batch=False, controls=False)
+    assert describe_small_groups(groups, 3) == ""
+    assert describe_small_groups(groups, 14) == (
+        "cells are repeated to fill a set (14) of groups that have fewer: k562/B (13), rpe1/A (3)"
+    )
 
 
 def test_large_groups_give_the_same_part_of_their_cells_whatever_the_others_do():

@@ -208,11 +208,14 @@ def entry(content: dict, *path: str | int) -> tuple[dict, str | int]:
         (("sources", 0), "a.h5ad", r"sources\[0\] is 'a\.h5ad', where a mapping belongs"),
         (("sources", 0, "file"), 1, r"sources\[0\]\.file is 1, where a text belongs"),
         (("folder",), 7, "folder is 7, where a text belongs"),
+        (("n_cells",), 47, "n_cells is 47, and its files hold 48; it was edited"),
+        (("n_genes",), 31, "n_genes is 31, and its files hold 30"),
+        (("holds",), "log1p", "holds is log1p, and its files hold counts"),
         (("target_sum",), 5000.0, "its digest is not that of the files it names"),
         (("files", "values.npy", "sha256"), "0" * 64, "its digest is not that of the files"),
     ],
 )
-def test_manifest_with_another_kind_of_value_is_refused_by_the_key(cells, path, value, message):
+def test_manifest_that_says_something_else_is_refused_by_the_key(cells, path, value, message):
     file = cells / "manifest.json"
     content = json.loads(file.read_text())
     inner, key = entry(content, *path)

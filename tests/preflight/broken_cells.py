@@ -251,6 +251,11 @@ CASES = {
         "file",
         ("screen_rpe1.h5ad: not an h5ad file: it has no X",),
     ),
+    "matrix: damaged": Broken(
+        lambda inputs: inputs.hdf5(lambda file: file["X/indices"].__setitem__(3, 80)),
+        "file",
+        ("screen_rpe1.h5ad: X has a value of gene number 80, and there are 80", "is damaged"),
+    ),
     "file: a table": Broken(
         lambda inputs: inputs.second.write_text("cell,g1\na,1\n"),
         "file",

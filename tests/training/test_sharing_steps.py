@@ -8,10 +8,12 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
+from tests.cells.test_sampling import sampler
 from tests.screens import write_screen
 from tests.training.test_resume import ROOT, Training, same
 from workflow_scripts.settings.errors import DataError
@@ -102,18 +104,22 @@ def test_more_devices_than_there_are_is_refused(training):
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("passes", [1, 2])
-def test_every_set_of_a_step_is_computed_once(ranks, passes):
+def test_every_set_of_a_step_is_computed_once_and_holds_the_rows_it_has_alone(ranks, passes):
     sets = 8 // ranks // passes
     shares = [Share(8, sets, Processes(ranks, rank)) for rank in range(ranks)]
     assert {share.passes for share in shares} == {passes}
-    for step in (0, 5):
-        numbers = [
-            number
-            for share in shares
+    alone = sampler()[1]
+    # Each process draws for itself, from whichever step it starts with.
+    for step in (0, 5, 40):
+        parts = [
+            stream.take(share.numbers(at))
+            for share, stream in ((share, sampler()[1]) for share in shares)
             for at in range(step * passes, (step + 1) * passes)
-            for number in share.numbers(at)
         ]
-        assert numbers == list(range(step * 8, step * 8 + 8))
+        together = alone.take(range(step * 8, step * 8 + 8))
+        for name in ("numbers", "observed", "control"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(joined, getattr(together, name))
 
 
 def test_sets_that_cannot_be_shared_equally_are_refused():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,18 @@ class Columns:
         )
 
 
-def open_h5ad(path: str) -> h5py.File:
-    """Open an h5ad file for reading; DataError where it is none."""
+DAMAGED = "the file is damaged, fetch or write it anew"
+
+
+@contextmanager
+def open_h5ad(path: str) -> Iterator[h5py.File]:
+    """Open an h5ad file for reading.
+
+    Raises
+    ------
+    DataError
+        Where it is none, and where a part that is read later turns out to be unreadable.
+    """
     if not Path(path).is_file():
         raise DataError(
             f"{path}: no such file; it is named by the split file's [datasets] or by "
@@ -48,11 +59,16 @@ def open_h5ad(path: str) -> h5py.File:
         file = h5py.File(path, "r")
     except OSError as error:
         raise DataError(f"{path}: not a readable h5ad (HDF5) file: {error}") from error
-    missing = [name for name in ("obs", "var") if name not in file]
-    if missing:
-        file.close()
-        raise DataError(f"{path}: not an h5ad file: it has no {', '.join(missing)}")
-    return file
+    with file:
+        missing = [name for name in ("obs", "var") if name not in file]
+        if missing:
+            raise DataError(f"{path}: not an h5ad file: it has no {', '.join(missing)}")
+        try:
+            yield file
+        except OSError as error:
+            if error.errno is not None:  # the system's, of whatever file
+                raise
+            raise DataError(f"{path}: {error}; {DAMAGED}") from error
 
 
 def read_barcodes(file: h5py.File) -> np.ndarray:

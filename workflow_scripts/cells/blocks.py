@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.sparse
 
@@ -33,6 +32,8 @@ class CellBlocks:
     lengths
         Values stored of each cell [n_cells]: what a block holds of it, or more where zeros are
         stored or an entry twice.
+    dealt_bytes
+        What is dealt out takes of the disk.
     """
 
     def __init__(self, matrix: Matrix, spill: Path) -> None:
@@ -54,6 +55,8 @@ class CellBlocks:
         elif lengths is None:
             lengths = _count_columns(matrix)
         self.lengths: np.ndarray = lengths.astype(np.int64)
+        values = int(self.lengths.sum()) if matrix.encoding == "csc" else 0
+        self.dealt_bytes = values * _DEALT.itemsize
 
     def __iter__(self) -> Iterator[Block]:
         """Yield (first row, block): no stored zeros, no entry twice, columns in their order."""
@@ -79,11 +82,11 @@ class CellBlocks:
 
     def _read_rows(self) -> Iterator[Block]:
         node = self._matrix.node
-        indptr = np.asarray(node["indptr"], dtype=np.int64)
+        indptr = self._matrix.indptr
         for start, stop in self._windows():
             span = slice(int(indptr[start]), int(indptr[stop]))
             values = np.asarray(node["data"][span], dtype=np.float32)
-            columns = np.asarray(node["indices"][span])
+            columns = self._matrix.indices(span)
             yield start, self._block(values, columns, indptr[start : stop + 1] - indptr[start])
 
     def _read_dense(self) -> Iterator[Block]:
@@ -95,10 +98,10 @@ class CellBlocks:
         node = self._matrix.node
         self._spill.mkdir(parents=True, exist_ok=True)
         self._edges = np.array([start for start, _ in self._windows()], dtype=np.int64)
-        indptr = np.asarray(node["indptr"], dtype=np.int64)
+        indptr = self._matrix.indptr
         for first, last in _column_windows(indptr):
             span = slice(int(indptr[first]), int(indptr[last]))
-            rows = np.asarray(node["indices"][span], dtype=np.int64)
+            rows = self._matrix.indices(span).astype(np.int64)
             parts = np.searchsorted(self._edges, rows, side="right") - 1
             dealt = np.empty(len(rows), dtype=_DEALT)
             dealt["row"] = rows - self._edges[parts]
@@ -107,8 +110,9 @@ class CellBlocks:
             order = np.argsort(parts, kind="stable")
             ends = np.searchsorted(parts[order], np.arange(len(self._edges) + 1))
             for part, (start, stop) in enumerate(pairwise(ends)):
+                # Not by tofile, which doesn't say why a write failed.
                 with self._part(part).open("ab") as file:
-                    dealt[order[start:stop]].tofile(file)
+                    file.write(dealt[order[start:stop]].view(np.uint8).data)
 
     def _read_dealt(self) -> Iterator[Block]:
         self._deal_out()
@@ -131,9 +135,8 @@ class CellBlocks:
 
 def _count_columns(matrix: Matrix) -> np.ndarray:
     lengths = np.zeros(matrix.n_cells, dtype=np.int64)
-    indices: h5py.Dataset = matrix.node["indices"]
-    for start in range(0, len(indices), BLOCK_VALUES):
-        rows = np.asarray(indices[start : start + BLOCK_VALUES])
+    for start in range(0, len(matrix.node["indices"]), BLOCK_VALUES):
+        rows = matrix.indices(slice(start, start + BLOCK_VALUES))
         lengths += np.bincount(rows, minlength=matrix.n_cells)
     return lengths
 

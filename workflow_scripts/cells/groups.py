@@ -143,14 +143,14 @@ def _chosen(spans: pd.DataFrame, most: int) -> dict[Labels, Int64[np.ndarray, " 
     return chosen
 
 
-def describe_small_groups(groups: Sequence[Group], set_size: int) -> list[str]:
-    """Return a sentence for each kind of group too small for its sets, for the log."""
+def describe_small_groups(groups: Sequence[Group], set_size: int) -> str:
+    """Return a line for the log that names the groups too small for a set; empty if none is."""
     small = [
         f"{g.context}/{g.perturbation} ({len(g.rows)})" for g in groups if len(g.rows) < set_size
     ]
     if not small:
-        return []
-    return [
-        f"{len(small)} groups have fewer cells than a set ({set_size}); "
-        f"their cells are repeated to fill it: {listing(small, 8)}"
-    ]
+        return ""
+    return (
+        f"cells are repeated to fill a set ({set_size}) of groups that have fewer: "
+        f"{listing(small, 8)}"
+    )

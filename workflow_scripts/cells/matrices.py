@@ -7,8 +7,9 @@ from typing import Literal
 
 import h5py
 import numpy as np
+from jaxtyping import Int64, Integer
 
-from workflow_scripts.cells.annotations import read_names
+from workflow_scripts.cells.annotations import DAMAGED, read_names
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
@@ -65,6 +66,11 @@ class Matrix:
         Names of its columns [n_genes].
     place
         Path inside the file, for messages.
+
+    Raises
+    ------
+    DataError
+        Where what is stored can't be a sparse matrix of this shape.
     """
 
     node: h5py.Group | h5py.Dataset
@@ -74,6 +80,47 @@ class Matrix:
     genes: np.ndarray
     place: str
 
+    def __post_init__(self) -> None:
+        if self.encoding == "dense":
+            return
+        if missing := [name for name in ("data", "indices", "indptr") if name not in self.node]:
+            raise DataError(
+                f"{self.node.file.filename}: {self.place} has no {', '.join(missing)}; {DAMAGED}"
+            )
+        parts, what = (
+            (self.n_cells, "rows") if self.encoding == "csr" else (self.n_genes, "columns")
+        )
+        n_values, indptr = len(self.node["data"]), self.indptr
+        ends = (len(indptr), indptr[0], indptr[-1], len(self.node["indices"]))
+        if ends != (parts + 1, 0, n_values, n_values) or (np.diff(indptr) < 0).any():
+            raise DataError(
+                f"{self.node.file.filename}: the indptr of {self.place} doesn't part its "
+                f"{n_values} values into {parts} {what}; {DAMAGED}"
+            )
+
+    @property
+    def indptr(self) -> Int64[np.ndarray, " rows_or_columns_plus_one"]:
+        """Where the values of each cell (CSR) or gene (CSC) begin."""
+        return np.asarray(self.node["indptr"], dtype=np.int64)
+
+    def indices(self, span: slice) -> Integer[np.ndarray, " values"]:
+        """Read the genes (CSR) or cells (CSC) of some stored values.
+
+        Raises
+        ------
+        DataError
+            Where one isn't there: compiled code, scipy's too, would write beside its arrays.
+        """
+        found: np.ndarray = self.node["indices"][span]
+        what, there = ("gene", self.n_genes) if self.encoding == "csr" else ("cell", self.n_cells)
+        if found.size and (found.min() < 0 or found.max() >= there):
+            wrong = found[(found < 0) | (found >= there)][0]
+            raise DataError(
+                f"{self.node.file.filename}: {self.place} has a value of {what} number {wrong}, "
+                f"and there are {there}, counted from 0; {DAMAGED}"
+            )
+        return found
+
 
 def find_matrix(file: h5py.File, choice: MatrixChoice) -> Matrix:
     """Find the matrix that holds the cells.
@@ -81,7 +128,8 @@ def find_matrix(file: h5py.File, choice: MatrixChoice) -> Matrix:
     Raises
     ------
     DataError
-        Where it is missing, stored in an unknown way, empty, or its columns have no names.
+        Where it is missing, stored in an unknown way, empty or damaged, or its columns have no
+        names.
     """
     place = choice.place
     node, encoding, shape = find_node(file, place, choice.key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,8 @@ from workflow_scripts.cells.matrices import find_matrix
 from workflow_scripts.cells.sources import Source, decide, plan_sources
 from workflow_scripts.cells.store_writing import StoreWriter
 from workflow_scripts.cells.values import ValueSummary
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.errors import NO_ROOM, DataError
+from workflow_scripts.settings.findings import size
 from workflow_scripts.settings.finished import file_digest
 
 _KEYS = ["dataset", "file", "context", "perturbation", "batch"]
@@ -58,14 +58,12 @@ def pack_cells(
     place[order] = np.arange(len(order))
     room = np.concatenate([source.lengths for source in sources])[order]
     counts = sources[0].values == "counts"
-    width = sources[0].embedding_dim
-    room_needed = _bytes_needed(int(room.sum()), len(genes), len(cells), width)
-    with _full_disk_in_words(folder, room_needed):
+    value_type = np.dtype(np.uint16 if counts else np.float32)
+    with _full_disk_in_words(folder, _bytes_needed(sources, len(genes), value_type)):
         if settings.embedding is not None:
             files = [(source.path, source.n_cells) for source in sources]
-            pack_embedding(files, settings.embedding, place, width, folder)
+            pack_embedding(files, settings.embedding, place, sources[0].embedding_dim, folder)
         try:
-            value_type = np.dtype(np.uint16 if counts else np.float32)
             _write(sources, genes, place, room, value_type, settings, folder)
         except _TooLargeError:
             value_type = np.dtype(np.uint32)
@@ -86,13 +84,11 @@ def _write(
     folder: Path,
 ) -> None:
     """Write the arrays; of every cell note its sum and digest."""
-    narrow = len(genes) <= np.iinfo(np.uint16).max + 1
-    index_type = np.dtype(np.uint16 if narrow else np.int32)
     keys, first = gene_keys(genes), 0
     bar = tqdm(
         total=int(room.sum()), unit=" values", unit_scale=True, mininterval=2.0, file=sys.stdout
     )
-    with bar, StoreWriter(folder, room, index_type, value_type) as writer:
+    with bar, StoreWriter(folder, room, _index_type(len(genes)), value_type) as writer:
         for source in sources:
             summary = ValueSummary()
             for start, block in _blocks(source, settings, folder):
@@ -147,22 +143,31 @@ def _check_counts(values: np.ndarray, kind: np.dtype, path: str) -> None:
         raise _TooLargeError
 
 
-def _bytes_needed(n_values: int, n_genes: int, n_cells: int, width: int) -> int:
-    """Return the most that the arrays of a store may take; ``width`` is the embedding's."""
-    return n_values * (4 + (2 if n_genes <= 65536 else 4)) + n_cells * width * 4
+def _bytes_needed(sources: Sequence[Source], n_genes: int, value_type: np.dtype) -> int:
+    """Return what the arrays of a store take, and beside them what is dealt out of one source."""
+    a_value = value_type.itemsize + _index_type(n_genes).itemsize
+    arrays = sum(
+        a_value * int(source.lengths.sum()) + 4 * source.n_cells * source.embedding_dim
+        for source in sources
+    )
+    return arrays + max(source.dealt_bytes for source in sources)
+
+
+def _index_type(n_genes: int) -> np.dtype:
+    return np.dtype(np.uint16 if n_genes <= np.iinfo(np.uint16).max + 1 else np.int32)
 
 
 @contextmanager
 def _full_disk_in_words(folder: Path, needed: int) -> Iterator[None]:
     free = shutil.disk_usage(folder).free
-    text = f"{folder}: packing needs up to {needed / 1e9:.1f} GB"
+    text = f"{folder}: packing needs about {size(needed)}"
     way = "make room, or set cache_dir to another disk"
     if needed > free:
-        raise DataError(f"{text}, {free / 1e9:.1f} GB are free; {way}")
+        raise DataError(f"{text}, {size(free)} are free; {way}")
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         raise DataError(f"{text}, and the disk is full; {way}") from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-import anndata.io
 import h5py
 import numpy as np
 import scipy.sparse
@@ -62,7 +61,8 @@ def sample_rows(matrix: Matrix, groups: np.ndarray) -> SampledRows:
     if matrix.encoding != "csc":
         read = read_rows(matrix, rows)
     elif whole:
-        read = _tidy(scipy.sparse.csr_matrix(anndata.io.read_elem(node)))
+        parts = (node["data"][:], matrix.indices(slice(None)), matrix.indptr)
+        read = _tidy(scipy.sparse.csc_matrix(parts, shape=(n_cells, matrix.n_genes)).tocsr())
     else:  # columns are what can be read of it: their values, in no row's company
         rows = rows[:0]
         read = _csc_columns(node, matrix.n_genes)
@@ -100,12 +100,12 @@ def read_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
         parts = [scipy.sparse.csr_matrix(matrix.node[a:b]) for a, b in _runs(rows)]
         empty = scipy.sparse.csr_matrix((0, matrix.n_genes), dtype=np.float32)
         return _tidy(scipy.sparse.vstack(parts or [empty], format="csr"))
-    return _tidy(_csr_rows(matrix.node, rows, matrix.n_genes))
+    return _tidy(_csr_rows(matrix, rows))
 
 
 def stored_lengths(matrix: Matrix) -> np.ndarray | None:
     """Return how many values are stored of each cell [n_cells], where the format tells: CSR."""
-    return np.diff(matrix.node["indptr"]) if matrix.encoding == "csr" else None
+    return np.diff(matrix.indptr) if matrix.encoding == "csr" else None
 
 
 def _tidy(read: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
@@ -131,11 +131,11 @@ def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
     return [(int(rows[a]), int(rows[b - 1]) + 1) for a, b in pairwise(starts) if b > a]
 
 
-def _csr_rows(node: h5py.Group, rows: np.ndarray, n_genes: int) -> scipy.sparse.csr_matrix:
-    indptr = np.asarray(node["indptr"], dtype=np.int64)
+def _csr_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
+    indptr = matrix.indptr
     spans = [(indptr[start], indptr[stop]) for start, stop in _runs(rows)]
-    data = [np.asarray(node["data"][a:b]) for a, b in spans]
-    indices = [np.asarray(node["indices"][a:b]) for a, b in spans]
+    data = [np.asarray(matrix.node["data"][a:b]) for a, b in spans]
+    indices = [matrix.indices(slice(a, b)) for a, b in spans]
     lengths = np.diff(indptr)[rows]
     return scipy.sparse.csr_matrix(
         (
@@ -143,7 +143,7 @@ def _csr_rows(node: h5py.Group, rows: np.ndarray, n_genes: int) -> scipy.sparse.
             np.concatenate(indices) if indices else np.empty(0, np.int32),
             np.concatenate([[0], np.cumsum(lengths)]),
         ),
-        shape=(len(rows), n_genes),
+        shape=(len(rows), matrix.n_genes),
     )
 
 

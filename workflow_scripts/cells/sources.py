@@ -38,6 +38,8 @@ class Source:
         Labels and names, one row a cell.
     embedding_dim
         Width of its embedding; 0 where none is asked for.
+    dealt_bytes
+        What reading it by cells takes of the disk meanwhile.
     total, digest
         Sum and content digest of each cell, filled while it is written [n_cells].
     """
@@ -50,6 +52,7 @@ class Source:
     lengths: np.ndarray
     cells: pd.DataFrame
     embedding_dim: int
+    dealt_bytes: int
     total: np.ndarray
     digest: np.ndarray
 
@@ -123,8 +126,6 @@ def _plan_file(
         summary = ValueSummary()
         summary.add(sample.matrix.data)
         blocks = CellBlocks(matrix, folder / "dealt")
-        lengths = blocks.lengths
-        blocks.close()
         width = 0
         if settings.embedding is not None:
             width = find_embedding(file, settings.embedding, matrix.n_cells).n_genes
@@ -134,9 +135,10 @@ def _plan_file(
         path,
         np.array([position[gene] for gene in genes], dtype=np.int64),
         decide(summary, path, settings),
-        lengths,
+        blocks.lengths,
         cells,
         width,
+        blocks.dealt_bytes,
         np.zeros(len(cells)),
         np.zeros(len(cells), dtype=np.uint64),
     )

@@ -78,9 +78,17 @@ class CellStore:
         indptr, indices, values = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         )
+        genes = cls.read_genes(folder)
+        holds = "counts" if values.dtype.kind == "u" else "log1p"
+        found = {"n_cells": len(indptr) - 1, "n_genes": len(genes), "holds": holds}
+        for key, there in found.items():
+            if (said := manifest.content[key]) != there:
+                raise DataError(
+                    f"{path}: {key} is {said}, and its files hold {there}; it was edited; "
+                    f"{manifest.mend}"
+                )
         return cls(
-            cls.read_genes(folder),
-            *(indptr, indices, values),
+            *(genes, indptr, indices, values),
             *(manifest.content, manifest.path, folder),
             embedding=None
             if manifest.content.get("embedding") is None

@@ -87,7 +87,10 @@ class StoreWriter:
         if indptr[-1] < self._starts[-1]:
             for name, kind in self._types.items():
                 self._close_up(name, kind, indptr)
-        np.save(self._folder / "indptr.npy", indptr)
+        head = _new_array(self._path("indptr"), indptr.dtype, indptr.shape)
+        with self._path("indptr").open("r+b") as file:
+            file.seek(head)
+            file.write(_bytes(indptr))
         return indptr
 
     def _close_up(self, name: str, kind: np.dtype, indptr: np.ndarray) -> None:
@@ -102,7 +105,7 @@ class StoreWriter:
                 stop = min(max(stop, start + 1), n_rows)
                 lengths = self._lengths[start:stop]
                 shift = np.repeat(self._starts[start:stop] - indptr[start:stop], lengths)
-                loose[np.arange(indptr[start], indptr[stop]) + shift].tofile(file)
+                file.write(_bytes(loose[np.arange(indptr[start], indptr[stop]) + shift]))
                 start = stop
         os.replace(tight, self._path(name))
 
@@ -155,7 +158,12 @@ def _new_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> int:
 
 
 def _write_at(file: int, array: np.ndarray, offset: int) -> None:
-    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    left = _bytes(array)
     while left:  # a write may be cut short, at 2 GB for one
         written = os.pwrite(file, left, offset)
         left, offset = left[written:], offset + written
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """Return what to write of an array; numpy's own ways to a file don't say why one failed."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

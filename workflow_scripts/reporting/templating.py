@@ -7,7 +7,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from workflow_scripts.reporting.words import counted, number, size
+from workflow_scripts.reporting.words import counted, number
+from workflow_scripts.settings.findings import size
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

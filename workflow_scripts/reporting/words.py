@@ -213,15 +213,6 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def size(n_bytes: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:,.1f} GB"
-
-
 def number(value: float | None, *, signed: bool = False) -> str:
     """Return a number with three digits after the point, a small one with its exponent.
 

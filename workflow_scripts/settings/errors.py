@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file can't grow: the disk is full, or the user's share of it."""
+
 
 class ConfigError(ValueError):
     """A config, run file or override that can't be used.

@@ -64,3 +64,12 @@ def listing(names: Iterable[object], limit: int = 20) -> str:
     texts = [str(name) for name in names]
     shown = ", ".join(texts[:limit])
     return shown if len(texts) <= limit else f"{shown}, … ({len(texts) - limit} more)"
+
+
+def size(n_bytes: float) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.1f} GB"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from pathlib import Path
 
 import lightning
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.errors import NO_ROOM, DataError
 from workflow_scripts.settings.finished import link
 from workflow_scripts.training.checkpoints import (
     LAST,
@@ -18,8 +17,6 @@ from workflow_scripts.training.checkpoints import (
     replace_file,
     step_name,
 )
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CheckpointWriter:

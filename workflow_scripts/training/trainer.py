@@ -64,8 +64,8 @@ def train(
         Where a signal asked for it.
     """
     groups, validation = training_groups(plan, store, splits)
-    for line in describe_small_groups([*groups, *validation], plan.set_size):
-        machine.say(f"note: {line}")
+    if small := describe_small_groups([*groups, *validation], plan.set_size):
+        machine.say(f"note: {small}")
     sampler = SetSampler(
         groups,
         set_size=plan.set_size,

@@ -1,0 +1,90 @@
+"""A matrix whose parts don't fit one another is refused, before compiled code reads it."""
+
+from __future__ import annotations
+
+import anndata
+import h5py
+import numpy as np
+import pytest
+
+from tests.cells.test_packing import pack, settings
+from workflow_scripts.cells.file_audit import audit_file
+from workflow_scripts.settings.errors import DataError
+
+
+@pytest.mark.parametrize("encoding", ["csr", "csc"])
+def test_more_genes_than_names_or_numbers_are_refused(tmp_path, make_screen, encoding):
+    path = make_screen(encoding=encoding)
+    with h5py.File(path, "a") as file:
+        file["X"].attrs["shape"] = np.array([48, 2**31 + 5])
+    with pytest.raises(DataError, match="X has 2147483653 columns, and var names 30 genes"):
+        pack(tmp_path / "store", path)
+
+
+DAMAGE = {
+    "gene too large": (
+        "csr",
+        "indices",
+        5,
+        30,
+        "X has a value of gene number 30, and there are 30",
+    ),
+    # In 16 bits this would be gene number 3.
+    "gene far too large": ("csr", "indices", 5, 2 * 65_536 + 3, "of gene number 131075"),
+    "negative gene": ("csr", "indices", 5, -1, "of gene number -1"),
+    "cell too large": (
+        "csc",
+        "indices",
+        5,
+        48,
+        "X has a value of cell number 48, and there",
+    ),
+    "negative cell": ("csc", "indices", 5, -1, "of cell number -1"),
+    "row that ends before it begins": (
+        "csr",
+        "indptr",
+        3,
+        2,
+        "doesn't part its 1145 values into 48",
+    ),
+    "last row too long": ("csr", "indptr", 48, 5000, "doesn't part its 1145 values into 48 rows"),
+    "last row too short": ("csr", "indptr", 48, 1140, "doesn't part its 1145 values into 48 rows"),
+    "column too long": ("csc", "indptr", 3, 5000, "doesn't part its 1145 values into 30 columns"),
+}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_sparse_matrix_is_refused(tmp_path, make_screen, monkeypatch, damage, whole):
+    if not whole:  # as of a file too large to be looked at before it is packed
+        monkeypatch.setattr("workflow_scripts.cells.sampled.WHOLE_VALUES", 10)
+        monkeypatch.setattr("workflow_scripts.cells.sampled.SAMPLED_CELLS", 2)
+    encoding, name, at, value, message = DAMAGE[damage]
+    path = make_screen(encoding=encoding)
+    with h5py.File(path, "a") as file:
+        file["X"][name][at] = value
+    with pytest.raises(DataError, match=f"{path}: .*{message}.*; the file is damaged"):
+        pack(tmp_path / "store", path)
+
+
+def test_sparse_matrix_without_its_values_is_refused(tmp_path, make_screen):
+    path = make_screen()
+    with h5py.File(path, "a") as file:
+        del file["X"]["data"]
+    with pytest.raises(DataError, match="X has no data; the file is damaged"):
+        pack(tmp_path / "store", path)
+
+
+def test_bytes_that_rotted_are_refused(tmp_path, make_screen):
+    path = make_screen()
+    anndata.read_h5ad(path).write_h5ad(path, compression="gzip")
+    with h5py.File(path) as file:
+        chunk = file["X"]["data"].id.get_chunk_info(0)
+    with path.open("r+b") as file:
+        file.seek(chunk.byte_offset + 20)
+        file.write(b"\xff" * 20)
+    message = f"{path}: .*read data.*; the file is damaged"
+    with pytest.raises(DataError, match=message):
+        pack(tmp_path / "store", path)
+    with pytest.raises(DataError, match=message):
+        audit_file("d", "f", str(path), settings())
