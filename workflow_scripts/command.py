@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
 
     A ConfigError ends it with 2, a DataError with 1, and work that was asked to stop with 75 (try
     again: `os.EX_TEMPFAIL`), each with its message alone on standard error; so does a full disk,
-    with 1. Any other exception is a defect and keeps its traceback.
+    with 1, and Ctrl-C, with 130 as shells do. Any other exception is a defect and keeps its
+    traceback.
     """
     try:
         main(sys.argv[1:])
@@ -32,6 +34,9 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
             raise
         where = f" ({error.filename})" if error.filename else ""
         sys.exit(_say(DataError(f"{error.strerror}{where}; make room, and start again"), 1))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        sys.exit(128 + signal.SIGINT)
     except StoppedError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(os.EX_TEMPFAIL)

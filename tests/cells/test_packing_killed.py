@@ -31,6 +31,19 @@ def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(tmp_path,
     assert not (work / "unfinished").exists()
 
 
+def test_packing_that_is_interrupted_says_so_in_a_word(tmp_path, make_screen):
+    screen = make_screen(genes=[f"g{number}" for number in range(3000)], cells_per_group=600)
+    log = tmp_path / "log"
+    process = start_packing(tmp_path / "store", screen, log=log)
+    while not list(tmp_path.glob("store/*/unfinished/values.npy")):
+        assert process.poll() is None, "it ended before it could be interrupted"
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert log.read_text().splitlines()[-1] == "interrupted"
+    assert not (tmp_path / "store" / "manifest.json").exists()
+
+
 def test_process_that_waited_for_one_that_is_killed_packs(tmp_path, make_screen):
     screen = make_screen(genes=[f"g{number}" for number in range(3000)], cells_per_group=60)
     shared, log = tmp_path / "shared", tmp_path / "log"

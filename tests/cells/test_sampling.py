@@ -240,6 +240,28 @@ def test_control_sets_are_targets_when_asked():
         assert bool(equal.all()) is same
 
 
+@pytest.mark.parametrize(
+    ("n_controls", "set_size"),
+    [(23, 4), (23, 16), (5, 4), (4, 4), (1, 4)],
+    ids=["many", "fewer than two sets", "one more", "all of them", "a single one"],
+)
+def test_control_cell_is_predicted_from_other_ones_while_there_are(n_controls, set_size):
+    cells, splits = screen({("k562", "control"): n_controls, ("k562", "A"): 8})
+    groups = make_groups(cells, splits, "train", by_batch=False, controls=True)
+    stream = SetSampler(groups, set_size=set_size, seed=0, map_controls=True)
+    sets = stream.take(range(30 * stream.sets_per_epoch))
+    control_sets = np.array([groups[g].is_control for g in sets.groups])
+    drawn = set()
+    for observed, control in zip(
+        sets.observed[control_sets], sets.control[control_sets], strict=True
+    ):
+        others = n_controls - len(set(observed))
+        assert set(observed).isdisjoint(control) or not others
+        assert len(set(control)) == min(set_size, others or n_controls)
+        drawn |= set(control)
+    assert drawn == set(np.flatnonzero(cells["is_control"]))
+
+
 @pytest.mark.parametrize(("split", "yielded"), [("control", True), ("held_out_control", False)])
 def test_controls_of_a_held_out_context_are_targets_where_they_may_train(split, yielded):
     cells, splits = screen(SIZES)

@@ -158,7 +158,10 @@ class SetSampler:
         group = self._groups[number]
         if group.is_control and not self._map_controls:
             return rows
-        return draw(group.controls, self._set_size, _generator(self._seed, _CONTROLS, position))
+        generator = _generator(self._seed, _CONTROLS, position)
+        if group.is_control:
+            return draw_others(group.controls, rows, generator)
+        return draw(group.controls, self._set_size, generator)
 
 
 def fixed_sets(
@@ -209,6 +212,24 @@ def draw(
     parts = [generator.permutation(pool) for _ in range(whole)]
     parts.append(pool[generator.choice(len(pool), rest, replace=False)])
     return np.concatenate(parts)
+
+
+def draw_others(
+    pool: Int64[np.ndarray, " pool"],
+    rows: Int64[np.ndarray, " cells"],
+    generator: np.random.Generator,
+) -> Int64[np.ndarray, " cells"]:
+    """Draw as many rows as there are, none of them itself, as `draw` does from what is left.
+
+    From the whole pool, where nothing else is in it. The time depends on the rows alone.
+    """
+    # So many hold as many others, or are all that there are.
+    count = min(len(pool), 2 * len(rows))
+    drawn = pool[generator.choice(len(pool), count, replace=False)]
+    others = drawn[~np.isin(drawn, rows)]
+    if len(others) >= len(rows):
+        return others[: len(rows)]
+    return draw(others if len(others) else pool, len(rows), generator)
 
 
 def fill(
