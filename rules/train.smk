@@ -3,7 +3,7 @@
 # needs: the pass stamp, packed cells, splits, the genes that were chosen, features,
 #        the model that the run starts from, where model.kwargs.init_from names one
 # makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
-#        {run}/checkpoints/best.ckpt    the state of the lowest validation loss
+#        {run}/checkpoints/best.ckpt    the state of the best validation (engine.select_by)
 #        {run}/training.csv             one row a step
 # keeps: {run}/checkpoints/<identity>/  step=….ckpt, last.ckpt: what a killed training continues from
 

@@ -36,6 +36,7 @@ PLAN = TrainingPlan(
     precision="auto",
     schedule=Schedule(),
     ema=None,
+    select_by="val_loss",
     patience=None,
     max_steps=3,
     val_freq=1,

@@ -79,6 +79,7 @@ def plan(kwargs: dict[str, Any], sets: int = 3, **changes: Any) -> TrainingPlan:
         precision="auto",
         schedule=Schedule(),
         ema=None,
+        select_by="val_loss",
         patience=None,
         max_steps=100,
         val_freq=100,

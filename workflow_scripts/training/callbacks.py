@@ -19,11 +19,12 @@ from workflow_scripts.training.batches import Batch, Feeder
 from workflow_scripts.training.checkpoint_writer import CheckpointWriter
 from workflow_scripts.training.checkpoints import STATE
 from workflow_scripts.training.interruptions import Interruptions
-from workflow_scripts.training.metrics_file import LOG, MetricsFile
+from workflow_scripts.training.metrics_file import LOG, SCORES, MetricsFile
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.pace import Pace
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import Share
+from workflow_scripts.training.validating import badness
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often the log tells how far the training is."""
@@ -65,7 +66,7 @@ class StepKeeper(lightning.Callback):
         self._began: float | None = None
         self._waited = 0.0
         self.step = start
-        self.best_loss = math.inf
+        self._least_bad = math.inf
         self.best_step = 0
 
     @property
@@ -75,11 +76,11 @@ class StepKeeper(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the validations so far."""
-        return {"best_loss": self.best_loss, "best_step": self.best_step}
+        return {"least_bad": self._least_bad, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the validations of the run that is continued."""
-        self.best_loss = state_dict["best_loss"]
+        self._least_bad = state_dict["least_bad"]
         self.best_step = state_dict["best_step"]
 
     def on_save_checkpoint(
@@ -139,7 +140,7 @@ class StepKeeper(lightning.Callback):
             "epoch": (self.step - 1) * self._plan.sets_per_step // self._sets_per_epoch,
             "train_loss": losses.total,
             "train_set_loss": losses.per_set,
-            "val_loss": None,
+            **dict.fromkeys(SCORES),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "gradient_norm": pl_module.gradient_norm,
             "seconds": round(seconds, 6),
@@ -156,15 +157,16 @@ class StepKeeper(lightning.Callback):
     ) -> None:
         """Write the row of a validated step, the best checkpoint and the step's own."""
         assert isinstance(pl_module, TrainingModule)
-        self._row["val_loss"] = pl_module.validation_loss
-        is_best = pl_module.validation_loss < self.best_loss
+        self._row |= pl_module.scores
+        found = badness(pl_module.scores, self._plan.select_by)
+        is_best = found < self._least_bad
         if is_best:
-            self.best_loss, self.best_step = pl_module.validation_loss, self.step
+            self._least_bad, self.best_step = found, self.step
         over = self._plan.stops_at(self.step, self.best_step)
         if over:
             self._print(
-                f"step {self.step}: {self._plan.patience} validations without a lower loss than "
-                f"that of step {self.best_step}: training ends here"
+                f"step {self.step}: {self._plan.patience} validations that are no better than that "
+                f"of step {self.best_step} ({self._plan.select_by}): training ends here"
             )
             trainer.should_stop = True
         self._say()
@@ -214,11 +216,14 @@ class StepKeeper(lightning.Callback):
             )
 
     def _say(self) -> None:
-        best = f"  best {self.best_loss:.4f} (step {self.best_step})" if self.best_step else ""
-        validation = self._row.get("val_loss")
-        shown = "" if validation is None else f"  validation {validation:.4f}"
-        losses = f"loss {self._row['train_loss']:.4f}{shown}{best}"
-        self._print(self._pace.line(self.step, losses))
+        shown = [f"loss {self._row['train_loss']:.4f}"]
+        if self._row["val_loss"] is not None:
+            shown.append(f"validation {self._row['val_loss']:.4f}")
+        if self.best_step:
+            name = self._plan.select_by
+            of = "" if name == "val_loss" else f"{name} "
+            shown.append(f"best {of}{abs(self._least_bad):.4f} (step {self.best_step})")
+        self._print(self._pace.line(self.step, "  ".join(shown)))
 
     def _print(self, line: str) -> None:
         if self._first:

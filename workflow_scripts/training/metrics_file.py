@@ -9,14 +9,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from workflow_scripts.models.effect_scores import EFFECT_SCORES
 from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.training.validating import badness
 
 LOG = "training.csv"
+SCORES = ("val_loss", *(f"val_{name}" for name in EFFECT_SCORES))
 COLUMNS = (
-    *("step", "epoch", "train_loss", "train_set_loss", "val_loss", "lr", "gradient_norm"),
+    *("step", "epoch", "train_loss", "train_set_loss", *SCORES, "lr", "gradient_norm"),
     *("seconds", "waiting", "memory"),
 )
-"""seconds a step took, those it waited for its batch before, and the peak of memory in bytes."""
+"""Scores are those of the validation after a step, empty where none followed, or nothing was to be
+ranked; then the seconds a step took, those it waited for its cells before, and the peak of memory
+in bytes."""
 
 UNREPEATED = ("seconds", "waiting", "memory")
 """Columns that differ between two trainings that are otherwise the same."""
@@ -65,14 +70,20 @@ def logged_steps(path: Path) -> int:
     return gaps[0] - 1 if gaps else len(steps)
 
 
-def validations(path: Path) -> dict[int, float]:
-    """Return the loss of each validation that a log tells of, by step."""
+def validations(path: Path, select_by: str) -> dict[int, float]:
+    """Return the badness of each validation that a log tells of, by step."""
     if not path.exists():
         return {}
-    at = COLUMNS.index("val_loss")
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file) if _is_kept(row, sys.maxsize)]
-    return {int(row[0]): float(row[at]) for row in rows if row[at]}
+    named = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+    return {
+        int(row["step"]): badness(
+            {name: float(row[name]) for name in SCORES if row[name]}, select_by
+        )
+        for row in named
+        if row["val_loss"]
+    }
 
 
 def _is_kept(row: list[str], start: int) -> bool:

@@ -20,6 +20,7 @@ from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import ALONE, Processes
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
+from workflow_scripts.training.validating import Validation
 
 
 class StepLosses(NamedTuple):
@@ -44,8 +45,8 @@ class TrainingModule(lightning.LightningModule):
     ----------
     gradient_norm
         Norm of the last step's gradient, before it was cut.
-    validation_loss
-        Mean over the sets of the last validation.
+    scores
+        Those of the last validation, by their columns in the log.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class TrainingModule(lightning.LightningModule):
         description: Mapping[str, Any],
         names_of: Callable[[Sequence[int]], Sequence[str]],
         *,
+        validation: Validation | None = None,
         compute: ObjectiveOf = objective,
         processes: Processes = ALONE,
         is_asked_to_stop: Callable[[], bool] = lambda: False,
@@ -74,6 +76,8 @@ class TrainingModule(lightning.LightningModule):
             What a checkpoint says of the model (JSON types): kept in each.
         names_of
             Names of sets, by their numbers, for whoever reads of one that went wrong.
+        validation
+            Adds up validations; None where there are none.
         compute
             The objective of steps that train, maybe compiled; validations have other shapes, and
             compute it as it is.
@@ -92,9 +96,9 @@ class TrainingModule(lightning.LightningModule):
         self._processes = processes
         self._is_asked_to_stop = is_asked_to_stop
         self._passes: list[StepLosses] = []
-        self._validation = (0.0, 0)
+        self._validation = validation
         self.gradient_norm = math.nan
-        self.validation_loss = math.nan
+        self.scores: Mapping[str, float] = {}
         self._stop_agreed = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -142,23 +146,25 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_start(self) -> None:
         """Forget the last validation."""
-        self._validation = (0.0, 0)
+        assert self._validation is not None
+        self._validation.begin()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the losses of some validation sets; one NaN makes the whole validation NaN."""
-        weight = self._plan.decoder_weight
-        losses = step_objective(self.model, self._loss, batch, decoder_weight=weight).per_set
-        total, n_sets = self._validation
-        self._validation = (
-            total + float(losses.sum(dtype=torch.float64)),
-            n_sets + losses.numel(),
+        """Add some validation sets."""
+        assert self._validation is not None
+        predicted = self.model.outputs(batch.control, batch.features, batch.batch).prediction
+        self._validation.add(
+            batch.numbers,
+            self._loss.per_set(predicted, batch.observed, batch.control),
+            predicted=predicted,
+            observed=batch.observed,
+            control=batch.control,
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Average over the sets."""
-        own = torch.tensor(self._validation, dtype=torch.float64, device=self.device)
-        total, n_sets = self._of_all(own).sum(dim=0)
-        self.validation_loss = float(total) / max(int(n_sets), 1)
+        """Work out the scores."""
+        assert self._validation is not None
+        self.scores = self._validation.scores(lambda own: self._of_all(own).sum(dim=0))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer of the model."""

@@ -53,8 +53,10 @@ class TrainingPlan:
         Steps to train, between validations, between checkpoints.
     ema
         What stays of the weights' moving average in a step; None: none is taken.
+    select_by
+        What chooses the best validation: val_loss, or the name of a score.
     patience
-        Validations without a lower loss after which training stops; None: it doesn't.
+        Validations that are no better after which training stops; None: it doesn't.
     validation_sets, validation_fraction
         Sets a validation looks at, at most, and as a part of all.
     """
@@ -75,6 +77,7 @@ class TrainingPlan:
     precision: Precision
     schedule: Schedule
     ema: float | None
+    select_by: str
     patience: int | None
     max_steps: int
     val_freq: int
@@ -112,6 +115,7 @@ class TrainingPlan:
                 settings["engine.lowest_lr"],
             ),
             ema=settings["engine.ema"],
+            select_by=settings["engine.select_by"],
             patience=settings["engine.early_stopping"],
             max_steps=settings["training.max_steps"],
             val_freq=settings["training.val_freq"],
@@ -144,6 +148,7 @@ class TrainingPlan:
             precision=settings["engine.precision"],
             schedule=Schedule(),
             ema=settings["engine.ema"],
+            select_by=settings["engine.select_by"],
             patience=None,
             max_steps=settings["training.max_steps"],
             val_freq=1,
@@ -166,12 +171,12 @@ class TrainingPlan:
         Parameters
         ----------
         validations
-            Loss of each validation so far, by its step, in order.
+            Badness of each validation so far (`validating.badness`), by its step, in order.
         """
         best_step, best = 0, math.inf
-        for step, loss in validations.items():
-            if loss < best:
-                best_step, best = step, loss
+        for step, badness in validations.items():
+            if badness < best:
+                best_step, best = step, badness
             if step <= self.max_steps and self.stops_at(step, best_step):
                 return step
         return self.max_steps

@@ -11,6 +11,7 @@ from workflow_scripts.features.summary import coverage
 from workflow_scripts.models.model_settings import BOTTLENECK
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.validating import nothing_to_rank
 
 _GROUP = ["dataset", "file", "context", "perturbation"]
 
@@ -83,6 +84,7 @@ def cross_check(
         *_small_groups(used, plan.set_size),
         *_untrained_names(used, bool(features["files"])),
         *_untrained_batches(splits, batches, plan),
+        *_unranked(used, plan.select_by),
     ]
 
 
@@ -155,6 +157,14 @@ def _untrained_batches(
         "batches train (data.kwargs.should_yield_control_cells, splits.held_out_controls=share)"
     )
     return [Finding("error", "batches-untrained", text, tuple(untrained))]
+
+
+def _unranked(used: pd.DataFrame, select_by: str) -> list[Finding]:
+    validates = used[used["split"] == "val"]
+    ranked = validates.groupby("context", observed=True)["perturbation"].nunique()
+    if select_by == "val_loss" or (ranked > 1).any():
+        return []
+    return [Finding("error", "nothing-to-rank", nothing_to_rank(select_by))]
 
 
 def _names(table: pd.DataFrame) -> list[str]:

@@ -36,6 +36,7 @@ from workflow_scripts.training.processes import ALONE, Processes
 from workflow_scripts.training.readers import DeviceReader
 from workflow_scripts.training.residency import Residency
 from workflow_scripts.training.starting_model import build_model, planned_settings, start_from
+from workflow_scripts.training.validating import Validation, nothing_to_rank
 
 
 def train(
@@ -73,10 +74,20 @@ def train(
         map_controls=plan.map_controls,
         weighting=plan.weighting,
     )
-    until = plan.last_step(validations(folder / LOG))
+    until = plan.last_step(validations(folder / LOG, plan.select_by))
     found = latest_usable(folder, until, logged_steps(folder / LOG), provenance)
     start = 0 if found is None else found[0]
     share = machine.share(plan, store, features, sets_per_epoch=sampler.sets_per_epoch)
+    fixed = fixed_sets(
+        validation,
+        set_size=plan.set_size,
+        seed=plan.seed,
+        limit=plan.validation_sets,
+        fraction=plan.validation_fraction,
+    )
+    tested = Validation(validation, fixed, [] if store.embedding is not None else list(store.genes))
+    if plan.select_by != "val_loss" and not tested.can_score:
+        raise DataError(nothing_to_rank(plan.select_by))
     interruptions = Interruptions()
     module = _module(
         plan,
@@ -84,6 +95,7 @@ def train(
         features,
         provenance,
         lambda numbers: [f"{g.context}/{g.perturbation}" for g in sampler.groups_of(numbers)],
+        validation=tested,
         compute=machine.objective(),
         processes=machine.processes,
         is_asked_to_stop=lambda: interruptions.asked is not None,
@@ -99,13 +111,6 @@ def train(
     machine.say(
         f"{sum(p.numel() for p in module.parameters()):,} parameters; {len(groups)} groups, "
         f"{sampler.sets_per_epoch} sets an epoch; from step {start} to {plan.max_steps}"
-    )
-    fixed = fixed_sets(
-        validation,
-        set_size=plan.set_size,
-        seed=plan.seed,
-        limit=plan.validation_sets,
-        fraction=plan.validation_fraction,
     )
     ahead = min(machine.num_workers, AHEAD)
     at_once = share.sets_per_pass
@@ -157,7 +162,7 @@ def train(
 def _check_best(best_step: int) -> None:
     if not best_step:
         raise DataError(
-            "no validation gave a finite loss, so there is no best state; see training.csv, and "
+            "no validation gave a finite number, so there is no best state; see training.csv, and "
             "lower training.lr or check the values"
         )
 
@@ -199,6 +204,7 @@ def _module(
     provenance: Mapping[str, Any],
     names_of: Callable[[Sequence[int]], Sequence[str]],
     *,
+    validation: Validation | None = None,
     compute: ObjectiveOf = objective,
     processes: Processes = ALONE,
     is_asked_to_stop: Callable[[], bool] = lambda: False,
@@ -236,6 +242,7 @@ def _module(
         plan,
         description,
         names_of,
+        validation=validation,
         compute=compute,
         processes=processes,
         is_asked_to_stop=is_asked_to_stop,

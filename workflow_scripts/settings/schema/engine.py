@@ -64,13 +64,25 @@ KEYS: tuple[Key, ...] = (
         above=0,
         below=1,
     ),
+    identity(
+        "engine.select_by",
+        str,
+        "preflight train",
+        "Which validation is the best: that of the lowest loss (val_loss), or of the highest score "
+        "of the predicted effects, as cell-eval2 computes it: rank of the own effect by distance "
+        "(pds_l1, pds_cosine), correlation over genes (delta_pearson)",
+        "以什么选出最佳验证:损失最低(val_loss),或验证扰动的效应得分最高(与 cell-eval2 的算法一致):"
+        "按距离的排名(pds_l1、pds_cosine)、基因间相关(delta_pearson)",
+        choices=("val_loss", "pds_l1", "pds_cosine", "delta_pearson"),
+    ),
     extent(
         "engine.early_stopping",
         int,
         "train",
-        "Validations without a lower loss after which training stops, and final.ckpt is the state "
-        "there; null: never",
-        "验证损失连续多少次未降低后停止训练,此时的状态即 final.ckpt;null 表示不提前停止",
+        "Validations that are not better than the best (engine.select_by) after which training "
+        "stops, and final.ckpt is the state there; null: never",
+        "连续多少次验证未优于最佳(engine.select_by)后停止训练,此时的状态即 final.ckpt;"
+        "null 表示不提前停止",
         nullable=True,
         at_least=1,
         unit="validations",

@@ -22,9 +22,9 @@ KEYS: tuple[Key, ...] = (
         "prediction.checkpoint",
         str,
         "predict",
-        "Which weights predict: those of the last step (final), or those with the lowest "
-        "validation loss (best)",
-        "用于预测的权重:最后一步(final)或验证损失最低(best)",
+        "Which weights predict: those of the last step (final), or those with the best validation "
+        "(best, by engine.select_by)",
+        "用于预测的权重:最后一步(final)或验证最佳(best,由 engine.select_by 决定)",
         choices=("final", "best"),
     ),
     identity(
