@@ -24,6 +24,11 @@ class Outcome:
         """Names of the rules whose jobs finished, sorted, `all` left out."""
         return sorted(set(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", self.text)) - {"all"})
 
+    @property
+    def planned(self) -> set[str]:
+        """Names of the rules that a dry run would run, `all` left out."""
+        return set(re.findall(r"^(\w+) +\d+$", self.text, re.MULTILINE)) - {"all", "total"}
+
 
 def snakemake(folder: Path, *arguments: str, expect: int | None = 0) -> Outcome:
     """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None.
