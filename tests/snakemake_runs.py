@@ -24,12 +24,22 @@ class Outcome:
         """Names of the rules whose jobs finished, sorted, `all` left out."""
         return sorted(set(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", self.text)) - {"all"})
 
+    @property
+    def planned(self) -> set[str]:
+        """Names of the rules that a dry run would run, `all` left out."""
+        return set(re.findall(r"^(\w+) +\d+$", self.text, re.MULTILINE)) - {"all", "total"}
+
 
 def snakemake(folder: Path, *arguments: str, expect: int | None = 0) -> Outcome:
-    """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None."""
+    """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None.
+
+    Two jobs run at once, of one thread each: the threads of a job wait for one another in a loop,
+    which takes the cores from whatever else is tested at the time.
+    """
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-        *("--directory", str(folder), "--cores", "2", "--nocolor", *arguments),
+        *("--directory", str(folder), "--cores", "2", "--max-threads", "1", "--nocolor"),
+        *arguments,
     ]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaModel
 
-from workflow_scripts.models.backbones import BackboneSettings, build_backbone
+from workflow_scripts.models.backbone_settings import BackboneSettings
+from workflow_scripts.models.backbones import build_backbone
 
 LLAMA = BackboneSettings(
     key="llama",
@@ -118,3 +122,13 @@ def test_backbones_that_do_not_fit_are_refused(override: dict[str, object], mess
     values = {name: getattr(LLAMA, name) for name in LLAMA.__dataclass_fields__}
     with pytest.raises(ValueError, match=message):
         BackboneSettings(**(values | override))
+
+
+def test_baselines_import_no_transformers() -> None:
+    program = (
+        "import sys, workflow_scripts.models, workflow_scripts.prediction.baselines; "
+        "print('torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    command, root = [sys.executable, "-c", program], Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout == "True False\n"

@@ -29,7 +29,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "without validation the test set chooses the checkpoint": ("splits: no validation",),
     "the best checkpoint holds other weights than were validated": (
-        "training/test_resume.py::test_best_checkpoint_holds_the_weights_that_were_validated",
+        "training/test_whole_trainings.py::test_best_checkpoint_holds_the_weights_that_were_validated",
     ),
     "a resumed run draws other cells and loses its log": (
         "training/test_resume.py::test_killed_training_ends_as_if_it_had_not_been",

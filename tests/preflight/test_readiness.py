@@ -128,6 +128,15 @@ def test_batches_that_nothing_trains_are_an_error_where_they_are_encoded(
     assert not any(f.severity == "error" for f in cross_check(splits, batches, FEATURES, plain))
 
 
+def test_best_validation_by_a_rank_needs_two_perturbations_in_a_context():
+    splits, batches = tables(SIZES)
+    ranked = replace(PLAN, select_by="pds_cosine")
+    (found,) = cross_check(splits, batches, FEATURES, ranked)
+    assert (found.severity, found.code) == ("error", "nothing-to-rank")
+    splits.loc[splits["perturbation"] == "A", "split"] = "val"
+    assert cross_check(splits, batches, FEATURES, ranked) == []
+
+
 def test_one_hot_perturbations_that_never_train_are_a_warning():
     splits, batches = tables(SIZES)
     (found,) = cross_check(splits, batches, {**FEATURES, "files": []}, PLAN)

@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from tests.screens import write_screen
-from tests.training.test_resume import Training, kill_after, same
 from tests.training.test_step_memory import FROZEN, LLAMA, memory, plan
+from tests.training.training_runs import Training, kill_after, same
 from workflow_scripts.models import load_model
 
 EMA = "engine.ema=0.8"

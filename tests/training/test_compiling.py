@@ -14,7 +14,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.screens import write_screen
-from tests.training.test_resume import ROOT, Training, kill_after, same
+from tests.training.training_runs import ROOT, Training, kill_after, same
 from workflow_scripts.training.compiling import objective_for
 
 COMPILED = ("engine.compile=true", "+model.kwargs.dropout=0.2")
@@ -29,14 +29,14 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 def test_compiled_training_has_the_same_losses_and_goes_on_exactly(training):
     training.run("eager", COMPILED[1])
-    assert "compiling the step" in training.run("compiled", *COMPILED)
+    assert "compiling the step" in training.run_apart("compiled", *COMPILED)
     for row, expected in zip(training.log("compiled"), training.log("eager"), strict=True):
         for name in ("train_loss", "val_loss", "gradient_norm"):
             assert bool(row[name]) == bool(expected[name])
             if row[name]:
                 assert float(row[name]) == pytest.approx(float(expected[name]), rel=2e-4)
     kill_after(training.command("killed", *COMPILED), training.folder / "killed", "*/*=*012.ckpt")
-    assert "from step 0" not in training.run("killed", *COMPILED)
+    assert "from step 0" not in training.run_apart("killed", *COMPILED)
     assert same(training.weights("killed"), training.weights("compiled"))
     assert training.log("killed") == training.log("compiled")
 

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from tests.cells.test_sampling import sampler
 from tests.screens import write_screen
-from tests.training.test_resume import ROOT, Training, same
+from tests.training.training_runs import ROOT, Training, same
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.processes import Processes, Share
 
@@ -45,7 +45,8 @@ def losses(training: Training, out: str) -> dict[str, torch.Tensor]:
 )
 def test_losses_are_those_of_sets_computed_together(training, way):
     out = re.sub(r"\W+", "-", "-".join(way))
-    training.run(out, *FOUR, *way)
+    run = training.run_apart if TWO_PROCESSES in way else training.run
+    run(out, *FOUR, *way)
     assert len(training.log(out)) == 12
     for name, values in losses(training, "together").items():
         assert_close(losses(training, out)[name], values, rtol=2e-4, atol=1e-6)
@@ -56,7 +57,7 @@ def test_losses_are_those_of_sets_computed_together(training, way):
 
 def test_two_processes_stopped_go_on_as_if_they_had_not(training):
     way = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8")
-    training.run("whole", *way)
+    training.run_apart("whole", *way)
     command = training.command("stopped", *way)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     log = training.folder / "stopped"
@@ -67,14 +68,14 @@ def test_two_processes_stopped_go_on_as_if_they_had_not(training):
     _, said = process.communicate()
     assert process.returncode == os.EX_TEMPFAIL, said
     assert re.search(r"stopped by SIGTERM after step \d+ of 40", said)
-    training.run("stopped", *way)
+    training.run_apart("stopped", *way)
     assert same(training.weights("stopped"), training.weights("whole"))
     assert training.log("stopped") == training.log("whole")
 
 
 def test_training_goes_on_with_other_passes_and_devices(training):
     training.run("begun", *FOUR, "training.max_steps=7", "engine.batch=2")
-    training.run("begun", *FOUR, TWO_PROCESSES)
+    training.run_apart("begun", *FOUR, TWO_PROCESSES)
     rows = training.log("begun")
     assert [int(row["step"]) for row in rows] == list(range(1, 13))
     for name, values in losses(training, "together").items():
@@ -82,8 +83,7 @@ def test_training_goes_on_with_other_passes_and_devices(training):
 
 
 def test_process_that_diverges_ends_all_and_names_sets_of_all(training):
-    command = training.command("diverged", *FOUR, TWO_PROCESSES, "training.lr=1e30")
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = training.start("diverged", *FOUR, TWO_PROCESSES, "training.lr=1e30")
     assert done.returncode == 1
     assert re.search(r"error: step 2: the loss is nan, not finite in 4 of 4 sets", done.stderr)
 
@@ -96,10 +96,8 @@ def test_batch_is_chosen_by_the_memory_that_is_there(training):
 
 
 def test_more_devices_than_there_are_is_refused(training):
-    command = training.command("many", "training.batch_size=4096", "training.devices=4096")
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 1
-    assert "training.devices is 4096, and there are" in done.stderr
+    with pytest.raises(DataError, match=r"training\.devices is 4096, and there are"):
+        training.run("many", "training.batch_size=4096", "training.devices=4096")
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import anndata
@@ -14,7 +13,7 @@ from tests.snakemake_runs import ROOT, Outcome, snakemake
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.settings.runs import resolve_run
 
-QUICK = "prediction.baselines=[control] evaluation.extra_metrics=[]"
+QUICK = "prediction.baselines=[control] evaluation.profile=pds evaluation.extra_metrics=[]"
 HVG = "genes.select=hvg genes.n_top=12"
 FROM_GENES = {
     *("select_genes", "train", "predict", "predict_baselines", "evaluate", "report"),
@@ -39,8 +38,7 @@ def start(folder: Path, overrides: str, *arguments: str) -> Outcome:
 
 
 def planned(folder: Path, overrides: str) -> set[str]:
-    text = start(folder, overrides, "--dry-run").text
-    return set(re.findall(r"^(\w+) +\d+$", text, re.MULTILINE)) - {"all", "total"}
+    return start(folder, overrides, "--dry-run").planned
 
 
 def chosen(folder: Path) -> dict:

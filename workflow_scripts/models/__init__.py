@@ -1,6 +1,6 @@
 """The state-transition model, the baselines and the set losses: tensors in, tensors out."""
 
-from workflow_scripts.models.backbones import BackboneSettings
+from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.baselines import (
     Additive,
     ContextMean,

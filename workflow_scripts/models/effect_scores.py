@@ -47,15 +47,16 @@ def _manhattan(predicted: Effects, observed: Effects) -> Tensor:
 def _cosine(predicted: Effects, observed: Effects) -> Tensor:
     """Return distances of 0 to 2; an effect of zero is at 1 from all."""
     one, other = (torch.nn.functional.normalize(effects) for effects in (predicted, observed))
-    similarity: Tensor = one @ other.T
-    return 1.0 - similarity
+    distances: Tensor = 1.0 - one @ other.T
+    return distances
 
 
 def delta_pearson(predicted: Effects, observed: Effects) -> Float[Tensor, " perturbations"]:
     """Correlate the genes of each predicted effect with the observed; NaN where all are alike."""
     one, other = (effects - effects.mean(dim=1, keepdim=True) for effects in (predicted, observed))
     norms = one.norm(dim=1) * other.norm(dim=1)
-    return (one * other).sum(dim=1) / norms.masked_fill(norms == 0, torch.nan)
+    correlations: Tensor = (one * other).sum(dim=1) / norms.masked_fill(norms == 0, torch.nan)
+    return correlations
 
 
 EFFECT_SCORES: Mapping[str, Callable[[Effects, Effects], Float[Tensor, " perturbations"]]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workflow_scripts.models.backbones import BACKBONES, BackboneSettings
+from workflow_scripts.models.backbone_settings import BACKBONES, BackboneSettings
 from workflow_scripts.models.config_values import check_keys, flag, integer, number, required
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss

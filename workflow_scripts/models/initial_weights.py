@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workflow_scripts.models.backbones import BackboneSettings
+from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.files import ModelDescription
 from workflow_scripts.models.matching import WHOLE, Places, match_axes, match_genes
 from workflow_scripts.models.model_settings import StateTransitionSettings

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from workflow_scripts.models.backbones import BackboneSettings
+from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 
 OUTPUT_SPACES = ("gene", "all", "embedding")

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from workflow_scripts.models.backbones import build_backbone
 from workflow_scripts.models.dropout import SetDropout
 from workflow_scripts.models.gene_decoder import GeneDecoder
 from workflow_scripts.models.model_settings import StateTransitionSettings
@@ -52,6 +51,9 @@ class StateTransition(nn.Module):
     """
 
     def __init__(self, settings: StateTransitionSettings) -> None:
+        # Only now: transformers takes seconds to import, and baselines need none of it.
+        from workflow_scripts.models.backbones import build_backbone
+
         super().__init__()
         hidden, output = settings.hidden_dim, settings.output_dim
         self.settings = settings

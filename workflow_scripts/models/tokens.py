@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from workflow_scripts.models.backbones import INITIAL_STD
+from workflow_scripts.models.backbone_settings import INITIAL_STD
 from workflow_scripts.models.dropout import SetDropout
 from workflow_scripts.models.model_settings import CONFIDENCE_NARROWING
 

@@ -1,0 +1,82 @@
+"""What a training prints, logs and leaves, from its start to its end."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from tests.training.training_runs import same
+
+
+def test_diverged_training_stops_with_the_step_and_keeps_its_last_good_checkpoint(training):
+    done = training.start("diverged", "training.lr=1e30", "training.ckpt_every_n_steps=1")
+    assert done.returncode == 1
+    found = re.search(
+        r"error: step 2: the loss is \S+, not finite in \d+ of 2 sets: (\S+?),? ", done.stderr
+    )
+    assert found[1].rstrip(";") in {
+        f"{context}/{name}" for context in ("k562", "rpe1") for name in ("control", "A", "B", "C")
+    }
+    assert "Traceback" not in done.stderr
+    assert not (training.folder / "diverged" / "final.ckpt").exists()
+
+
+def test_best_checkpoint_holds_the_weights_that_were_validated(training):
+    best = torch.load(training.folder / "unbroken" / "best.ckpt", weights_only=True)
+    rows = [row for row in training.log("unbroken") if row["val_loss"]]
+    validated = {int(row["step"]): float(row["val_loss"]) for row in rows}
+    assert best["stateline"]["step"] == min(validated, key=validated.__getitem__)
+
+
+def test_wandb_without_a_key_is_kept_offline_and_never_a_reason_to_fail(training):
+    folder = training.folder / "wandb_logs"
+    overrides = [
+        *("use_wandb=true", f"wandb.local_wandb_dir={folder}", "wandb.tags=[screen]"),
+        "training.max_steps=4",
+    ]
+    training.run("plain", overrides[-1])
+    out = training.run_apart("wandb", *overrides)
+    assert "offline" in out
+    assert list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert same(training.weights("wandb"), training.weights("plain"))
+
+
+def test_wandb_that_can_not_start_is_said_in_one_line(training):
+    blocked = training.folder / "blocked"
+    blocked.write_text("a file where the folder should be")
+    out = training.run_apart(
+        *("blocked-run", "use_wandb=true", f"wandb.local_wandb_dir={blocked}"),
+        *("training.max_steps=4", "training.train_seed=7"),
+    )
+    assert "wandb: not logging" in out
+
+
+def test_training_without_a_lower_loss_stops_and_stays_stopped(training):
+    # So low a rate that weights of 32 bits stay as they are.
+    worse = ("training.lr=1e-12", "engine.early_stopping=2")
+    out = training.run("early", *worse)
+    assert "step 12: 2 validations that are no better than that of step 4 (val_loss)" in out
+    assert [row["step"] for row in training.log("early")][-1] == "12"
+    final = torch.load(training.folder / "early" / "final.ckpt", weights_only=True)
+    assert final["stateline"]["step"] == 12
+    assert "trained before" in training.run("early", *worse)
+    # With more patience it goes on, and ends where one without a break does.
+    training.run("early", worse[0])
+    training.run("late", worse[0])
+    assert same(training.weights("late"), training.weights("early"))
+    assert training.log("late") == training.log("early")
+    # With less again, it ends where it did.
+    training.run("early", *worse)
+    assert [row["step"] for row in training.log("early")][-1] == "12"
+    again = torch.load(training.folder / "early" / "final.ckpt", weights_only=True)
+    assert same(again["state_dict"], final["state_dict"])
+
+
+def test_line_of_a_step_says_how_far_and_how_fast(training):
+    out = training.run("lines", "training.max_steps=5", "training.train_seed=11")
+    assert re.search(
+        r"step 4/5  loss [\d.]+  validation [\d.]+  best [\d.]+ \(step 4\)  \S+ steps/s  "
+        r"[\d,]+ cells/s  waiting [\d.]+%  \d+ s left",
+        out,
+    )
