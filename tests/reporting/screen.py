@@ -117,8 +117,11 @@ def training_of(screen: Screen) -> pd.DataFrame:
         {
             "step": step,
             "epoch": step // 50,
-            "train_loss": loss,
+            "train_set_loss": loss,
             "val_loss": np.where(validated, loss * 1.1, np.nan),
+            "val_pds_l1": np.where(validated, 1 - loss / 6, np.nan),
+            "val_pds_cosine": np.where(validated, 1 - loss / 7, np.nan),
+            "val_delta_pearson": np.where(validated, 0.6 - loss / 9, np.nan),
             "lr": 1e-4,
             "gradient_norm": 1.0,
             "seconds": 0.1,

@@ -223,6 +223,8 @@ def test_the_same_run_gives_the_same_bytes(render: Render) -> None:
         ({"perturbations": ("STAT1",)}, "verdict", "Too few perturbations to judge"),
         ({"perturbations": ("STAT1",)}, "effects", "The only perturbation"),
         ({"validates": False}, "training", "No validation was logged."),
+        ({}, "training", "Highest discrimination, L1 in validation"),
+        ({}, "training", "so they are no test"),
         ({"n_steps": 1}, "training", "Last logged step"),
         ({"n_steps": 0}, "training", "there is no curve"),
         ({"scored": False}, "verdict", "The evaluation was refused or scored nothing."),

@@ -15,7 +15,9 @@ from tests.screens import write_screen
 from tests.training.training_runs import Training, kill_after, same
 from workflow_scripts.cells.groups import Group
 from workflow_scripts.cells.sampling import SetRows
+from workflow_scripts.reporting.inputs import VALIDATION_SCORES
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.training.metrics_file import SCORES
 from workflow_scripts.training.validating import Validation, badness
 
 GENES = ["A", "g1", "C", "g3", "g4", "g5"]
@@ -190,3 +192,7 @@ def test_single_perturbation_is_not_ranked(tmp_path):
     alone.run("not ranked", "training.max_steps=4")
     assert alone.log("not ranked")[-1]["val_pds_l1"] == ""
     assert alone.log("not ranked")[-1]["val_loss"] != ""
+
+
+def test_report_knows_the_scores_of_a_validation():
+    assert ("val_loss", *VALIDATION_SCORES) == SCORES

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from workflow_scripts.reporting.effects import PanelEffects
+from workflow_scripts.reporting.inputs import VALIDATION_SCORES
 from workflow_scripts.reporting.svg import (
     BASELINE,
     HIGHLIGHT,
@@ -22,7 +23,7 @@ from workflow_scripts.reporting.svg import (
     blank_figure,
     to_markup,
 )
-from workflow_scripts.reporting.words import MODEL, model_label, number
+from workflow_scripts.reporting.words import MODEL, metric_words, model_label, number
 
 MAX_POINTS = 1000
 """Most points of the raw loss curve: more than a page's width has pixels, and 30 kB of SVG."""
@@ -48,19 +49,19 @@ def loss_curves(training: pd.DataFrame) -> Drawing | None:
     Drawing or None
         None where no step was logged with a finite loss; the note names the running mean's width.
     """
-    train = training[np.isfinite(training["train_loss"])]
+    train = training[np.isfinite(training["train_set_loss"])]
     validation = training[np.isfinite(training["val_loss"])]
     if train.empty and validation.empty:
         return None
     window = max(5, len(train) // 40)
-    smooth = train["train_loss"].rolling(window, center=True, min_periods=1).mean()
+    smooth = train["train_set_loss"].rolling(window, center=True, min_periods=1).mean()
     with blank_figure(7.2, 3.1) as figure:
         axes = figure.add_subplot()
         few = len(train) < 40
         raw = train.iloc[:: -(-len(train) // MAX_POINTS) or 1]
         axes.plot(
             raw["step"],
-            raw["train_loss"],
+            raw["train_set_loss"],
             color=OWN,
             alpha=1.0 if few else 0.35,
             linewidth=1.6 if few else 0.7,
@@ -88,6 +89,34 @@ def loss_curves(training: pd.DataFrame) -> Drawing | None:
         axes.legend(loc="upper right")
         svg = to_markup(figure, "loss", "Training and validation loss over optimizer steps")
     return Drawing(svg, "" if few else f"The line is a running mean over {window} logged steps.")
+
+
+def score_curves(training: pd.DataFrame) -> Drawing | None:
+    """Draw the scores of the validations over steps; None where none was scored."""
+    scored = training.dropna(subset=list(VALIDATION_SCORES), how="all")
+    if scored.empty:
+        return None
+    with blank_figure(7.2, 2.6) as figure:
+        axes = figure.add_subplot()
+        axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=":")
+        colours = (OWN, VALIDATION, BASELINE)
+        for column, marker, colour in zip(VALIDATION_SCORES, "os^", colours, strict=True):
+            axes.plot(
+                scored["step"],
+                scored[column],
+                color=colour,
+                marker=marker,
+                markersize=4,
+                linewidth=1.4,
+                label=metric_words(column.removeprefix("val_")).name,
+            )
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("score")
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        axes.legend(loc="best")
+        svg = to_markup(figure, "validation-scores", "Scores of the validations over steps")
+    return Drawing(svg)
 
 
 def _log_if_it_helps(axes: Axes, losses: pd.Series[float]) -> None:

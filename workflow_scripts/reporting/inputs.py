@@ -23,7 +23,11 @@ from workflow_scripts.reporting.formats import (
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import read_settings
 
-TRAINING_COLUMNS = ("step", "epoch", "train_loss", "val_loss", "lr", "gradient_norm", "seconds")
+VALIDATION_SCORES = ("val_pds_l1", "val_pds_cosine", "val_delta_pearson")
+TRAINING_COLUMNS = (
+    *("step", "epoch", "train_set_loss", "val_loss", *VALIDATION_SCORES),
+    *("lr", "gradient_norm", "seconds"),
+)
 METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "value")
 
 

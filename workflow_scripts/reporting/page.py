@@ -9,9 +9,15 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
-from workflow_scripts.reporting.figures import Drawing, effect_panel, loss_curves, strips
+from workflow_scripts.reporting.figures import (
+    Drawing,
+    effect_panel,
+    loss_curves,
+    score_curves,
+    strips,
+)
 from workflow_scripts.reporting.formats import FindingEntry, in_order
-from workflow_scripts.reporting.inputs import RunRecord, Scored
+from workflow_scripts.reporting.inputs import VALIDATION_SCORES, RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
 from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
@@ -21,6 +27,7 @@ from workflow_scripts.reporting.words import (
     MODEL,
     MODEL_MEANINGS,
     STRONG_BASELINE,
+    metric_words,
     model_label,
     models_in_order,
     number,
@@ -81,6 +88,7 @@ def render_report(run: RunRecord) -> str:
             essentials=essentials(run.config),
             commands=commands(run.config, run.provenance),
             loss=loss_curves(run.training),
+            validation_scores=score_curves(run.training),
             training=_training_facts(run.training),
             knockdowns=knockdown_table(run.cells["knockdowns"]),
             findings=_findings(run),
@@ -165,12 +173,12 @@ def _training_facts(training: pd.DataFrame) -> list[tuple[str, str]]:
     facts = [("Last logged step", f"{int(training['step'].iloc[-1]):,}")]
     seconds = training["seconds"].sum()
     facts.append(("Time in these steps", f"{seconds:,.0f} s, validations not counted"))
-    losses = training.loc[np.isfinite(training["train_loss"]), "train_loss"]
+    losses = training.loc[np.isfinite(training["train_set_loss"]), "train_set_loss"]
     if len(losses):
         tail = losses.tail(max(1, len(losses) // 20))
         words = f"{number(losses.iloc[0])} at first, {number(tail.mean())} at the end"
         facts.append(("Training loss", f"{words} (mean of the last {len(tail):,} logged)"))
-    broken = ~np.isfinite(training["train_loss"]) & training["val_loss"].isna()
+    broken = ~np.isfinite(training["train_set_loss"]) & training["val_loss"].isna()
     if broken.any():
         facts.append(("Logged steps without a finite loss", f"{int(broken.sum()):,}"))
     validated = training.dropna(subset="val_loss")
@@ -179,7 +187,18 @@ def _training_facts(training: pd.DataFrame) -> list[tuple[str, str]]:
         words = f"{number(best['val_loss'])} at step {int(best['step']):,}"
         facts.append(("Lowest validation loss", words))
         facts.append(("Last validation loss", number(validated["val_loss"].iloc[-1])))
+    for column in VALIDATION_SCORES:
+        scored = training.dropna(subset=column)
+        if len(scored):
+            best = scored.sort_values(column, ascending=False, kind="stable").iloc[0]
+            words = f"{number(best[column])} at step {int(best['step']):,}"
+            facts.append((f"Highest {_score_words(column)} in validation", words))
     return facts
+
+
+def _score_words(column: str) -> str:
+    name = metric_words(column.removeprefix("val_")).name
+    return name[0].lower() + name[1:]
 
 
 def _findings(run: RunRecord) -> list[tuple[str, list[FindingEntry]]]:

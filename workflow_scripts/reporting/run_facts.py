@@ -68,6 +68,7 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Gradient clipping", "training.gradient_clip_val"),
         ("Moving average of weights", "engine.ema"),
         ("Validation every", "training.val_freq"),
+        ("Best validation by", "engine.select_by"),
         ("Checkpoint every", "training.ckpt_every_n_steps"),
         ("Seed", "training.train_seed"),
     ),
