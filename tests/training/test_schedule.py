@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from workflow_scripts.training.pace import spell
 from workflow_scripts.training.schedule import Schedule
 
 
@@ -22,11 +21,3 @@ def test_cosine_ends_at_its_lowest_rate_and_stays_there():
     assert [cosine.factor(step) for step in (110, 111, 9_999)] == pytest.approx([0.2] * 3)
     falling = [cosine.factor(step) for step in range(10, 111)]
     assert falling == sorted(falling, reverse=True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(12.4, "12 s"), (89, "1 min"), (3600, "1 h 00 min"), (9_000, "2 h 30 min")],
-)
-def test_spell_of_time_reads_as_a_person_says_it(seconds, words):
-    assert spell(seconds) == words

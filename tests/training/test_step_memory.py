@@ -21,7 +21,9 @@ from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.schedule import Schedule
 from workflow_scripts.training.starting_model import build_model
+from workflow_scripts.training.step import step_objective
 from workflow_scripts.training.step_memory import ModelMemory, model_memory, settled_precision
+from workflow_scripts.training.utilization import flop_counter
 
 GENES, FEATURES, BATCHES = 200, 12, 3
 
@@ -233,6 +235,21 @@ def test_parameters_are_those_of_the_model_that_the_trainer_builds(tmp_path, mak
     steps = 4 * sum(1 for _ in real.parameters())
     assert told.parameter_bytes == 16 * n_parameters + steps
     assert told.checkpoint_bytes == 12 * n_parameters + steps
+
+
+@pytest.mark.parametrize("name", ["llama", "GPT2", "tokens"])
+def test_operations_are_those_of_a_real_step(name):
+    asked = plan(MODELS[name])
+    module, batch = module_and_batch(asked)
+    with flop_counter() as counter:
+        loss = step_objective(module.model, module._loss, batch, decoder_weight=1.0, seed=1).total
+        loss.backward()
+    told = memory(asked).flops
+    assert told == counter.get_total_flops()
+    # A weight takes a product in the forward pass, one for its own gradient, one for its input's,
+    # of each row that passes: near six operations a cell, or a set for what encodes perturbations.
+    n_parameters, n_cells = memory(asked).n_parameters, 3 * asked.set_size
+    assert 2 * n_parameters * n_cells < told < 12 * n_parameters * n_cells
 
 
 def test_total_is_its_parts():

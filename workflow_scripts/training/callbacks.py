@@ -21,13 +21,10 @@ from workflow_scripts.training.checkpoints import STATE
 from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.metrics_file import LOG, SCORES, MetricsFile
 from workflow_scripts.training.module import TrainingModule
-from workflow_scripts.training.pace import Pace
+from workflow_scripts.training.pace import Progress
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import Share
 from workflow_scripts.training.validating import badness
-
-SECONDS_BETWEEN_LINES = 10.0
-"""How often the log tells how far the training is."""
 
 PASSES = "passes"
 """Under which name a checkpoint keeps in how many passes a step was computed."""
@@ -52,6 +49,7 @@ class StepKeeper(lightning.Callback):
         start: int,
         keep: int,
         sets_per_epoch: int,
+        ideal_seconds: float,
     ) -> None:
         self._plan = plan
         self._share = share
@@ -62,7 +60,11 @@ class StepKeeper(lightning.Callback):
         self._writer = CheckpointWriter(folder, keep=keep, first=self._first)
         self._metrics = MetricsFile(folder / LOG, start) if self._first else None
         self._row: dict[str, Any] = {}
-        self._pace = Pace(start, plan.max_steps, plan.sets_per_step * plan.set_size)
+        self._cells_per_step = plan.sets_per_step * plan.set_size
+        self._ideal_seconds = ideal_seconds
+        self._progress = (
+            Progress(start, plan.max_steps, self._cells_per_step) if self._first else None
+        )
         self._began: float | None = None
         self._waited = 0.0
         self.step = start
@@ -145,9 +147,12 @@ class StepKeeper(lightning.Callback):
             "gradient_norm": pl_module.gradient_norm,
             "seconds": round(seconds, 6),
             "waiting": round(self._waited, 6),
+            "cells_per_second": round(self._cells_per_step / (seconds + self._waited), 1),
+            "mfu": float(f"{self._ideal_seconds / seconds:.4g}"),
             "memory": memory_in_use(pl_module.device),
         }
-        self._pace.add(seconds, self._waited)
+        if self._progress is not None:
+            self._progress.add(self.step, seconds, self._waited)
         self._began, self._waited = None, 0.0
         if not self._plan.validates_at(self.step):
             self._end_step(trainer, pl_module)
@@ -163,13 +168,13 @@ class StepKeeper(lightning.Callback):
         if is_best:
             self._least_bad, self.best_step = found, self.step
         over = self._plan.stops_at(self.step, self.best_step)
-        if over:
-            self._print(
+        if over and self._progress is not None:
+            self._progress.say(
                 f"step {self.step}: {self._plan.patience} validations that are no better than that "
                 f"of step {self.best_step} ({self._plan.select_by}): training ends here"
             )
-            trainer.should_stop = True
-        self._say()
+        trainer.should_stop = trainer.should_stop or over
+        self._tell(now=True)
         self._end_step(trainer, pl_module, is_best=is_best, is_last=over)
 
     def on_train_end(
@@ -179,9 +184,11 @@ class StepKeeper(lightning.Callback):
         self.close()
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the log and the bar."""
         if self._metrics is not None:
             self._metrics.close()
+        if self._progress is not None:
+            self._progress.close()
 
     def _end_step(
         self,
@@ -197,8 +204,7 @@ class StepKeeper(lightning.Callback):
         for logger in trainer.loggers:
             values = {k: v for k, v in self._row.items() if v is not None and k != "step"}
             logger.log_metrics(values, step=step)
-        if self._pace.silent_for() > SECONDS_BETWEEN_LINES:
-            self._say()
+        self._tell(now=False)
         if is_best:
             self._writer.write_best(trainer, step)
         is_last = is_last or step == self._plan.max_steps
@@ -215,7 +221,9 @@ class StepKeeper(lightning.Callback):
                 "and the same command continues from there"
             )
 
-    def _say(self) -> None:
+    def _tell(self, *, now: bool) -> None:
+        if self._progress is None:
+            return
         shown = [f"loss {self._row['train_loss']:.4f}"]
         if self._row["val_loss"] is not None:
             shown.append(f"validation {self._row['val_loss']:.4f}")
@@ -223,11 +231,7 @@ class StepKeeper(lightning.Callback):
             name = self._plan.select_by
             of = "" if name == "val_loss" else f"{name} "
             shown.append(f"best {of}{abs(self._least_bad):.4f} (step {self.best_step})")
-        self._print(self._pace.line(self.step, "  ".join(shown)))
-
-    def _print(self, line: str) -> None:
-        if self._first:
-            print(line, flush=True)
+        self._progress.tell(self.step, "  ".join(shown), now=now)
 
 
 def memory_in_use(device: torch.device) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import lightning
@@ -21,7 +21,8 @@ from workflow_scripts.training.fit import machine_limits, most_sets_at_once
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import ALONE, Processes, Share
 from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
-from workflow_scripts.training.step_memory import settled_precision
+from workflow_scripts.training.step_memory import model_memory, products_in, settled_precision
+from workflow_scripts.training.utilization import matmul_rate
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,24 @@ class Machine:
     def objective(self) -> ObjectiveOf:
         """Return what computes the losses of a step."""
         return objective_for(self.compile, self.where, self.say)
+
+    def ideal_seconds(
+        self, plan: TrainingPlan, share: Share, store: CellStore, features: Features
+    ) -> float:
+        """Return how long a step's matrix products would take at the rate of a large one, here."""
+        device: Literal["cpu", "cuda"] = "cuda" if self.where.type == "cuda" else "cpu"
+        precision = settled_precision(plan, device)
+        a_pass = model_memory(
+            replace(plan, sets_per_step=share.sets_per_pass),
+            n_genes=store.n_genes,
+            feature_dim=features.matrix.shape[1],
+            n_batches=len(store.cells["batch"].cat.categories),
+            precision=precision,
+            device=device,
+            embedding_dim=store.embedding_dim,
+        )
+        rate = matmul_rate(self.where, products_in(precision))
+        return share.passes * a_pass.flops / rate
 
     def reader(self, store: CellStore) -> CellReader:
         """Return what reads cells to where the model is."""

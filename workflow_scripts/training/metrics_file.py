@@ -17,13 +17,14 @@ LOG = "training.csv"
 SCORES = ("val_loss", *(f"val_{name}" for name in EFFECT_SCORES))
 COLUMNS = (
     *("step", "epoch", "train_loss", "train_set_loss", *SCORES, "lr", "gradient_norm"),
-    *("seconds", "waiting", "memory"),
+    *("seconds", "waiting", "cells_per_second", "mfu", "memory"),
 )
 """Scores are those of the validation after a step, empty where none followed, or nothing was to be
-ranked; then the seconds a step took, those it waited for its cells before, and the peak of memory
-in bytes."""
+ranked; then the seconds a step took, those it waited for its cells before, the cells it predicted
+in a second of both, the share of the device's matmul rate that its matrix products made use of
+(model FLOPs utilization; `utilization.matmul_rate`), and the peak of memory in bytes."""
 
-UNREPEATED = ("seconds", "waiting", "memory")
+UNREPEATED = ("seconds", "waiting", "cells_per_second", "mfu", "memory")
 """Columns that differ between two trainings that are otherwise the same."""
 
 

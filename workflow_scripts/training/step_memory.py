@@ -21,6 +21,7 @@ from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.starting_model import build_model, planned_settings
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
+from workflow_scripts.training.utilization import flop_counter
 
 Device = Literal["cpu", "cuda"]
 Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -63,6 +64,8 @@ class ModelMemory:
         What the largest moment of a step holds beyond these three.
     total
         The largest moment of a step: forward, loss, backward, clipping or update.
+    flops
+        Operations of the step's matrix products, not bytes: two for a product and its sum.
     """
 
     n_parameters: int
@@ -72,6 +75,7 @@ class ModelMemory:
     activation_bytes: int
     working_bytes: int
     total: int
+    flops: int
 
 
 def model_memory(
@@ -118,7 +122,7 @@ def model_memory(
     ConfigError
         Where ``model.kwargs`` describe no model.
     """
-    ledger = _Ledger()
+    ledger, counter = _Ledger(), flop_counter()
     with FakeTensorMode(), ledger, _LikeCuda() if device == "cuda" else nullcontext():
         settings = planned_settings(
             plan,
@@ -143,15 +147,16 @@ def model_memory(
         batch = _batch(plan, n_genes, feature_dim, embedding_dim)
         batch_bytes = ledger.alive - parameter_bytes
         ledger.start()
-        with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
-            loss = step_objective(
-                model, loss_of, batch, decoder_weight=plan.decoder_weight, seed=plan.seed
-            ).total
-        activation_bytes = ledger.saved_bytes
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        clip_gradients(model, plan)
-        optimizer.step()
+        with counter:
+            with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
+                loss = step_objective(
+                    *(model, loss_of, batch), decoder_weight=plan.decoder_weight, seed=plan.seed
+                ).total
+            activation_bytes = ledger.saved_bytes
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            clip_gradients(model, plan)
+            optimizer.step()
     return ModelMemory(
         n_parameters=sum(parameter.numel() for parameter in trained),
         parameter_bytes=parameter_bytes,
@@ -160,7 +165,13 @@ def model_memory(
         activation_bytes=activation_bytes,
         working_bytes=ledger.peak - parameter_bytes - batch_bytes - activation_bytes,
         total=ledger.peak,
+        flops=counter.get_total_flops(),
     )
+
+
+def products_in(precision: Arithmetic) -> torch.dtype:
+    """Return what the factors of a step's matrix products are rounded to."""
+    return _AUTOCAST.get(precision, torch.float32)
 
 
 def settled_precision(plan: TrainingPlan, device: Device) -> Arithmetic:

@@ -130,6 +130,7 @@ def train(
         start=start,
         keep=machine.keep_checkpoints,
         sets_per_epoch=sampler.sets_per_epoch,
+        ideal_seconds=machine.ideal_seconds(plan, share, store, features),
     )
     validation_feeder = Feeder(
         lambda at: fixed.take(slice(at * at_once, (at + 1) * at_once)),
