@@ -18,6 +18,7 @@ from workflow_scripts.models.from_config import set_loss  # noqa: E402
 from workflow_scripts.settings.compose import compose  # noqa: E402
 from workflow_scripts.settings.slices import stage_slice  # noqa: E402
 from workflow_scripts.training.batches import Batch  # noqa: E402
+from workflow_scripts.training.compiling import objective_for  # noqa: E402
 from workflow_scripts.training.plan import TrainingPlan  # noqa: E402
 from workflow_scripts.training.starting_model import build_model, planned_settings  # noqa: E402
 from workflow_scripts.training.step import (  # noqa: E402
@@ -70,6 +71,11 @@ class Training:
         self.model: StateTransition = build_model(settings, self.plan).to(device).train()
         self.loss = set_loss(self.plan.model_kwargs)
         self.optimizer = make_optimizer(self.model, self.plan)
+        self.compute = objective_for(False, device, print)
+
+    def compile(self) -> None:
+        """Take compiled steps from here on, as the trainer does on a GPU."""
+        self.compute = objective_for(True, self.device, print)
 
     @property
     def n_parameters(self) -> int:
@@ -98,6 +104,7 @@ class Training:
                 *(self.model, self.loss, batch),
                 decoder_weight=self.plan.decoder_weight,
                 seed=self.plan.seed,
+                compute=self.compute,
             ).total
         if read and not torch.isfinite(loss):
             raise ArithmeticError("the loss is not finite")

@@ -65,7 +65,11 @@ def measure_step(folder: Path, device: torch.device) -> None:
     if not small:
         torch.cuda.reset_peak_memory_stats(device)
     of_step = training.seconds_a_step
-    took = medians(
+    plain = partial(of_step, streams["on the device"].next, steps)
+    as_it_is = medians({"cells on the device, not compiled": plain})
+    training.compile()
+    training.seconds_a_step(lambda: fixed, steps)
+    took = as_it_is | medians(
         {
             "cells copied to the device": partial(of_step, streams["copied"].next, steps),
             "cells on the device": partial(of_step, streams["on the device"].next, steps),
