@@ -6,7 +6,7 @@ Both take the same sets (4 of 128 cells, features 5,120 wide) in float32 on the 
 process of its own, in turns; the floor is a third one: the step's matrix products on tensors that
 are there, and the optimizer. A step is forward, loss, backward, clipping by the norm and update.
 The reference (arc-state, in an environment of its own with the interpreter PYTHON) takes its
-own ``training_step`` and optimizer.
+own ``training_step`` and optimizer. Ours is measured as it is and compiled (``engine.compile``).
 
     --checkpoint   size and times of a checkpoint of the real trainer, beside a plain copy
     --gpu          the seed's step (16 sets, 18,080 genes, bf16-mixed) fed from a packed store
@@ -72,8 +72,8 @@ def compare(n_genes: int, reference: str | None, rounds: int, folder: Path) -> N
     """Take turns and print a row for each side."""
     data = folder / f"{n_genes}.pt"
     torch.save(cells(n_genes), data)
-    sides = {name: Side(name, sys.executable, data) for name in ("ours", "floor")}
-    parts = [("ours", "step"), ("floor", "products"), ("floor", "update")]
+    sides = {name: Side(name, sys.executable, data) for name in ("ours", "compiled", "floor")}
+    parts = [("ours", "step"), ("compiled", "step"), ("floor", "products"), ("floor", "update")]
     if reference:
         sides["reference"] = Side("reference", reference, data)
         parts.insert(0, ("reference", "step"))
@@ -89,11 +89,15 @@ def compare(n_genes: int, reference: str | None, rounds: int, folder: Path) -> N
         side.close()
     both = zip(took["floor products"], took["floor update"], strict=True)
     took["floor"] = [a + b for a, b in both]
-    print(f"\n| {n_genes:,} genes, {counts['ours']:,} parameters | ms a step | ours / it |")
-    print("|---|---|---|")
+    print(f"\n| {n_genes:,} genes, {counts['ours']:,} parameters | ms a step ", end="")
+    print("| ours / it | compiled / it |\n|---|---|---|---|")
     for name, rows in took.items():
-        ratio = statistics.median(a / b for a, b in zip(took["ours step"], rows, strict=True))
-        print(f"| {name} | {1e3 * statistics.median(rows):,.0f} | {ratio:.2f} |")
+        ratios = [
+            statistics.median(a / b for a, b in zip(took[f"{side} step"], rows, strict=True))
+            for side in ("ours", "compiled")
+        ]
+        print(f"| {name} | {1e3 * statistics.median(rows):,.0f} | {ratios[0]:.2f} ", end="")
+        print(f"| {ratios[1]:.2f} |")
 
 
 def cells(n_genes: int) -> dict[str, torch.Tensor]:
