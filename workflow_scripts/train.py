@@ -97,6 +97,9 @@ def _train(
     processes: Processes,
 ) -> tuple[str, str]:
     use_large_pages()
+    if settings["engine.deterministic"]:
+        # Has to be there before the first product on a GPU.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Only now: a run that is already trained returns without these seconds.
     import pandas as pd
     import torch
@@ -122,6 +125,7 @@ def _train(
         settings["training.strategy"],
         settings["engine.batch"],
         settings["engine.compile"],
+        settings["engine.deterministic"],
         processes,
         wandb_logger(settings, shown_config(given.config), work.path) if first else None,
     )

@@ -80,3 +80,10 @@ def test_line_of_a_step_says_how_far_and_how_fast(training):
         r"[\d,]+ cells/s  waiting [\d.]+%  \d+ s left",
         out,
     )
+
+
+def test_deterministic_algorithms_are_those_of_the_cpu_already(training):
+    # Every operation of a step and a validation has one: torch refuses those that have none.
+    training.run_apart("deterministic", "engine.deterministic=true")
+    assert same(training.weights("deterministic"), training.weights("unbroken"))
+    assert training.log("deterministic") == training.log("unbroken")

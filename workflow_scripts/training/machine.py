@@ -50,6 +50,8 @@ class Machine:
         Sets that go through the model at once; ``auto``: as many as fit; None: all of a step.
     compile
         Whether steps are compiled; ``auto``: on a GPU.
+    deterministic
+        On a GPU, only algorithms that give the same bits each time.
     processes
         Which of several processes this is.
     logger
@@ -64,6 +66,7 @@ class Machine:
     strategy: str = "auto"
     batch: int | Literal["auto"] | None = None
     compile: bool | Literal["auto"] = False
+    deterministic: bool = False
     processes: Processes = ALONE
     logger: Logger | None = None
 
@@ -160,6 +163,8 @@ class Machine:
         )
         parts = f", {share.passes} passes of {share.sets_per_pass} sets a step"
         self.say(f"training on {where}, {precision}{parts * (share.passes > 1)}")
+        # Nothing here reads what it has not written; to fill it would take the memory's time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         # Lightning's banners are for another use than this.
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -169,6 +174,7 @@ class Machine:
             strategy="ddp" if ranks > 1 else self.strategy,
             plugins=self._environment(),
             precision=precision,
+            deterministic=self.deterministic or None,
             accumulate_grad_batches=share.passes,
             max_steps=plan.max_steps,
             max_epochs=-1,

@@ -111,6 +111,14 @@ KEYS: tuple[Key, ...] = (
         words=("auto",),
     ),
     operational(
+        "engine.deterministic",
+        bool,
+        "train",
+        "On a GPU, take algorithms that give the same bits each time, which are slower; those of "
+        "the CPU always do",
+        "在 GPU 上使用每次结果逐位相同的算法(较慢);CPU 上始终如此",
+    ),
+    operational(
         "engine.gpu_memory",
         float,
         "preflight",
