@@ -73,6 +73,15 @@ def test_two_processes_stopped_go_on_as_if_they_had_not(training):
     assert training.log("stopped") == training.log("whole")
 
 
+def test_process_without_a_validation_set_takes_part(training):
+    # One pass of them: the second process has none.
+    single = ("engine.validation_sets=1", "training.max_steps=8")
+    training.run("single", *FOUR, *single)
+    training.run_apart("single-shared", *FOUR, *single, TWO_PROCESSES)
+    for name, values in losses(training, "single").items():
+        assert_close(losses(training, "single-shared")[name], values, rtol=2e-4, atol=1e-6)
+
+
 def test_training_goes_on_with_other_passes_and_devices(training):
     training.run("begun", *FOUR, "training.max_steps=7", "engine.batch=2")
     training.run_apart("begun", *FOUR, TWO_PROCESSES)

@@ -43,6 +43,10 @@ def cells() -> torch.Tensor:
     return torch.rand(3, N_SETS, N_CELLS, len(GENES), generator=torch.Generator().manual_seed(3))
 
 
+def validation_of(genes: list[str]) -> Validation:
+    return Validation(groups(), sets(), genes, len(GENES))
+
+
 def add(validation: Validation, values: torch.Tensor, chosen: list[int]) -> None:
     predicted, observed, control = values[:, chosen]
     validation.add(
@@ -87,19 +91,19 @@ def official(values: torch.Tensor) -> dict[str, float]:
 
 
 def test_scores_are_those_of_cell_eval2_on_the_same_cells():
-    validation = Validation(groups(), sets(), GENES)
+    validation = validation_of(GENES)
     for chosen in ([3, 0, 9], [1, 2, 4, 5], [6, 7, 8, 10]):
         add(validation, cells(), chosen)
     scores = validation.scores()
     assert scores.pop("val_loss") == 5.0
     assert scores == pytest.approx(official(cells()), rel=1e-5)
-    validation.begin()
+    validation.begin(torch.device("cpu"))
     add(validation, cells(), list(range(N_SETS)))
     assert validation.scores() == pytest.approx({"val_loss": 5.0, **scores}, rel=1e-5)
 
 
 def test_processes_add_up_to_one():
-    whole, *parts = (Validation(groups(), sets(), GENES) for _ in range(3))
+    whole, *parts = (validation_of(GENES) for _ in range(3))
     add(whole, cells(), list(range(N_SETS)))
     add(parts[0], cells(), [0, 2, 4, 6, 8, 10])
     add(parts[1], cells(), [1, 3, 5, 7, 9])
@@ -109,17 +113,17 @@ def test_processes_add_up_to_one():
 
 
 def test_embedding_has_no_targets_among_its_columns():
-    named, unnamed = Validation(groups(), sets(), ["g"] * 6), Validation(groups(), sets(), [])
+    named, unnamed = validation_of(["g"] * 6), validation_of([])
     for validation in (named, unnamed):
         add(validation, cells(), list(range(N_SETS)))
     assert named.scores() == unnamed.scores()
-    with_targets = Validation(groups(), sets(), GENES)
+    with_targets = validation_of(GENES)
     add(with_targets, cells(), list(range(N_SETS)))
     assert with_targets.scores() != named.scores()
 
 
 def test_nan_makes_the_loss_and_the_scores_nan():
-    validation = Validation(groups(), sets(), GENES)
+    validation = validation_of(GENES)
     broken = cells()
     broken[0, 4, 2, 3] = math.nan
     predicted, observed, control = broken

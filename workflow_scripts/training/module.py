@@ -147,7 +147,7 @@ class TrainingModule(lightning.LightningModule):
     def on_validation_start(self) -> None:
         """Forget the last validation."""
         assert self._validation is not None
-        self._validation.begin()
+        self._validation.begin(self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add some validation sets."""

@@ -85,7 +85,9 @@ def train(
         limit=plan.validation_sets,
         fraction=plan.validation_fraction,
     )
-    tested = Validation(validation, fixed, [] if store.embedding is not None else list(store.genes))
+    expression = store.embedding_dim is None
+    width = store.n_genes if store.embedding_dim is None else store.embedding_dim
+    tested = Validation(validation, fixed, list(store.genes) if expression else [], width)
     if plan.select_by != "val_loss" and not tested.can_score:
         raise DataError(nothing_to_rank(plan.select_by))
     interruptions = Interruptions()

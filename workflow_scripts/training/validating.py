@@ -28,7 +28,9 @@ class Validation:
         Whether there is a context with two perturbations.
     """
 
-    def __init__(self, groups: Sequence[Group], sets: SetRows, genes: Sequence[str]) -> None:
+    def __init__(
+        self, groups: Sequence[Group], sets: SetRows, genes: Sequence[str], width: int
+    ) -> None:
         """Prepare for a validation's sets.
 
         Parameters
@@ -38,6 +40,8 @@ class Validation:
         genes
             Names of what is predicted; empty where these aren't genes. Those that are perturbed
             themselves are left out, as cell-eval2 does: to know a target isn't to know its effect.
+        width
+            Numbers predicted of a cell.
         """
         of_set = [groups[number] for number in sets.groups]
         pairs = sorted({(group.context, group.perturbation) for group in of_set})
@@ -51,13 +55,15 @@ class Validation:
         targets = {perturbation for _, perturbation in pairs}
         self._kept = torch.tensor([gene not in targets for gene in genes], dtype=torch.bool)
         self.can_score = bool((torch.bincount(self._context_of) > 1).any())
-        self.begin()
+        self._width = width
+        self.begin(torch.device("cpu"))
 
-    def begin(self) -> None:
-        """Forget the last validation."""
-        self._loss: Float[Tensor, " two"] | None = None
-        self._sums: Float[Tensor, "three pairs width"] | None = None
-        self._n_sets: Float[Tensor, " pairs"] | None = None
+    def begin(self, device: torch.device) -> None:
+        """Forget the last validation; the next one is on this device."""
+        n_pairs = len(self._context_of)
+        self._loss = torch.zeros(2, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(3, n_pairs, self._width, device=device)
+        self._n_sets = torch.zeros(n_pairs, device=device)
 
     def add(
         self,
@@ -69,15 +75,11 @@ class Validation:
         control: Float[Tensor, "sets cells width"],
     ) -> None:
         """Add some sets; one NaN makes the loss of all NaN."""
-        device, n_pairs = losses.device, len(self._context_of)
-        if self._sums is None or self._n_sets is None or self._loss is None:
-            self._sums = torch.zeros(3, n_pairs, predicted.shape[2], device=device)
-            self._n_sets = torch.zeros(n_pairs, device=device)
-            self._loss = torch.zeros(2, dtype=torch.float64, device=device)
+        device = losses.device
         self._loss += torch.stack([losses.double().sum(), losses.new_tensor(len(losses)).double()])
         pairs = self._pair_of.to(device)[numbers]
         # A product, where adding by index would depend on the order that a GPU takes.
-        members = torch.nn.functional.one_hot(pairs, n_pairs).T.float()
+        members = torch.nn.functional.one_hot(pairs, len(self._n_sets)).T.float()
         self._n_sets += members.sum(dim=1)
         with torch.autocast(device_type=device.type, enabled=False):
             for total, cells in zip(self._sums, (predicted, observed, control), strict=True):
@@ -91,9 +93,6 @@ class Validation:
         of_all
             Adds up a tensor over all processes, each of which must call this; None for one process.
         """
-        assert self._loss is not None
-        assert self._sums is not None
-        assert self._n_sets is not None
         add_up = of_all or (lambda own: own)
         loss, n_sets = add_up(self._loss).tolist()
         scores = {"val_loss": loss / n_sets}
