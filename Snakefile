@@ -20,7 +20,11 @@ rule all:
     default_target: True
     input:
         expand("{run}/config.yaml", run=RUNS),
-        expand("{run}/checkpoints/{state}.ckpt", run=RUNS, state=["final", "best"]),
+        expand(
+            "{run}/checkpoints/{state}.ckpt",
+            run=training_runs(),
+            state=["final", "best"],
+        ),
         expand(
             "{run}/{cells}.h5ad", run=tested_runs(), cells=["predictions", "observed"]
         ),

@@ -16,7 +16,7 @@ ROOT = Path(str(workflow.current_basedir)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.model_path import known_by
+from workflow_scripts.settings.model_path import given_model, known_by
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
@@ -118,6 +118,24 @@ def data_key(run, key):
 def initial_model(run):
     """Return the path of the model that a run starts from; null where it starts from none."""
     return RUNS[run].config["model"]["kwargs"].get("init_from")
+
+
+def given_weights(run):
+    """Return the path of the model that predicts, where the run trains none; null where it does."""
+    return given_model(RUNS[run].config["prediction"]["checkpoint"])
+
+
+def training_runs():
+    """Return the runs that train a model."""
+    return [run for run in RUNS if given_weights(run) is None]
+
+
+def weights(wildcards):
+    """Return the file that stands for the model that predicts, as an input."""
+    run = wildcards.run
+    if path := given_weights(run):
+        return there(str(known_by(path)))
+    return f"{run}/checkpoints/{RUNS[run].config['prediction']['checkpoint']}.ckpt"
 
 
 def initial_model_note(wildcards):

@@ -1,6 +1,6 @@
 # A trained model, and baselines fitted on the same training cells, become predicted cells.
 #
-# needs: a checkpoint (the model alone), packed cells, splits, chosen genes, features (of the
+# needs: a checkpoint, or the model that prediction.checkpoint names (the model alone), packed cells, splits, chosen genes, features (of the
 #        baselines, those that read them)
 # makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
@@ -9,11 +9,10 @@
 
 rule predict:
     input:
+        passed=ancient("{run}/preflight.json"),
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/predict.json",
-        checkpoint=lambda wildcards: (
-            f"{wildcards.run}/checkpoints/{RUNS[wildcards.run].config['prediction']['checkpoint']}.ckpt"
-        ),
+        weights=weights,
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
         genes=chosen_genes,
@@ -30,11 +29,12 @@ rule predict:
         gpu=1,
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
+        model=lambda wildcards, input: given_weights(wildcards.run) or input.weights,
     message:
         "{wildcards.run}: predicting the test cells"
     shell:
         "python -m workflow_scripts.predict --settings {input.settings:q}"
-        " --config {input.config:q} --checkpoint {input.checkpoint:q}"
+        " --config {input.config:q} --checkpoint {params.model:q}"
         " --cells {input.cells:q} --splits {input.splits:q} --genes {input.genes:q}"
         " --features {input.features:q}"
         " --predictions {output.predictions:q} --observed {output.observed:q}"

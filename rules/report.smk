@@ -15,7 +15,9 @@ rule report:
         features_audit="{run}/features_audit.json",
         preflight="{run}/preflight.json",
         genes=chosen_genes,
-        training="{run}/training.csv",
+        training=lambda wildcards: (
+            [] if given_weights(wildcards.run) else f"{wildcards.run}/training.csv"
+        ),
         scored=lambda wildcards: scored_files(wildcards.run),
     output:
         "{run}/report.html",

@@ -17,6 +17,7 @@ from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.model_path import model_digest
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -25,7 +26,12 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m workflow_scripts.predict", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of predict")
     parser.add_argument("--config", type=Path, required=True, help="frozen config")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="weights to predict with")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="checkpoint or model folder",
+    )
     parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
     parser.add_argument("--splits", type=Path, required=True, help="split of each group")
     parser.add_argument(
@@ -43,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     for text in cells.changed_sources():
         print(f"warning: {text}", flush=True)
     inputs = {
-        "checkpoint": file_digest(given.checkpoint),
+        "checkpoint": model_digest(str(given.checkpoint), "prediction.checkpoint"),
         "cells": cells.digest,
         "splits": file_digest(given.splits),
         "features": file_digest(given.features),
@@ -71,6 +77,7 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     from workflow_scripts.features.validation import load_features
     from workflow_scripts.models import load_model, read_description
     from workflow_scripts.prediction.model import predict_with_model
+    from workflow_scripts.prediction.readiness import Asked, misfits
     from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
 
@@ -92,25 +99,24 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     print(f"predicting {len(targets.observed)} cells on {device}", flush=True)
     model = load_model(given.checkpoint).to(device)
     description = read_description(given.checkpoint)
-    if list(description.gene_names) != list(store.genes):
-        raise DataError(
-            f"{given.checkpoint}: trained on other genes, or on the same in another order, than "
-            f"are read of {given.cells}; predict with cells packed from the same files, and with "
-            "the same selection of genes"
-        )
-    trained_on = description.embedding, description.embedding and model.settings.input_dim
-    if trained_on != (packed := (store.embedding_name, store.embedding_dim)):
-        raise DataError(
-            f"{given.checkpoint}: trained on {_words(*trained_on)}, and {given.cells} holds "
-            f"{_words(*packed)}; predict with cells packed with the same data.kwargs.embed_key"
-        )
+    features = load_features(given.features)
+    asked = Asked(
+        [str(gene) for gene in store.genes],
+        features.matrix.shape[1],
+        settings["model.kwargs.cell_set_len"],
+        store.embedding_name,
+        store.embedding_dim,
+    )
+    if found := misfits(model.settings, description, asked):
+        raise DataError(f"{given.checkpoint}: " + "; ".join(found))
     described = {**describe(store, settings["name"]), **described}
     blocks = predict_with_model(
         model,
         store,
         targets,
-        load_features(given.features),
+        features,
         description.batches,
+        genes=description.gene_names,
         sets_per_pass=settings["prediction.sets_per_pass"],
     )
     of_model = {"model": "model", "checkpoint": settings["prediction.checkpoint"]}
@@ -128,10 +134,6 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     if cut:
         print(f"{cut} predicted values were cut at {store.largest_value:.3f} (prediction.clip)")
     write_observed(work.path / "observed.h5ad", store, targets, described)
-
-
-def _words(embedding: str | None, width: int | str | None) -> str:
-    return "expression alone" if embedding is None else f"the embedding {embedding}, {width} wide"
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ import pandas as pd
 from workflow_scripts.cells.gene_choice import GeneChoice
 from workflow_scripts.cells.splits import used_targets
 from workflow_scripts.command import run_command, show_findings
+from workflow_scripts.prediction.readiness import Asked, check_given_model
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
-from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.finished import file_digest, write_atomically
+from workflow_scripts.settings.model_path import given_model
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 from workflow_scripts.settings.slices import Slice, read_settings
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
@@ -81,21 +83,33 @@ def main(arguments: Sequence[str]) -> None:
     choice = GeneChoice.from_slice(settings)
     chosen_before = settings[EMBED_KEY] == CHOSEN_GENES
     embedding_dim = audits["Cells"].get("embedding_dim")
-    found["Together"] = [
-        *cross_check(table, batches, audits["Features"], plan),
-        *choice.audit(genes, targets, chosen_before=chosen_before),
-        *narrow_residual(plan, embedding_dim),
-        *check_initial_model(
-            plan,
-            genes if choice.select == "all" else None,
-            n_genes=len(genes),
-            feature_dim=audits["Features"]["dimension"],
-            embedding_dim=embedding_dim,
-        ),
-    ]
+    read = genes if choice.select == "all" else None
+    model = given_model(settings["prediction.checkpoint"])
+    found["Together"] = choice.audit(genes, targets, chosen_before=chosen_before)
+    if model is not None:
+        asked = Asked(
+            read,
+            audits["Features"]["dimension"],
+            plan.set_size,
+            None if embedding_dim is None else settings[EMBED_KEY],
+            embedding_dim,
+        )
+        found["Together"] += check_given_model(model, asked, file_digest(given.split_table))
+    else:
+        found["Together"] += [
+            *cross_check(table, batches, audits["Features"], plan),
+            *narrow_residual(plan, embedding_dim),
+            *check_initial_model(
+                plan,
+                read,
+                n_genes=len(genes),
+                feature_dim=audits["Features"]["dimension"],
+                embedding_dim=embedding_dim,
+            ),
+        ]
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None
-    if n_sets and not any(has_errors(findings) for findings in found.values()):
+    if model is None and n_sets and not any(has_errors(findings) for findings in found.values()):
         files = audits["Cells"]["datasets"].values()
         kinds = {file["values"] for entries in files for file in entries}
         sizes = DataSizes(
@@ -122,14 +136,15 @@ def main(arguments: Sequence[str]) -> None:
     _keep(given, entries, audits, coverage, needs)
 
     findings = [finding for each in found.values() for finding in each]
+    task = "training" if model is None else "prediction"
     counts = Counter(finding.severity for finding in findings)
     if counts["error"]:
         show_findings(findings)
         raise DataError(
-            f"{given.run}: {counts['error']} problem(s) to mend before training starts; all "
+            f"{given.run}: {counts['error']} problem(s) to mend before {task} starts; all "
             f"findings are in {given.record / 'findings.html'}"
         )
-    print(f"{given.run}: ready to train")
+    print(f"{given.run}: ready for {task}")
     show_findings(findings)
     stamp = {"run": given.run, "findings": together, "coverage": coverage, "estimate": needs}
     write_atomically(given.passed, json.dumps(stamp, indent=1) + "\n")

@@ -21,7 +21,6 @@ _INPUTS: Mapping[str, str] = {
     "splits_audit": "who trains, validates and is held out (JSON)",
     "features_audit": "the perturbation features (JSON)",
     "preflight": "the pass stamp (JSON)",
-    "training_metrics": "losses by step (CSV)",
     "provenance": "where the frozen config came from (JSON)",
     "settings": "stage file of report (JSON)",
 }
@@ -30,6 +29,7 @@ _WHERE_TESTED: Mapping[str, str] = {
     "scores": "aggregated metrics (JSON)",
     "effects": "observed and predicted effects by gene (Parquet)",
 }
+_OPTIONAL = ("training_metrics", "genes")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,6 +41,13 @@ def main(arguments: Sequence[str]) -> None:
     tested = parser.add_argument_group("where something was tested (all three)")
     for name, meaning in _WHERE_TESTED.items():
         tested.add_argument(f"--{name}", type=Path, metavar="FILE", help=meaning)
+    parser.add_argument(
+        "--training-metrics",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="losses by step (CSV), if the run trained",
+    )
     parser.add_argument(
         "--genes",
         type=Path,
@@ -57,7 +64,9 @@ def main(arguments: Sequence[str]) -> None:
     from workflow_scripts.reporting.page import render_report
 
     run = read_run(
-        InputPaths(**{name: getattr(given, name) for name in (*_INPUTS, *_WHERE_TESTED, "genes")})
+        InputPaths(
+            **{name: getattr(given, name) for name in (*_INPUTS, *_WHERE_TESTED, *_OPTIONAL)}
+        )
     )
     write_atomically(given.out, render_report(run))
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         inputs["genes"] = genes.digest
     initial = settings.section("model.kwargs").get("init_from")
     if initial is not None:
-        inputs["init_from"] = model_digest(initial)
+        inputs["init_from"] = model_digest(initial, INIT_FROM)
     # Its content counts, not where it lies.
     values = {path: value for path, value in settings.identity.items() if path != INIT_FROM}
     identity = identity_of("train", values, inputs)

@@ -97,6 +97,7 @@ def predicted(store: CellStore, targets: Targets, sets_per_pass: int) -> np.ndar
         targets,
         Features(tuple(sorted(PERTURBATIONS)), np.eye(4, dtype=np.float32)),
         ("b1", "b2"),
+        genes=store.genes,
         sets_per_pass=sets_per_pass,
     )
     return expression(blocks)
@@ -119,6 +120,32 @@ def test_predictions_do_not_depend_on_the_sets_of_a_pass(store, targets):
     one, many = (predicted(store, targets, size) for size in (1, 64))
     assert one.shape == (22, store.n_genes)
     np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-6)
+
+
+GENE_AXES = {
+    "basal_encoder.weight": 1,
+    "project_out.0.weight": 0,
+    "project_out.0.bias": 0,
+    "final_down_then_up.0.weight": 1,
+    "final_down_then_up.2.weight": 0,
+    "final_down_then_up.2.bias": 0,
+}
+"""Which axis of a weight of the small model counts genes."""
+
+
+def test_model_that_has_its_genes_in_another_order_predicts_the_same(store, targets):
+    features = Features(tuple(sorted(PERTURBATIONS)), np.eye(4, dtype=np.float32))
+    model, order = small_model(store.n_genes), torch.randperm(store.n_genes)
+    expected = predicted(store, targets, 64)
+    # The genes of what comes in and goes out change places; those between stay.
+    with torch.no_grad():
+        weights = model.state_dict()
+        for name, axis in GENE_AXES.items():
+            weights[name].copy_(weights[name].index_select(axis, order))
+    blocks = predict_with_model(
+        model, store, targets, features, (), genes=store.genes[order.numpy()], sets_per_pass=64
+    )
+    np.testing.assert_allclose(expression(blocks), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_files_hold_names_labels_and_observed_controls(tmp_path, store, targets):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 import torch
+from jaxtyping import Int64
 
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
@@ -21,6 +25,7 @@ def predict_with_model(
     features: Features,
     batches: tuple[str, ...],
     *,
+    genes: Sequence[str],
     sets_per_pass: int,
 ) -> Blocks:
     """Yield the predicted cells of each forward pass, in the order of ``targets.observed``.
@@ -35,23 +40,31 @@ def predict_with_model(
         Cells, what to predict, and the vectors of the perturbations.
     batches
         Technical batches in the order of the model's numbers.
+    genes
+        The genes that are read, in the order of the model, which may be another than the store's.
     sets_per_pass
         Sets in one forward pass.
+
+    Raises
+    ------
+    DataError
+        Where it encodes technical batches, and has not seen all of those of the controls.
     """
     device = next(model.parameters()).device
     vectors = dict(zip(features.names, features.matrix, strict=True))
-    number = {name: at for at, name in enumerate(batches)}
-    drawn = store.cells["batch"].iloc[targets.paired].astype(str)
-    if unknown := sorted(set(drawn) - number.keys()):
-        raise DataError(f"technical batches that the model was not trained on: {listing(unknown)}")
-    codes = store.cells["batch"].astype(str).map(number).to_numpy(np.float64)
+    codes = _codes(store, targets, batches if model.batch_encoder is not None else None)
+    place = None
+    if list(genes) != list(store.genes):
+        place = pd.Index(store.genes).get_indexer(list(genes))
     for start in range(0, len(targets.sets.groups), sets_per_pass):
         sets = targets.sets.take(slice(start, start + sets_per_pass))
         rows = sets.control.ravel()
         cells = store.dense(rows) if store.embedding is None else store.embedded(rows)
+        if place is not None and store.embedding is None:
+            cells = cells[:, place]
         control = torch.from_numpy(cells.reshape(*sets.control.shape, -1))
         wanted = np.stack([vectors[targets.groups[g].perturbation] for g in sets.groups])
-        batch = torch.from_numpy(codes[sets.control].astype(np.int64))
+        batch = torch.from_numpy(codes[sets.control])
         with torch.inference_mode():
             predicted = model(
                 control.to(device), torch.from_numpy(wanted).to(device), batch.to(device)
@@ -59,7 +72,20 @@ def predict_with_model(
             decoded = None if store.embedding is None else model.decode(predicted)
         kept = targets.kept(sets)
         said = predicted.float().cpu().numpy()[kept]
-        if decoded is None:
-            yield Predicted(said)
-        else:
-            yield Predicted(decoded.float().cpu().numpy()[kept], said)
+        expression = said if decoded is None else decoded.float().cpu().numpy()[kept]
+        if place is not None:
+            expression[:, place] = expression.copy()
+        yield Predicted(expression, None if decoded is None else said)
+
+
+def _codes(
+    store: CellStore, targets: Targets, batches: Sequence[str] | None
+) -> Int64[np.ndarray, " cells"]:
+    """Return the model's number of each cell's technical batch; 0 where it reads none."""
+    if batches is None:
+        return np.zeros(store.n_cells, dtype=np.int64)
+    drawn = store.cells["batch"].iloc[targets.paired].astype(str)
+    if unknown := sorted(set(drawn) - set(batches)):
+        raise DataError(f"technical batches that the model was not trained on: {listing(unknown)}")
+    # Those of no drawn cell may be unknown, and -1.
+    return pd.Index(batches).get_indexer(pd.Index(store.cells["batch"].astype(str)))

@@ -36,7 +36,7 @@ class InputPaths:
     """Where the files of one run lie; each field is named like its command line option.
 
     Metrics, scores and effects are there where something was tested: all three or none. Genes are
-    there where some were chosen.
+    there where some were chosen, and a training's metrics where the run trained a model.
     """
 
     config: Path
@@ -44,9 +44,9 @@ class InputPaths:
     splits_audit: Path
     features_audit: Path
     preflight: Path
-    training_metrics: Path
     provenance: Path
     settings: Path
+    training_metrics: Path | None = None
     metrics: Path | None = None
     scores: Path | None = None
     effects: Path | None = None
@@ -99,7 +99,7 @@ class RunRecord:
     genes
         How the genes that were read were chosen; None where all were.
     training
-        One row a logged step, with `TRAINING_COLUMNS`.
+        One row a logged step, with `TRAINING_COLUMNS`; None where the run trained no model.
     scored
         What became of the test split; None where nothing was held out.
     """
@@ -111,7 +111,7 @@ class RunRecord:
     splits: SplitsAudit
     features: FeaturesAudit
     preflight: Preflight
-    training: pd.DataFrame
+    training: pd.DataFrame | None
     scored: Scored | None
     provenance: Provenance
     settings: ReportSettings
@@ -138,7 +138,7 @@ def read_run(paths: InputPaths) -> RunRecord:
         splits=cast(SplitsAudit, _json(paths.splits_audit, SplitsAudit.__required_keys__)),
         features=cast(FeaturesAudit, _json(paths.features_audit, FeaturesAudit.__required_keys__)),
         preflight=cast(Preflight, _json(paths.preflight, Preflight.__required_keys__)),
-        training=_training(paths.training_metrics),
+        training=None if paths.training_metrics is None else _training(paths.training_metrics),
         scored=_scored(paths),
         provenance=cast(Provenance, _json(paths.provenance, Provenance.__required_keys__)),
         settings=ReportSettings(

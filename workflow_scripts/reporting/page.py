@@ -87,9 +87,7 @@ def render_report(run: RunRecord) -> str:
             version=run.provenance["stateline"],
             essentials=essentials(run.config),
             commands=commands(run.config, run.provenance),
-            loss=loss_curves(run.training),
-            validation_scores=score_curves(run.training),
-            training=_training_facts(run.training),
+            **_trained(run.training),
             knockdowns=knockdown_table(run.cells["knockdowns"]),
             findings=_findings(run),
             **tested,
@@ -164,6 +162,17 @@ def _agreement(metrics: pd.DataFrame, summary: pd.DataFrame) -> Drawing | None:
         label="correlation of predicted and observed effect over genes",
         reference=(0.0, "unrelated"),
     )
+
+
+def _trained(training: pd.DataFrame | None) -> dict[str, Any]:
+    """Return what the section on the training shows; nothing where there was none."""
+    if training is None:
+        return {"loss": None, "validation_scores": None, "training": []}
+    return {
+        "loss": loss_curves(training),
+        "validation_scores": score_curves(training),
+        "training": _training_facts(training),
+    }
 
 
 def _training_facts(training: pd.DataFrame) -> list[tuple[str, str]]:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.reporting.formats import Provenance
+from workflow_scripts.settings.model_path import given_model
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
+
+CHECKPOINT = "prediction.checkpoint"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Best validation by", "engine.select_by"),
         ("Checkpoint every", "training.ckpt_every_n_steps"),
         ("Seed", "training.train_seed"),
+        ("Predicts", CHECKPOINT),
     ),
     "Data": (
         ("Splits file", "data.kwargs.toml_config_path"),
@@ -83,6 +87,12 @@ _ESSENTIALS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Output space", "data.kwargs.output_space"),
     ),
 }
+
+_GIVEN: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "Model": (("There already", CHECKPOINT), ("Cells a set", "model.kwargs.cell_set_len")),
+    "Data": _ESSENTIALS["Data"],
+}
+"""The same where the run trains no model: most keys of model and training play no part."""
 
 _NULL_WORDS: Mapping[str, str] = {
     "data.kwargs.perturbation_features_file": "none: one-hot perturbations",
@@ -97,7 +107,9 @@ _PLAIN_OVERRIDE = re.compile(r"^[\w./=+~@-]+$")
 def essentials(config: Mapping[str, Any]) -> list[FactGroup]:
     """Pick the settings that a reader asks for first; those that the config lacks are left out."""
     groups = []
-    for title, entries in _ESSENTIALS.items():
+    found, checkpoint = _look_up(config, CHECKPOINT)
+    trains = not found or given_model(checkpoint) is None
+    for title, entries in (_ESSENTIALS if trains else _GIVEN).items():
         facts = [
             Fact(label, key, _words(key, value))
             for label, key in entries

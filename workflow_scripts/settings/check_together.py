@@ -7,6 +7,7 @@ from typing import Any
 
 from workflow_scripts.settings.check_tokens import tokens
 from workflow_scripts.settings.check_value import shown
+from workflow_scripts.settings.model_path import CHECKPOINT, OWN_STATES, given_model
 from workflow_scripts.settings.problem import Problem
 from workflow_scripts.settings.schema.backbone import (
     COUNTERPARTS,
@@ -310,9 +311,23 @@ def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _checkpoint(values: Mapping[str, Any]) -> Iterator[Problem]:
+    path = "prediction.checkpoint"
+    value = values.get(path)
+    if value is None or (given := given_model(value)) is None:
+        return
+    if "/" not in given and not given.endswith(CHECKPOINT):
+        close = nearest(given, OWN_STATES)
+        yield Problem(
+            path,
+            f"is {given!r}; it must be {' or '.join(OWN_STATES)}, or the path of a model: a "
+            f"checkpoint (….ckpt) or a folder, as ./{given}{close}",
+        )
+
+
 _LOOKS = (
     *(_width, _heads, _key_value_heads, _positions),
     *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
     *(_datasets, _embedding),
-    *(_genes, tokens, _schedule),
+    *(_genes, tokens, _schedule, _checkpoint),
 )

@@ -12,14 +12,29 @@ DESCRIPTION = "model.json"
 
 CHECKPOINT = ".ckpt"
 
+OWN_STATES = ("final", "best")
+"""What ``prediction.checkpoint`` calls the states of the run's own training."""
+
+
+def given_model(checkpoint: str) -> str | None:
+    """Return the path that ``prediction.checkpoint`` names; None where the run trains a model."""
+    return None if checkpoint in OWN_STATES else checkpoint
+
 
 def known_by(path: str) -> Path:
     """Return the file whose content stands for a model: it changes where the model does."""
     return Path(path) if Path(path).suffix == CHECKPOINT else Path(path) / DESCRIPTION
 
 
-def model_digest(path: str) -> str:
+def model_digest(path: str, key: str) -> str:
     """Return the digest of what a model is: of its checkpoint, or of what describes its folder.
+
+    Parameters
+    ----------
+    path
+        Where it lies.
+    key
+        Key of the config that names it.
 
     Raises
     ------
@@ -28,5 +43,5 @@ def model_digest(path: str) -> str:
     """
     file = known_by(path)
     if not file.is_file():
-        raise DataError(f"{file}: no such file; model.kwargs.init_from names {path}")
+        raise DataError(f"{file}: no such file; {key} names {path}")
     return file_digest(file)

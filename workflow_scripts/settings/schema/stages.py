@@ -21,11 +21,12 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.checkpoint",
         str,
-        "predict",
-        "Which weights predict: those of the last step (final), or those with the best validation "
-        "(best, by engine.select_by)",
-        "用于预测的权重:最后一步(final)或验证最佳(best,由 engine.select_by 决定)",
-        choices=("final", "best"),
+        "preflight predict",
+        "Which weights predict: those of the last step (final), those with the best validation "
+        "(best, by engine.select_by), or those of a model that is there already, of which this is "
+        "the path (a model folder or a .ckpt): then nothing is trained",
+        "用于预测的权重:最后一步(final)、验证最佳(best,由 engine.select_by 决定),"
+        "或已有模型的路径(模型目录或 .ckpt),此时不进行训练",
     ),
     identity(
         "prediction.seed",

@@ -1,0 +1,60 @@
+"""A run that predicts with a model that is there already, through Snakemake: nothing trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+
+from tests.snakemake_runs import snakemake
+from tests.tiny_run import write_tiny_run
+
+OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
+QUICK = "evaluation.profile=pds prediction.baselines=[control,mean_response]"
+
+
+def test_existing_model_predicts_without_a_training(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    trained = snakemake(tmp_path, "out/tiny/predictions.h5ad", *OPTIONS)
+    assert "train" in trained.jobs
+
+    weights = "out/tiny/checkpoints/final.ckpt"
+    asked = f"name=again prediction.checkpoint={weights} {QUICK}"
+    again = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    assert {"preflight", "predict", "evaluate", "report"} <= set(again.jobs)
+    assert "train" not in again.jobs
+    assert "may have seen" not in again.text  # it says that it was trained with these splits
+    first, second = (
+        anndata.read_h5ad(tmp_path / "out" / name / "predictions.h5ad")
+        for name in ("tiny", "again")
+    )
+    np.testing.assert_array_equal(first.X, second.X)
+    assert second.uns["stateline"]["checkpoint"] == weights
+    report = (tmp_path / "out/again/report.html").read_text()
+    assert "Nothing was trained: the model was there already" in report
+    assert not (tmp_path / "out/again/checkpoints").exists()
+
+    assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
+
+    # Other splits: it may have seen what is tested now.
+    toml = (tmp_path / "starter.toml").read_text()
+    (tmp_path / "other.toml").write_text(toml.replace('"g4"]', '"g5"]'))
+    other = f"{asked} name=other data.kwargs.toml_config_path=other.toml"
+    checked = snakemake(tmp_path, "check", *OPTIONS, f"overrides={other}")
+    assert "may have seen the cells that are tested here" in checked.text
+
+
+def test_model_that_is_not_there_or_misspelt_is_said_before_anything_runs(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    missing = snakemake(
+        tmp_path, *OPTIONS, "overrides=prediction.checkpoint=models/st.ckpt", expect=1
+    )
+    assert "prediction.checkpoint: models/st.ckpt: models/st.ckpt: no such checkpoint" in (
+        missing.text
+    )
+    assert "before prediction starts" in missing.text
+    assert not {"train", "predict"} & set(missing.jobs)
+    typo = snakemake(tmp_path, *OPTIONS, "overrides=prediction.checkpoint=bset", expect=1)
+    assert "is 'bset'; it must be final or best, or the path of a model" in typo.text
+    assert typo.jobs == []
