@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -142,6 +143,23 @@ def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
     assert not list((training.folder / "full").glob("*/.*.new"))
     assert "from step 12 to 24" in training.run("full")
     assert same(training.weights("unbroken"), training.weights("full"))
+
+
+def test_checkpoint_needs_no_room_in_the_temporary_folder(training, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(training.folder / "absent"))
+    training.run("elsewhere", "training.max_steps=6")
+    assert len(list((training.folder / "elsewhere").glob("*/step=*006.ckpt"))) == 1
+
+
+def test_half_written_checkpoints_of_a_killed_training_are_removed(training):
+    training.run("littered", "training.max_steps=6")
+    (folder,) = (path for path in (training.folder / "littered").iterdir() if path.is_dir())
+    # Killed while it wrote the state of a signal, and between a link and its renaming.
+    (folder / ".step=000000005.ckpt.new").write_bytes(b"half")
+    os.link(folder / "last.ckpt", folder / ".last.ckpt.host.123")
+    training.run("littered")
+    assert not list(folder.glob(".*"))
+    assert same(training.weights("unbroken"), training.weights("littered"))
 
 
 def test_end_without_a_best_state_is_refused_again(training):

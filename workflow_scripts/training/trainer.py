@@ -25,6 +25,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
+from workflow_scripts.training.checkpoint_file import DirectCheckpointIO
 from workflow_scripts.training.checkpoints import best_step_of, latest_usable
 from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.interruptions import Interruptions
@@ -142,8 +143,10 @@ def train(
         keeper.close()
         _check_best(best_step_of(found[1]))
         return start
+    trainer = machine.trainer(plan, share, [*callbacks, keeper])
+    trainer.strategy.checkpoint_io = DirectCheckpointIO()
     try:
-        machine.trainer(plan, share, [*callbacks, keeper]).fit(
+        trainer.fit(
             module,
             feeder,
             validation_feeder,
