@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 
 from tests.training.training_runs import same
+from workflow_scripts.settings.errors import DataError
 
 
 def test_diverged_training_stops_with_the_step_and_keeps_its_last_good_checkpoint(training):
@@ -20,6 +22,27 @@ def test_diverged_training_stops_with_the_step_and_keeps_its_last_good_checkpoin
     }
     assert "Traceback" not in done.stderr
     assert not (training.folder / "diverged" / "final.ckpt").exists()
+
+
+def test_gradient_that_is_not_finite_stops_before_it_ruins_weights_and_checkpoint(training):
+    said = []
+    # At such rates the gradient often is the first to be no number, while the loss still is one.
+    for rate in ("1e5", "1e7", "1e11"):
+        out = f"steep-{rate}"
+        with pytest.raises(DataError, match=r"step \d+: .* the last checkpoint is kept") as error:
+            training.run(
+                *(out, f"training.lr={rate}", "training.ckpt_every_n_steps=1"),
+                "engine.keep_checkpoints=99",
+            )
+        said.append(str(error.value))
+        paths = sorted((training.folder / out).glob("*/step=*.ckpt"))
+        assert len(paths) == int(re.search(r"step (\d+):", said[-1])[1]) - 1
+        for path in paths:
+            weights = torch.load(path, weights_only=True)["state_dict"].values()
+            assert all(weight.isfinite().all() for weight in weights)
+    name = r"(k562|rpe1)/(control|A|B|C)"
+    of_gradient = rf"the loss is finite, and its gradient's norm is (nan|inf), over sets of {name}"
+    assert any(re.search(of_gradient, text) for text in said)
 
 
 def test_best_checkpoint_holds_the_weights_that_were_validated(training):
