@@ -61,6 +61,29 @@ def test_training_that_is_asked_to_stop_ends_its_step_and_keeps_it(training, num
     assert training.log("unbroken") == training.log(stopped)
 
 
+def test_training_keeps_its_state_though_who_read_its_output_is_gone(training):
+    # As of `train | tee log`, where Ctrl-C ends tee at once.
+    whole = ("training.max_steps=400", "training.val_freq=400", "training.ckpt_every_n_steps=400")
+    process = subprocess.Popen(
+        training.command("piped", *whole),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    while not (logs := list((training.folder / "piped").glob("*/training.csv"))) or (
+        len(logs[0].read_text().splitlines()) < 4
+    ):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read()
+    assert process.wait() == os.EX_TEMPFAIL, errors
+    step = int(re.search(r"stopped by SIGINT after step (\d+)", errors)[1])
+    assert (logs[0].parent / f"step={step:09d}.ckpt").is_file()
+
+
 def test_raised_max_steps_continues_to_what_the_longer_run_gives(training):
     training.run("extended", "training.max_steps=14")
     assert [row["step"] for row in training.log("extended")][-1] == "14"
