@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from tests.training.training_runs import same
+from tests.training.wandb_files import history, runs
 from workflow_scripts.settings.errors import DataError
 
 
@@ -52,17 +55,42 @@ def test_best_checkpoint_holds_the_weights_that_were_validated(training):
     assert best["stateline"]["step"] == min(validated, key=validated.__getitem__)
 
 
-def test_wandb_without_a_key_is_kept_offline_and_never_a_reason_to_fail(training):
+def test_wandb_without_a_key_is_kept_offline_and_a_resumed_run_goes_on_in_it(training):
     folder = training.folder / "wandb_logs"
-    overrides = [
-        *("use_wandb=true", f"wandb.local_wandb_dir={folder}", "wandb.tags=[screen]"),
-        "training.max_steps=4",
-    ]
-    training.run("plain", overrides[-1])
-    out = training.run_apart("wandb", *overrides)
-    assert "offline" in out
-    assert list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    overrides = ["use_wandb=true", f"wandb.local_wandb_dir={folder}", "wandb.tags=[screen]"]
+    training.run("plain", "training.max_steps=8")
+    for last in (4, 8):
+        assert "offline" in training.run_apart("wandb", *overrides, f"training.max_steps={last}")
     assert same(training.weights("wandb"), training.weights("plain"))
+    parts = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert len({path.name for path in parts}) == 1
+    assert [[row["trainer/global_step"] for row in history(path)] for path in parts] == [
+        [1, 2, 3, 4],
+        [5, 6, 7, 8],
+    ]
+    rows = training.log("wandb")
+    for row, logged in zip(rows, [row for path in parts for row in history(path)], strict=True):
+        assert logged["train_loss"] == float(row["train_loss"])
+        assert ("val_loss" in logged) == bool(row["val_loss"])
+    assert [list(run.tags) for path in parts for run in runs(path)] == [["screen"], ["screen"]]
+    sync = [sys.executable, "-m", "wandb", "sync", "--dry-run", *map(str, parts)]
+    done = subprocess.run(sync, capture_output=True, text=True, cwd=folder)
+    assert "Would sync 2 run(s)" in done.stdout + done.stderr
+
+
+def test_wandb_server_out_of_reach_leaves_the_run_offline_in_its_place(training, monkeypatch):
+    folder = training.folder / "wandb_unreached"
+    overrides = ("use_wandb=true", f"wandb.local_wandb_dir={folder}", "training.lr=4e-4")
+    training.run_apart("unreached", *overrides, "training.max_steps=4")
+    # Nobody listens at this port.
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("workflow_scripts.training.wandb_log.INIT_SECONDS", 1.0)
+    out = training.run("unreached", *overrides, "training.max_steps=8")
+    assert "wandb: not logging online" in out
+    parts = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(parts) == 2
+    assert len({path.name for path in parts}) == 1
 
 
 def test_wandb_that_can_not_start_is_said_in_one_line(training):
