@@ -108,16 +108,20 @@ def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
 
 def test_second_trainer_on_the_same_identity_is_refused(training):
     command = training.command("twice", "training.max_steps=4000")
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    in_job = {**os.environ, "SLURM_JOB_ID": "4711"}
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env=in_job)
     try:
         while not list((training.folder / "twice").glob("*/training.csv")):
             assert first.poll() is None
             time.sleep(0.01)
-        with pytest.raises(DataError, match=rf"works on it \(process {first.pid} on"):
+        owner = rf"works on it \(process {first.pid} on \S+, Slurm job 4711\)"
+        with pytest.raises(DataError, match=owner):
             training.run("twice", "training.max_steps=4000")
     finally:
         first.kill()
         first.wait()
+    # Its lock is gone with it.
+    assert "from step" in training.run("twice", "training.max_steps=4")
 
 
 def test_trained_before_returns_its_own_work(training):

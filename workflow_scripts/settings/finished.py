@@ -106,7 +106,7 @@ class IdentityFolder:
         Raises
         ------
         DataError
-            Where another process holds it and ``wait`` is false; names host and process.
+            Where another process holds it and ``wait`` is false; names host, process and job.
         """
         with self._open_lock() as file:
             if not _try(file):
@@ -125,7 +125,9 @@ class IdentityFolder:
                     yield
                 return
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            job = os.environ.get("SLURM_JOB_ID")
+            of_job = f", Slurm job {job}" if job else ""
+            file.write(f"process {os.getpid()} on {socket.gethostname()}{of_job}")
             file.flush()
             yield
 

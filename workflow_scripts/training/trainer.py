@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,8 @@ def train(
         return start
     trainer = machine.trainer(plan, share, [*callbacks, keeper])
     trainer.strategy.checkpoint_io = DirectCheckpointIO()
+    # It is: the feeder begins with the pass that follows the checkpoint.
+    warnings.filterwarnings("ignore", ".* your dataloader is not resumable", UserWarning)
     try:
         trainer.fit(
             module,
