@@ -161,6 +161,16 @@ def train(
             f"no GPU memory is left for {at_once} sets at once ({error}); set engine.batch=auto or "
             "to less, engine.gpu_cells=0, or free the GPU of other work"
         ) from error
+    except RuntimeError as error:
+        ranks = machine.processes.ranks
+        # Gloo has no error of its own.
+        lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if ranks == 1 or not lost:
+            raise
+        raise DataError(
+            f"another of the {ranks} processes is gone: it was killed (out of memory?), or says "
+            f"above what went wrong; the same command continues from the last checkpoint ({error})"
+        ) from error
     _check_best(keeper.best_step)
     return keeper.step
 
