@@ -104,6 +104,32 @@ def test_a_description_that_lacks_a_key_is_refused_by_its_name(folder: Path, key
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("settings", r"model\.json: settings is None, must be a mapping"),
+        ("gene_names", "gene_names is None, must be a list of names"),
+    ],
+)
+def test_a_description_with_a_value_of_another_kind_is_refused(
+    folder: Path, key: str, message: str
+) -> None:
+    file = folder / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: None}))
+    for read in (load_model, read_description):
+        with pytest.raises(DataError, match=message):
+            read(folder)
+
+
+@pytest.mark.parametrize(
+    "content", [[1], {"stateline": 3, "state_dict": {}}, {"stateline": {}, "state_dict": []}]
+)
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(DataError, match=r"other\.ckpt: not a checkpoint of this project"):
+        load_model(tmp_path / "other.ckpt")
+
+
 def test_settings_that_do_not_fit_the_weights_are_refused(folder: Path) -> None:
     file = folder / "model.json"
     contents = json.loads(file.read_text())

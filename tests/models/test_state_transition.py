@@ -231,6 +231,31 @@ def test_widths_that_differ_from_the_settings_are_named(small_settings: Settings
         model(control, features[..., :5])
 
 
+@pytest.mark.parametrize(
+    ("control", "features", "batch", "message"),
+    [
+        ((2, 7, 24), (1, 6), (2, 7), r"found \(2, 7, 24\) and \(1, 6\)"),
+        ((1, 7, 24), (2, 6), (1, 7), r"found \(1, 7, 24\) and \(2, 6\)"),
+        ((2, 7, 24), (2, 1, 6), (2, 7), "of the same sets"),
+        ((7, 24), (7, 6), (7,), "of the same sets"),
+        ((2, 7, 24), (2, 6), (2,), r"\[sets, cells\].* found \(2,\) for"),
+        ((2, 7, 24), (2, 6), (1, 7), r"\[sets, cells\].* found \(1, 7\) for"),
+    ],
+)
+def test_shapes_that_torch_would_stretch_are_refused(
+    small_settings: Settings,
+    control: tuple[int, ...],
+    features: tuple[int, ...],
+    batch: tuple[int, ...],
+    message: str,
+) -> None:
+    model = model_of(small_settings(n_batches=3))
+    given = torch.rand(control), torch.rand(features), torch.zeros(batch, dtype=torch.long)
+    with pytest.raises(ValueError, match=message):
+        # Called as it is, the annotations, which are checked while tests run, would refuse first.
+        model._check_inputs(*given)
+
+
 def test_predictions_repeat_bit_for_bit(preset_settings: Settings) -> None:
     model = model_of(preset_settings("state_sm"))
     control, features = inputs(model.settings)

@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -60,6 +61,29 @@ def test_training_that_is_asked_to_stop_ends_its_step_and_keeps_it(training, num
     assert training.log("unbroken") == training.log(stopped)
 
 
+def test_training_keeps_its_state_though_who_read_its_output_is_gone(training):
+    # As of `train | tee log`, where Ctrl-C ends tee at once.
+    whole = ("training.max_steps=400", "training.val_freq=400", "training.ckpt_every_n_steps=400")
+    process = subprocess.Popen(
+        training.command("piped", *whole),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    while not (logs := list((training.folder / "piped").glob("*/training.csv"))) or (
+        len(logs[0].read_text().splitlines()) < 4
+    ):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read()
+    assert process.wait() == os.EX_TEMPFAIL, errors
+    step = int(re.search(r"stopped by SIGINT after step (\d+)", errors)[1])
+    assert (logs[0].parent / f"step={step:09d}.ckpt").is_file()
+
+
 def test_raised_max_steps_continues_to_what_the_longer_run_gives(training):
     training.run("extended", "training.max_steps=14")
     assert [row["step"] for row in training.log("extended")][-1] == "14"
@@ -84,16 +108,20 @@ def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
 
 def test_second_trainer_on_the_same_identity_is_refused(training):
     command = training.command("twice", "training.max_steps=4000")
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    in_job = {**os.environ, "SLURM_JOB_ID": "4711"}
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env=in_job)
     try:
         while not list((training.folder / "twice").glob("*/training.csv")):
             assert first.poll() is None
             time.sleep(0.01)
-        with pytest.raises(DataError, match=rf"works on it \(process {first.pid} on"):
+        owner = rf"works on it \(process {first.pid} on \S+, Slurm job 4711\)"
+        with pytest.raises(DataError, match=owner):
             training.run("twice", "training.max_steps=4000")
     finally:
         first.kill()
         first.wait()
+    # Its lock is gone with it.
+    assert "from step" in training.run("twice", "training.max_steps=4")
 
 
 def test_trained_before_returns_its_own_work(training):
@@ -142,6 +170,23 @@ def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
     assert not list((training.folder / "full").glob("*/.*.new"))
     assert "from step 12 to 24" in training.run("full")
     assert same(training.weights("unbroken"), training.weights("full"))
+
+
+def test_checkpoint_needs_no_room_in_the_temporary_folder(training, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(training.folder / "absent"))
+    training.run("elsewhere", "training.max_steps=6")
+    assert len(list((training.folder / "elsewhere").glob("*/step=*006.ckpt"))) == 1
+
+
+def test_half_written_checkpoints_of_a_killed_training_are_removed(training):
+    training.run("littered", "training.max_steps=6")
+    (folder,) = (path for path in (training.folder / "littered").iterdir() if path.is_dir())
+    # Killed while it wrote the state of a signal, and between a link and its renaming.
+    (folder / ".step=000000005.ckpt.new").write_bytes(b"half")
+    os.link(folder / "last.ckpt", folder / ".last.ckpt.host.123")
+    training.run("littered")
+    assert not list(folder.glob(".*"))
+    assert same(training.weights("unbroken"), training.weights("littered"))
 
 
 def test_end_without_a_best_state_is_refused_again(training):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,11 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     made = Training(folder, write_screen(folder / "screen.h5ad", cells_per_group=9))
     made.run("together", *FOUR)
     return made
+
+
+def children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def losses(training: Training, out: str) -> dict[str, torch.Tensor]:
@@ -80,6 +86,28 @@ def test_process_without_a_validation_set_takes_part(training):
     training.run_apart("single-shared", *FOUR, *single, TWO_PROCESSES)
     for name, values in losses(training, "single").items():
         assert_close(losses(training, "single-shared")[name], values, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+def test_process_that_is_killed_ends_the_other_and_costs_nothing_but_its_steps(training):
+    way = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8", "engine.ema=0.9")
+    training.run_apart("both", *way)
+    process = subprocess.Popen(
+        training.command("one", *way), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while not list((training.folder / "one").glob("*/step=*006.ckpt")):
+        assert process.poll() is None, "the training ended before a process could be killed"
+        time.sleep(0.01)
+    (second,) = children_of(process.pid)
+    os.kill(second, signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert "error: another of the 2 processes is gone" in said
+    training.run_apart("one", *way)
+    for name in ("final.ckpt", "best.ckpt"):
+        assert same(training.weights("one", name), training.weights("both", name))
+    assert training.log("one") == training.log("both")
 
 
 def test_training_goes_on_with_other_passes_and_devices(training):

@@ -21,7 +21,13 @@ from torch import Tensor
 
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.state_transition import StateTransition
-from workflow_scripts.models.training_checkpoint import KEY, model_weights, read_checkpoint
+from workflow_scripts.models.training_checkpoint import (
+    KEY,
+    NAMES,
+    check_kinds,
+    model_weights,
+    read_checkpoint,
+)
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.model_path import CHECKPOINT, DESCRIPTION
 
@@ -122,10 +128,7 @@ def read_description(path: Path | str) -> ModelDescription:
     path = Path(path)
     contents = read_checkpoint(path)[KEY] if path.suffix == CHECKPOINT else _read_contents(path)
     return ModelDescription(
-        gene_names=tuple(contents["gene_names"]),
-        perturbations=tuple(contents["perturbations"]),
-        contexts=tuple(contents["contexts"]),
-        batches=tuple(contents["batches"]),
+        **{name: tuple(contents[name]) for name in NAMES},
         provenance=contents["provenance"],
         embedding=contents.get(EMBEDDING),
     )
@@ -159,6 +162,7 @@ def _read_contents(folder: Path) -> dict[str, Any]:
     missing = sorted(expected - {EMBEDDING} - contents.keys())
     if missing:
         raise DataError(f"{description} lacks {', '.join(missing)}; write the model again")
+    check_kinds(description, contents)
     return contents
 
 

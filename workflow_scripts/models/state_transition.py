@@ -122,7 +122,8 @@ class StateTransition(nn.Module):
         Raises
         ------
         ValueError
-            If a width differs from the settings, or ``batch`` is missing where it is needed.
+            If a width differs from the settings, shapes don't fit one another, or ``batch`` is
+            missing where it is needed.
         """
         return self.outputs(control, features, batch).prediction
 
@@ -209,8 +210,22 @@ class StateTransition(nn.Module):
                 f"perturbation features are {features.shape[-1]} wide, the model reads "
                 f"{self.settings.pert_dim} (pert_dim)"
             )
-        if self.batch_encoder is not None and batch is None:
-            raise ValueError("this model embeds technical batches: it needs `batch`")
+        sets_and_cells = control.shape[:-1]
+        # Torch would stretch a set to many, or take cells for sets, without a word.
+        if control.ndim != 3 or features.shape[:-1] not in (sets_and_cells[:1], sets_and_cells):
+            raise ValueError(
+                f"control cells are [sets, cells, input_dim] and features [sets, pert_dim] or "
+                f"[sets, cells, pert_dim], of the same sets; found {tuple(control.shape)} and "
+                f"{tuple(features.shape)}"
+            )
+        if self.batch_encoder is not None:
+            if batch is None:
+                raise ValueError("this model embeds technical batches: it needs `batch`")
+            if batch.shape != sets_and_cells:
+                raise ValueError(
+                    f"`batch` is [sets, cells], a number for each control cell; found "
+                    f"{tuple(batch.shape)} for control cells {tuple(control.shape)}"
+                )
 
 
 def mlp(

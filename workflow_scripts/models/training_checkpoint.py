@@ -14,9 +14,9 @@ from workflow_scripts.settings.errors import DataError
 KEY = "stateline"
 """Entry of a checkpoint that describes its model."""
 
-ENTRIES = frozenset(
-    {"settings", "gene_names", "perturbations", "contexts", "batches", "provenance", "step"}
-)
+NAMES = ("gene_names", "perturbations", "contexts", "batches")
+
+ENTRIES = frozenset({"settings", *NAMES, "provenance", "step"})
 """What that description holds."""
 
 PREFIX = "model."
@@ -40,7 +40,9 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             f"{path}: not a whole checkpoint, or one that holds code "
             f"({type(error).__name__}); train again, or name another one"
         ) from error
-    if not isinstance(content, Mapping) or not {KEY, "state_dict"} <= content.keys():
+    if not isinstance(content, Mapping) or not all(
+        isinstance(content.get(entry), Mapping) for entry in (KEY, "state_dict")
+    ):
         theirs = isinstance(content, Mapping) and "hyper_parameters" in content
         advice = (
             "; if the reference wrote it, python -m workflow_scripts.import_checkpoint makes a "
@@ -56,7 +58,23 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             f"{path}: written by another version: its description lacks {', '.join(lacking)}; "
             "delete it and train again"
         )
+    check_kinds(path, content[KEY])
     return content
+
+
+def check_kinds(path: Path, description: Mapping[str, Any]) -> None:
+    """Check that a model's description has settings, and lists of names.
+
+    Raises
+    ------
+    DataError
+        Naming the file and the entry.
+    """
+    if not isinstance(description["settings"], Mapping):
+        raise DataError(f"{path}: settings is {description['settings']!r}, must be a mapping")
+    for name in NAMES:
+        if not isinstance(description[name], list | tuple):
+            raise DataError(f"{path}: {name} is {description[name]!r}, must be a list of names")
 
 
 def model_weights(content: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ NUMERICS: Mapping[str, int] = {
     "features": 2,
     "splits": 2,
     "genes": 1,
-    "train": 5,
+    "train": 6,
     "predict": 2,
     "predict_baselines": 3,
     "evaluate": 2,
@@ -106,7 +106,7 @@ class IdentityFolder:
         Raises
         ------
         DataError
-            Where another process holds it and ``wait`` is false; names host and process.
+            Where another process holds it and ``wait`` is false; names host, process and job.
         """
         with self._open_lock() as file:
             if not _try(file):
@@ -125,7 +125,9 @@ class IdentityFolder:
                     yield
                 return
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            job = os.environ.get("SLURM_JOB_ID")
+            of_job = f", Slurm job {job}" if job else ""
+            file.write(f"process {os.getpid()} on {socket.gethostname()}{of_job}")
             file.flush()
             yield
 

@@ -27,7 +27,7 @@ class CheckpointWriter:
     """
 
     def __init__(self, folder: Path, *, keep: int, first: bool) -> None:
-        """Prepare the folder.
+        """Prepare the folder: remove what an earlier start was killed in the middle of.
 
         Parameters
         ----------
@@ -41,6 +41,10 @@ class CheckpointWriter:
         self._folder = folder
         self._keep = keep
         self._first = first
+        if first:
+            # What a kill left half written, or not yet renamed, under the lock of the folder.
+            for path in folder.glob(".*.ckpt.*"):
+                path.unlink()
 
     def write_best(self, trainer: lightning.Trainer, step: int) -> None:
         """Write the state whose validation after ``step`` was the best so far."""
@@ -67,12 +71,9 @@ class CheckpointWriter:
             trainer.save_checkpoint(beside)
             if self._first:
                 replace_file(beside, path)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             beside.unlink(missing_ok=True)
-            # torch's own writer tells of any failed write without its number.
-            if isinstance(error, OSError) and error.errno not in NO_ROOM:
-                raise
-            if isinstance(error, RuntimeError) and "write" not in str(error):
+            if error.errno not in NO_ROOM:
                 raise
             kept = max(kept_steps(self._folder), default=0)
             raise DataError(

@@ -208,14 +208,13 @@ def estimate_run(
     loading = (ahead + 1) * (round(cells_at_once * a_cell * value_bytes) + embedded)
     device_bytes = model.total + ahead * own + CUDA_CONTEXT_BYTES
     device_bytes += round(min(ROWS_AT_ONCE, cells_at_once) * a_cell * BYTES_TO_SPREAD)
+    # On a GPU, a training that goes on reads its checkpoint here first.
     training = model.checkpoint_bytes
     if device == "cpu":
         loading = ahead * own
-        # What is composed stands beside weights and moments. A validation frees the gradients.
-        validated = plan.save_every % plan.val_freq == 0 and plan.max_steps % plan.val_freq == 0
-        beside = model.checkpoint_bytes if validated else model.parameter_bytes
+        # Checkpoints go to the disk from where weights and moments lie; nothing is composed.
         validating = training + own + (ahead + 1) * own
-        training = max(training + beside + own, validating, model.total)
+        training = max(validating, model.total)
     return RunEstimate(
         steps=plan.max_steps,
         epochs=plan.max_steps * plan.sets_per_step / sizes.sets_per_epoch,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from types import FrameType
 
 import lightning
@@ -31,6 +33,11 @@ class Interruptions(lightning.Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = signal.Signals(number)
-        print(f"{self.asked.name}: ending this step, to keep its state", flush=True)
+        try:
+            print(f"{self.asked.name}: ending this step, to keep its state", flush=True)
+        except (OSError, RuntimeError):
+            # Of `train | tee log`, Ctrl-C ends tee first; and a signal may come amid another line.
+            # To say it must not cost what it says, nor may what is printed until the step ends.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

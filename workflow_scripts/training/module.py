@@ -22,6 +22,11 @@ from workflow_scripts.training.processes import ALONE, Processes
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 from workflow_scripts.training.validating import Validation
 
+KEPT = (
+    "the last checkpoint is kept. Lower training.lr or training.gradient_clip_val, or check the "
+    "values"
+)
+
 
 class StepLosses(NamedTuple):
     """Losses of a step, means over all of its sets.
@@ -155,7 +160,7 @@ class TrainingModule(lightning.LightningModule):
         predicted = self.model.outputs(batch.control, batch.features, batch.batch).prediction
         self._validation.add(
             batch.numbers,
-            self._loss.per_set(predicted, batch.observed, batch.control),
+            self._loss.per_set(predicted, batch.observed),
             predicted=predicted,
             observed=batch.observed,
             control=batch.control,
@@ -176,8 +181,22 @@ class TrainingModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the norm over all parameters, and keep the norm for the log."""
+        """Clip by the norm over all parameters, and keep the norm for the log.
+
+        Raises
+        ------
+        DataError
+            Where it is not finite, though the loss was: the step would ruin the weights, and the
+            checkpoint after it. In 16-mixed it is left to the scaler, which passes over such steps.
+        """
         self.gradient_norm = clip_gradients(self.model, self._plan)
+        if not (math.isfinite(self.gradient_norm) or self._plan.precision == "16-mixed"):
+            step, sets = self.global_step, self._plan.sets_per_step
+            names = dict.fromkeys(self._names_of(range(step * sets, (step + 1) * sets)))
+            raise DataError(
+                f"step {step + 1}: the loss is finite, and its gradient's norm is "
+                f"{self.gradient_norm}, over sets of {listing(list(names), 5)}; {KEPT}"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what makes the checkpoint readable without the config."""
@@ -199,7 +218,4 @@ class TrainingModule(lightning.LightningModule):
         where = f"not finite in {len(broken)} of {len(losses)} sets: {listing(names, 5)}"
         if not broken:
             where = "finite in every set, and not where the gene decoder or a token learns"
-        raise DataError(
-            f"step {self.global_step + 1}: the loss is {loss}, {where}; the last checkpoint is "
-            "kept. Lower training.lr or training.gradient_clip_val, or check the values"
-        )
+        raise DataError(f"step {self.global_step + 1}: the loss is {loss}, {where}; {KEPT}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper
+from workflow_scripts.training.checkpoint_file import DirectCheckpointIO
 from workflow_scripts.training.checkpoints import best_step_of, latest_usable
 from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.interruptions import Interruptions
@@ -145,8 +147,12 @@ def train(
         keeper.close()
         _check_best(best_step_of(found[1]))
         return start
+    trainer = machine.trainer(plan, share, [*callbacks, keeper])
+    trainer.strategy.checkpoint_io = DirectCheckpointIO()
+    # It is: the feeder begins with the pass that follows the checkpoint.
+    warnings.filterwarnings("ignore", ".* your dataloader is not resumable", UserWarning)
     try:
-        machine.trainer(plan, share, [*callbacks, keeper]).fit(
+        trainer.fit(
             module,
             feeder,
             validation_feeder,
@@ -157,6 +163,16 @@ def train(
         raise DataError(
             f"no GPU memory is left for {at_once} sets at once ({error}); set engine.batch=auto or "
             "to less, engine.gpu_cells=0, or free the GPU of other work"
+        ) from error
+    except RuntimeError as error:
+        ranks = machine.processes.ranks
+        # Gloo has no error of its own.
+        lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if ranks == 1 or not lost:
+            raise
+        raise DataError(
+            f"another of the {ranks} processes is gone: it was killed (out of memory?), or says "
+            f"above what went wrong; the same command continues from the last checkpoint ({error})"
         ) from error
     _check_best(keeper.best_step)
     return keeper.step

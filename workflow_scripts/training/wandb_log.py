@@ -55,9 +55,8 @@ def wandb_logger(settings: Slice, shown: Mapping[str, Any], run_folder: Path) ->
             _ = logger.experiment
         except Exception as error:  # whatever wandb raises, the training matters more
             how = "" if offline else " online"
-            # The failed start leaves a service and an id in use behind.
+            # The failed start leaves a service behind, where the id is in use.
             wandb.teardown()
-            (run_folder / "wandb_id").unlink(missing_ok=True)
             print(f"wandb: not logging{how} ({type(error).__name__}: {error})", flush=True)
             continue
         place = f"offline, in {folder}/wandb; `wandb sync` sends it" if offline else "online"
