@@ -71,11 +71,10 @@ class SetLoss:
     blur
         Blur of the Sinkhorn divergence; the energy distance has none.
     mmd_num_chunks
-        Genes are cut in their order into so many chunks, equal but for the last, as `torch.chunk`
-        cuts them; the energy distance or the Sinkhorn divergence is the mean over chunks. Other
-        losses are of all genes together (reference).
+        Genes are cut into so many chunks of equal size (to one) in their order; the loss is the
+        mean over chunks.
     regularization
-        Weight of the mean absolute difference between prediction and control (`penalty`).
+        Weight of the mean absolute difference between prediction and control.
 
     Raises
     ------
@@ -110,22 +109,24 @@ class SetLoss:
         observed: Float[Tensor, "sets cells genes"],
         control: Float[Tensor, "sets cells genes"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return what a step lowers: the mean over sets of distance and penalty.
-
-        Sets whose distance is NaN are left out; NaN if all are. Without ``control`` there is no
-        penalty: decoded genes have no control of their own.
-        """
-        values = self.per_set(predicted, observed)
-        if control is not None:
-            values = values + self.penalty(predicted, control)
-        return mean_over_sets(values)
+        """Return the mean over sets, leaving out sets whose value is NaN; NaN if all are."""
+        return mean_over_sets(self.per_set(predicted, observed, control))
 
     def per_set(
         self,
         predicted: Float[Tensor, "sets cells genes"],
         observed: Float[Tensor, "sets cells genes"],
+        control: Float[Tensor, "sets cells genes"] | None = None,
     ) -> Float[Tensor, " sets"]:
-        """Compute the distance between predicted and observed cells.
+        """Compute one value a set.
+
+        Parameters
+        ----------
+        predicted, observed
+            Cells of each set.
+        control
+            The control cells the prediction started from, for ``regularization``. None leaves that
+            term out: decoded genes have no control of their own.
 
         Returns
         -------
@@ -145,48 +146,35 @@ class SetLoss:
             # To ask whether there are any would make the host wait for the GPU, in every step, and
             # cut a compiled step in two. Zeros instead cost a pass over the cells.
             clean = whole[:, None, None]
+            kept = None if control is None else torch.where(clean, control, 0.0)
             values = self._of_whole_sets(
-                torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0)
+                torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0), kept
             )
             return values.masked_fill(~whole, torch.nan)
         if whole.all():
-            return self._of_whole_sets(predicted, observed)
+            return self._of_whole_sets(predicted, observed, control)
         values = _at_least_float32(predicted).new_full(whole.shape, torch.nan)
         if whole.any():
-            values = values.masked_scatter(
-                whole, self._of_whole_sets(predicted[whole], observed[whole])
-            )
+            kept = None if control is None else control[whole]
+            kept_values = self._of_whole_sets(predicted[whole], observed[whole], kept)
+            values = values.masked_scatter(whole, kept_values)
         return values
 
-    def penalty(
-        self,
-        predicted: Float[Tensor, "sets cells genes"],
-        control: Float[Tensor, "sets cells genes"],
-    ) -> Float[Tensor, " sets"]:
-        """Compute the weighted mean absolute change of each set from its control cells.
-
-        It is no part of the distance that validations and the confidence token look at (reference).
-        A NaN among the cells counts as no change.
-        """
-        if not self.regularization:
-            return _at_least_float32(predicted).new_zeros(len(predicted))
-        change = _at_least_float32(predicted) - _at_least_float32(control)
-        change = torch.where(change.isnan(), 0.0, change)
-        return self.regularization * change.abs().mean(dim=(1, 2))
-
-    def _of_whole_sets(self, predicted: Tensor, observed: Tensor) -> Tensor:
-        name = self.distributional_loss if self.loss == "energy" else self.loss
-        distance = self._distance(name)
-        if self.mmd_num_chunks == 1 or name not in DISTRIBUTIONAL_LOSSES:
-            return distance(predicted, observed)
+    def _of_whole_sets(self, predicted: Tensor, observed: Tensor, control: Tensor | None) -> Tensor:
+        distance = self._distance()
         chunks = zip(
-            predicted.chunk(self.mmd_num_chunks, dim=2),
-            observed.chunk(self.mmd_num_chunks, dim=2),
+            predicted.tensor_split(self.mmd_num_chunks, dim=2),
+            observed.tensor_split(self.mmd_num_chunks, dim=2),
             strict=True,
         )
-        return torch.stack([distance(y, t) for y, t in chunks]).mean(dim=0)
+        values = torch.stack([distance(y, t) for y, t in chunks]).mean(dim=0)
+        if self.regularization and control is not None:
+            change = _at_least_float32(predicted) - _at_least_float32(control)
+            values = values + self.regularization * change.abs().mean(dim=(1, 2))
+        return values
 
-    def _distance(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    def _distance(self) -> Callable[[Tensor, Tensor], Tensor]:
+        name = self.distributional_loss if self.loss == "energy" else self.loss
         if name == "mse":
             return mse
         if name == "energy":

@@ -34,8 +34,7 @@ class Objective:
         Distance between the predicted and the observed cells of each set: what validation and
         scores look at.
     total
-        What a step lowers: the mean of these, the penalty of change, and the losses of decoder and
-        tokens.
+        What a step lowers: the mean of these, and the losses of decoder and tokens.
     """
 
     per_set: Float[Tensor, " sets"]
@@ -76,8 +75,8 @@ def objective(
         is, or a batch token and ``batch`` is missing.
     """
     said = model.outputs(control, features, batch)
-    per_set = loss.per_set(said.prediction, observed)
-    total = mean_over_sets(per_set + loss.penalty(said.prediction, control))
+    per_set = loss.per_set(said.prediction, observed, control)
+    total = mean_over_sets(per_set)
     if model.gene_decoder is not None:
         if expression is None:
             raise ValueError("this model has a gene decoder: it needs `expression` to train it")
