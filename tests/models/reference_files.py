@@ -78,7 +78,7 @@ def their_name(name: str) -> str:
         ("confidence_token.token", "confidence_token.confidence_token"),
         ("confidence_token.head", "confidence_token.confidence_projection"),
         ("batch_token.token", "batch_token"),
-        ("batch_token.classifier", "batch_classifier.0"),
+        ("batch_token.classifier", "batch_classifier"),
     ):
         if name.startswith(ours):
             return name.replace(ours, theirs)
@@ -92,13 +92,6 @@ def checkpoint_of(model: StateTransition, **parameters: Any) -> dict[str, Any]:
     for token in ("confidence_token.confidence_token", "batch_token"):
         if token in weights:
             weights[token] = weights[token].reshape(1, 1, -1)
-    if settings.output_space == "all" and not settings.predict_residual:
-        # The reference has these layers whether it uses them or not.
-        squeezed = settings.output_dim // 8
-        weights["final_down_then_up.0.weight"] = torch.rand(squeezed, settings.output_dim)
-        weights["final_down_then_up.0.bias"] = torch.rand(squeezed)
-        weights["final_down_then_up.2.weight"] = torch.rand(settings.output_dim, squeezed)
-        weights["final_down_then_up.2.bias"] = torch.rand(settings.output_dim)
     backbone: dict[str, Any] = {**LLAMA, "bidirectional_attention": not settings.backbone.causal}
     if settings.backbone.key == "GPT2":
         backbone = dict(GPT2)

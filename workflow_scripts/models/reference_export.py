@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,7 +23,6 @@ from workflow_scripts.models.reference_names import (
     CONFIDENCE_TOKEN,
     EMBEDDINGS,
     POSITIONS,
-    SQUEEZE,
     reference_name,
 )
 from workflow_scripts.models.state_transition import StateTransition
@@ -122,11 +120,6 @@ def _weights(model: StateTransition) -> dict[str, Tensor]:
     if settings.backbone.key == "GPT2":
         positions = settings.cell_set_len + EXTRA_TOKENS
         weights[POSITIONS] = zero.expand(positions, settings.hidden_dim)
-    if settings.output_space == "all" and not settings.predict_residual:
-        widths = (settings.output_dim, settings.squeezed_dim, settings.output_dim)
-        for name, (read, given) in zip(SQUEEZE, pairwise(widths), strict=True):
-            weights[f"{name}.weight"] = zero.expand(given, read)
-            weights[f"{name}.bias"] = zero[0].expand(given)
     return weights
 
 

@@ -16,12 +16,7 @@ CONFIDENCE_LAYERS = (0, 1, 4, 5, 8)
 CONFIDENCE_TOKEN = "confidence_token.confidence_token"
 CONFIDENCE_HEAD = "confidence_token.confidence_projection"
 BATCH_TOKEN = "batch_token"
-BATCH_CLASSIFIER = "batch_classifier.0"
-"""Built as an encoder of one layer."""
-
-SQUEEZE = ("final_down_then_up.0", "final_down_then_up.2")
-"""Layers of the residual in the output's space, which the reference has for ``output_space: all``
-with a residual and without; no cell passes through them there."""
+BATCH_CLASSIFIER = "batch_classifier"
 
 EMBEDDINGS = {"llama": {"embed_tokens": 32_000}, "GPT2": {"wte": 50_257}}
 """Embeddings of words that the reference stores by backbone, with their rows: zeros, unused."""
