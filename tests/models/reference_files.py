@@ -78,7 +78,7 @@ def their_name(name: str) -> str:
         ("confidence_token.token", "confidence_token.confidence_token"),
         ("confidence_token.head", "confidence_token.confidence_projection"),
         ("batch_token.token", "batch_token"),
-        ("batch_token.classifier", "batch_classifier"),
+        ("batch_token.classifier", "batch_classifier.0"),
     ):
         if name.startswith(ours):
             return name.replace(ours, theirs)
@@ -92,6 +92,12 @@ def checkpoint_of(model: StateTransition, **parameters: Any) -> dict[str, Any]:
     for token in ("confidence_token.confidence_token", "batch_token"):
         if token in weights:
             weights[token] = weights[token].reshape(1, 1, -1)
+    if settings.output_space == "all" and not settings.predict_residual:
+        # Stored all the same, as drawn at random: nothing passes through them.
+        wide, narrow = settings.output_dim, settings.output_dim // 8
+        for layer, n_out, n_in in ((0, narrow, wide), (2, wide, narrow)):
+            weights[f"final_down_then_up.{layer}.weight"] = torch.randn(n_out, n_in)
+            weights[f"final_down_then_up.{layer}.bias"] = torch.randn(n_out)
     backbone: dict[str, Any] = {**LLAMA, "bidirectional_attention": not settings.backbone.causal}
     if settings.backbone.key == "GPT2":
         backbone = dict(GPT2)

@@ -73,6 +73,20 @@ def test_an_export_has_the_embeddings_that_the_reference_looks_for_at_the_cost_o
     assert (tmp_path / "out.ckpt").stat().st_size < 200_000
 
 
+def test_an_export_has_what_the_reference_stores_without_a_residual_too(
+    small_settings: Settings, tmp_path: Path
+) -> None:
+    model = StateTransition(small_settings(predict_residual=False, batch_token_classes=3))
+    save_model(tmp_path / "model", model, ModelDescription(()))
+    export_checkpoint.main([str(tmp_path / "model"), "--out", str(tmp_path / "out.ckpt")])
+    weights = torch.load(tmp_path / "out.ckpt", weights_only=True)["state_dict"]
+    # As benchmarks/reference_losses.py lists them; of 24 genes, squeezed to three.
+    shapes = {"0.weight": (3, 24), "0.bias": (3,), "2.weight": (24, 3), "2.bias": (24,)}
+    for layer, shape in shapes.items():
+        assert weights[f"final_down_then_up.{layer}"].shape == shape
+    assert {"batch_token", "batch_classifier.0.weight", "batch_classifier.0.bias"} <= weights.keys()
+
+
 def test_what_the_reference_would_do_otherwise_is_said(
     small_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

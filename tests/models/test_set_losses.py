@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workflow_scripts.models import SetLoss, energy_distance, mean_over_sets, mse, sinkhorn
+from workflow_scripts.models.losses import mean_change
 
 
 def cells(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -150,18 +151,29 @@ def test_distributional_loss_chooses_what_loss_energy_means() -> None:
 
 def test_chunks_average_the_loss_over_spans_of_genes() -> None:
     predicted, observed = cells(2, 6, 7), cells(2, 6, 7, seed=1)
-    spans = [slice(0, 3), slice(3, 5), slice(5, 7)]
-    expected = sum(energy_distance(predicted[..., s], observed[..., s]) for s in spans) / 3
-    assert_close(SetLoss(mmd_num_chunks=3).per_set(predicted, observed), expected)
+    spans = [slice(0, 3), slice(3, 6), slice(6, 7)]
+    for name, distance in (("energy", energy_distance), ("sinkhorn", sinkhorn)):
+        expected = sum(distance(predicted[..., s], observed[..., s]) for s in spans) / 3
+        assert_close(SetLoss(name, name, mmd_num_chunks=3).per_set(predicted, observed), expected)
 
 
-def test_regularization_adds_the_mean_absolute_change_from_control() -> None:
-    predicted, observed, control = (cells(2, 6, 5, seed=seed) for seed in range(3))
-    loss = SetLoss(regularization=0.3)
-    plain = energy_distance(predicted, observed)
-    change = (predicted - control).abs().mean(dim=(1, 2))
-    assert_close(loss.per_set(predicted, observed, control), plain + 0.3 * change)
-    assert_close(loss.per_set(predicted, observed), plain)
+@pytest.mark.parametrize("name", ["mse", "se"])
+def test_other_losses_are_of_all_genes_at_once(name: str) -> None:
+    predicted, observed = cells(2, 6, 7), cells(2, 6, 7, seed=1)
+    chunked = SetLoss(name, mmd_num_chunks=3).per_set(predicted, observed)
+    assert_close(chunked, SetLoss(name).per_set(predicted, observed), rtol=0, atol=0)
+
+
+def test_change_from_control_is_that_of_the_sets_that_count() -> None:
+    predicted, control = cells(3, 6, 5).requires_grad_(), cells(3, 6, 5, seed=1)
+    control[1, 2, 3] = math.nan
+    counts = torch.tensor([True, False, True])
+    change = mean_change(predicted, control, counts)
+    assert_close(change, (predicted - control)[[0, 2]].abs().mean())
+    change.backward()
+    assert predicted.grad is not None
+    assert not predicted.grad[1].any()
+    assert predicted.grad.isfinite().all()
 
 
 # --- sets with NaN ------------------------------------------------------------------------------
@@ -169,15 +181,15 @@ def test_regularization_adds_the_mean_absolute_change_from_control() -> None:
 
 @pytest.mark.parametrize("name", ["energy", "mse", "sinkhorn", "se"])
 def test_a_set_with_nan_is_left_out_of_the_mean_and_of_the_gradient(name: str) -> None:
-    loss = SetLoss(name, regularization=0.1)
+    loss = SetLoss(name)
     predicted = cells(3, 4, 5).requires_grad_()
-    observed, control = cells(3, 4, 5, seed=1), cells(3, 4, 5, seed=2)
+    observed = cells(3, 4, 5, seed=1)
     observed[1, 2, 3] = math.nan
-    values = loss.per_set(predicted, observed, control)
+    values = loss.per_set(predicted, observed)
     assert values.isnan().tolist() == [False, True, False]
-    total = loss(predicted, observed, control)
+    total = loss(predicted, observed)
     whole = [0, 2]
-    assert_close(total, loss(predicted[whole], observed[whole], control[whole]))
+    assert_close(total, loss(predicted[whole], observed[whole]))
     total.backward()
     assert predicted.grad is not None
     assert not predicted.grad[1].any()

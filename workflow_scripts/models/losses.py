@@ -5,7 +5,6 @@ All are computed in float32 at least, whatever the precision of the model around
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,10 @@ from workflow_scripts.models.energy import energy_distance
 
 LOSSES = ("energy", "mse", "sinkhorn", "se")
 DISTRIBUTIONAL_LOSSES = ("energy", "sinkhorn")
+
+CHUNKED = ("energy", "sinkhorn")
+"""Losses that the reference computes over chunks of genes: what its trained models give for three
+chunks and for one shows it (benchmarks/reference_losses.py)."""
 
 SINKHORN_SCALING = 0.5
 """Ratio of successive temperatures in Sinkhorn's annealing: geomloss's default, the reference's."""
@@ -71,10 +74,11 @@ class SetLoss:
     blur
         Blur of the Sinkhorn divergence; the energy distance has none.
     mmd_num_chunks
-        Genes are cut into so many chunks of equal size (to one) in their order; the loss is the
-        mean over chunks.
+        Genes are cut in their order into at most so many chunks, as `torch.chunk` does it, and the
+        distance is the mean over them; of the distances in `CHUNKED` alone.
     regularization
-        Weight of the mean absolute difference between prediction and control.
+        Weight of the mean absolute difference between prediction and control in what a step
+        lowers (`objective`); it is no part of the distance.
 
     Raises
     ------
@@ -107,26 +111,16 @@ class SetLoss:
         self,
         predicted: Float[Tensor, "sets cells genes"],
         observed: Float[Tensor, "sets cells genes"],
-        control: Float[Tensor, "sets cells genes"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the mean over sets, leaving out sets whose value is NaN; NaN if all are."""
-        return mean_over_sets(self.per_set(predicted, observed, control))
+        return mean_over_sets(self.per_set(predicted, observed))
 
     def per_set(
         self,
         predicted: Float[Tensor, "sets cells genes"],
         observed: Float[Tensor, "sets cells genes"],
-        control: Float[Tensor, "sets cells genes"] | None = None,
     ) -> Float[Tensor, " sets"]:
-        """Compute one value a set.
-
-        Parameters
-        ----------
-        predicted, observed
-            Cells of each set.
-        control
-            The control cells the prediction started from, for ``regularization``. None leaves that
-            term out: decoded genes have no control of their own.
+        """Compute the distance of each set.
 
         Returns
         -------
@@ -146,42 +140,51 @@ class SetLoss:
             # To ask whether there are any would make the host wait for the GPU, in every step, and
             # cut a compiled step in two. Zeros instead cost a pass over the cells.
             clean = whole[:, None, None]
-            kept = None if control is None else torch.where(clean, control, 0.0)
             values = self._of_whole_sets(
-                torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0), kept
+                torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0)
             )
             return values.masked_fill(~whole, torch.nan)
         if whole.all():
-            return self._of_whole_sets(predicted, observed, control)
+            return self._of_whole_sets(predicted, observed)
         values = _at_least_float32(predicted).new_full(whole.shape, torch.nan)
         if whole.any():
-            kept = None if control is None else control[whole]
-            kept_values = self._of_whole_sets(predicted[whole], observed[whole], kept)
-            values = values.masked_scatter(whole, kept_values)
+            kept = self._of_whole_sets(predicted[whole], observed[whole])
+            values = values.masked_scatter(whole, kept)
         return values
 
-    def _of_whole_sets(self, predicted: Tensor, observed: Tensor, control: Tensor | None) -> Tensor:
+    def _of_whole_sets(self, predicted: Tensor, observed: Tensor) -> Tensor:
         distance = self._distance()
-        chunks = zip(
-            predicted.tensor_split(self.mmd_num_chunks, dim=2),
-            observed.tensor_split(self.mmd_num_chunks, dim=2),
-            strict=True,
-        )
-        values = torch.stack([distance(y, t) for y, t in chunks]).mean(dim=0)
-        if self.regularization and control is not None:
-            change = _at_least_float32(predicted) - _at_least_float32(control)
-            values = values + self.regularization * change.abs().mean(dim=(1, 2))
-        return values
+        n_chunks = self.mmd_num_chunks if distance in CHUNKED else 1
+        chunks = zip(predicted.chunk(n_chunks, 2), observed.chunk(n_chunks, 2), strict=True)
+        return torch.stack([self._measure(distance, y, t) for y, t in chunks]).mean(dim=0)
 
-    def _distance(self) -> Callable[[Tensor, Tensor], Tensor]:
-        name = self.distributional_loss if self.loss == "energy" else self.loss
-        if name == "mse":
-            return mse
-        if name == "energy":
-            return energy_distance
-        if name == "sinkhorn":
-            return lambda y, t: sinkhorn(y, t, self.blur)
-        return lambda y, t: SINKHORN_SHARE * sinkhorn(y, t, self.blur) + energy_distance(y, t)
+    def _distance(self) -> str:
+        return self.distributional_loss if self.loss == "energy" else self.loss
+
+    def _measure(self, distance: str, predicted: Tensor, observed: Tensor) -> Tensor:
+        if distance == "mse":
+            return mse(predicted, observed)
+        if distance == "energy":
+            return energy_distance(predicted, observed)
+        divergence = sinkhorn(predicted, observed, self.blur)
+        if distance == "sinkhorn":
+            return divergence
+        return SINKHORN_SHARE * divergence + energy_distance(predicted, observed)
+
+
+def mean_change(
+    predicted: Float[Tensor, "sets cells genes"],
+    control: Float[Tensor, "sets cells genes"],
+    counts: Bool[Tensor, " sets"],
+) -> Float[Tensor, ""]:
+    """Return the mean absolute difference of predicted cells from those they started from.
+
+    Over the sets that count; NaN where none does.
+    """
+    change = _at_least_float32(predicted) - _at_least_float32(control)
+    # As above, what doesn't count must not pass a gradient.
+    change = torch.where(counts[:, None, None], change, 0.0).abs().mean(dim=(1, 2))
+    return change.sum() / counts.sum()
 
 
 def mean_over_sets(values: Float[Tensor, " sets"]) -> Float[Tensor, ""]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from workflow_scripts.models.losses import SetLoss, mean_over_sets
+from workflow_scripts.models.losses import SetLoss, mean_change, mean_over_sets
 from workflow_scripts.models.state_transition import StateTransition
 
 BATCH_TOKEN_WEIGHT = 0.1
@@ -34,7 +34,8 @@ class Objective:
         Distance between the predicted and the observed cells of each set: what validation and
         scores look at.
     total
-        What a step lowers: the mean of these, and the losses of decoder and tokens.
+        What a step lowers: the mean of these, the penalty of change (`regularization`), and the
+        losses of decoder and tokens.
     """
 
     per_set: Float[Tensor, " sets"]
@@ -75,8 +76,11 @@ def objective(
         is, or a batch token and ``batch`` is missing.
     """
     said = model.outputs(control, features, batch)
-    per_set = loss.per_set(said.prediction, observed, control)
+    per_set = loss.per_set(said.prediction, observed)
     total = mean_over_sets(per_set)
+    if loss.regularization:
+        change = mean_change(said.prediction, control, ~per_set.detach().isnan())
+        total = total + loss.regularization * change
     if model.gene_decoder is not None:
         if expression is None:
             raise ValueError("this model has a gene decoder: it needs `expression` to train it")

@@ -23,6 +23,7 @@ from workflow_scripts.models.reference_names import (
     CONFIDENCE_TOKEN,
     EMBEDDINGS,
     POSITIONS,
+    RESIDUAL,
     reference_name,
 )
 from workflow_scripts.models.state_transition import StateTransition
@@ -120,6 +121,11 @@ def _weights(model: StateTransition) -> dict[str, Tensor]:
     if settings.backbone.key == "GPT2":
         positions = settings.cell_set_len + EXTRA_TOKENS
         weights[POSITIONS] = zero.expand(positions, settings.hidden_dim)
+    if settings.output_space == "all" and not settings.predict_residual:
+        wide, narrow = settings.output_dim, settings.squeezed_dim
+        for layer, n_out, n_in in ((0, narrow, wide), (2, wide, narrow)):
+            weights[f"{RESIDUAL}{layer}.weight"] = zero.expand(n_out, n_in)
+            weights[f"{RESIDUAL}{layer}.bias"] = zero[0].expand(n_out)
     return weights
 
 

@@ -19,6 +19,7 @@ from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.reference_names import (
     POSITIONS,
+    RESIDUAL,
     in_our_names,
     is_unused,
     n_layers_of,
@@ -121,6 +122,8 @@ def import_reference(
         raise
     except ValueError as error:
         raise DataError(f"can't be imported: {error}") from error
+    if not settings.predict_residual:
+        weights = {name: t for name, t in weights.items() if not name.startswith(RESIDUAL)}
     with torch.device("meta"):
         model = StateTransition(settings)
     _check_weights(model.state_dict(), weights)
@@ -171,8 +174,6 @@ def _settings(
         kwargs.setdefault("confidence_token", "confidence_token.token" in weights)
     for name in (*WIDTHS, "embed_key", "output_space"):
         _required(parameters, name)
-    if parameters["output_space"] == "all":
-        kwargs.setdefault("predict_residual", "final_down_then_up.0.weight" in weights)
     for name in ("hidden_dim", "predict_residual", "transformer_backbone_key"):
         _required(kwargs, name)
     decoder = _decoder(parameters, weights)

@@ -16,7 +16,11 @@ CONFIDENCE_LAYERS = (0, 1, 4, 5, 8)
 CONFIDENCE_TOKEN = "confidence_token.confidence_token"
 CONFIDENCE_HEAD = "confidence_token.confidence_projection"
 BATCH_TOKEN = "batch_token"
-BATCH_CLASSIFIER = "batch_classifier"
+BATCH_CLASSIFIER = "batch_classifier.0"
+
+RESIDUAL = "final_down_then_up."
+"""Where the reference keeps the layers of the residual in the output's space. With ``output_space:
+all`` it stores them also where no residual is predicted, and nothing passes through them then."""
 
 EMBEDDINGS = {"llama": {"embed_tokens": 32_000}, "GPT2": {"wte": 50_257}}
 """Embeddings of words that the reference stores by backbone, with their rows: zeros, unused."""

@@ -26,7 +26,7 @@ NUMERICS: Mapping[str, int] = {
     "features": 2,
     "splits": 2,
     "genes": 1,
-    "train": 5,
+    "train": 6,
     "predict": 2,
     "predict_baselines": 3,
     "evaluate": 2,

@@ -160,7 +160,7 @@ class TrainingModule(lightning.LightningModule):
         predicted = self.model.outputs(batch.control, batch.features, batch.batch).prediction
         self._validation.add(
             batch.numbers,
-            self._loss.per_set(predicted, batch.observed, batch.control),
+            self._loss.per_set(predicted, batch.observed),
             predicted=predicted,
             observed=batch.observed,
             control=batch.control,

@@ -228,8 +228,9 @@ KEYS: tuple[Key, ...] = (
         "model.kwargs.mmd_num_chunks",
         int,
         "preflight train",
-        "Parts that the genes are cut into; the loss is the mean over them",
-        "把基因切成的份数;损失取各份平均",
+        "Parts that the genes are cut into; the energy distance or Sinkhorn divergence is the mean "
+        "over them; mse and se are of all genes at once",
+        "把基因切成的份数;能量距离或 Sinkhorn 散度取各份平均;mse 与 se 不切分",
         at_least=1,
         unit="parts",
         optional=True,
