@@ -159,7 +159,7 @@ def test_chosen_genes_are_what_is_decoded_to(copy):
 def test_cells_with_another_embedding_or_none_are_not_predicted_from(copy):
     for name, words in (
         (None, "trained on the embedding X_pca, 9 wide, and expression alone is read; set"),
-        ("X_other", "trained on the embedding X_pca, 9 wide, and the embedding X_other, 4 wide is read"),
+        ("X_other", "X_pca, 9 wide, and the embedding X_other, 4 wide is read"),
     ):
         adata = anndata.read_h5ad("screen.h5ad")
         adata.obsm["X_other"] = adata.obsm["X_pca"][:, :4].copy()
