@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
+from tqdm import tqdm
 
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.targets import Targets
@@ -110,6 +112,7 @@ def write_predicted(
             file.create_group("obsm").attrs.update(_A_DICT)
             embedded = _new_matrix(file, f"obsm/{decoded_from}", shape)
         filled = 0
+        bar = tqdm(total=n_predicted, unit=" cells", mininterval=2.0, file=sys.stdout)
         for block, embedding in blocks:
             if embedded is not None:
                 embedded[filled : filled + len(block)] = embedding
@@ -118,6 +121,8 @@ def write_predicted(
                 np.minimum(block, bound, out=block)
             matrix[filled : filled + len(block)] = block
             filled += len(block)
+            bar.update(len(block))
+        bar.close()
         if filled != n_predicted:
             raise AssertionError(f"{filled} cells were predicted, {n_predicted} were asked for")
         for start in range(0, n_controls, 1024):
