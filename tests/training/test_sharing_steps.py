@@ -61,10 +61,18 @@ def test_losses_are_those_of_sets_computed_together(training, way):
         assert_close(apart[name], weights, rtol=1e-2, atol=1e-4)
 
 
-def test_two_processes_stopped_go_on_as_if_they_had_not(training):
-    way = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8")
-    training.run_apart("whole", *way)
-    command = training.command("stopped", *way)
+SHARED = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8", "engine.ema=0.9")
+
+
+@pytest.fixture(scope="module")
+def whole(training: Training) -> str:
+    """Return the name of a run of two processes that nothing disturbed."""
+    training.run_apart("whole", *SHARED)
+    return "whole"
+
+
+def test_two_processes_stopped_go_on_as_if_they_had_not(training, whole):
+    command = training.command("stopped", *SHARED)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     log = training.folder / "stopped"
     while not any(len(p.read_text().splitlines()) > 5 for p in log.glob("*/training.csv")):
@@ -74,9 +82,9 @@ def test_two_processes_stopped_go_on_as_if_they_had_not(training):
     _, said = process.communicate()
     assert process.returncode == os.EX_TEMPFAIL, said
     assert re.search(r"stopped by SIGTERM after step \d+ of 40", said)
-    training.run_apart("stopped", *way)
-    assert same(training.weights("stopped"), training.weights("whole"))
-    assert training.log("stopped") == training.log("whole")
+    training.run_apart("stopped", *SHARED)
+    assert same(training.weights("stopped"), training.weights(whole))
+    assert training.log("stopped") == training.log(whole)
 
 
 def test_process_without_a_validation_set_takes_part(training):
@@ -89,12 +97,9 @@ def test_process_without_a_validation_set_takes_part(training):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-def test_process_that_is_killed_ends_the_other_and_costs_nothing_but_its_steps(training):
-    way = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8", "engine.ema=0.9")
-    training.run_apart("both", *way)
-    process = subprocess.Popen(
-        training.command("one", *way), cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+def test_process_that_is_killed_ends_the_other_and_costs_nothing_but_its_steps(training, whole):
+    command = training.command("one", *SHARED)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while not list((training.folder / "one").glob("*/step=*006.ckpt")):
         assert process.poll() is None, "the training ended before a process could be killed"
         time.sleep(0.01)
@@ -104,10 +109,10 @@ def test_process_that_is_killed_ends_the_other_and_costs_nothing_but_its_steps(t
     assert process.returncode == 1, said
     assert "Traceback" not in said
     assert "error: another of the 2 processes is gone" in said
-    training.run_apart("one", *way)
+    training.run_apart("one", *SHARED)
     for name in ("final.ckpt", "best.ckpt"):
-        assert same(training.weights("one", name), training.weights("both", name))
-    assert training.log("one") == training.log("both")
+        assert same(training.weights("one", name), training.weights(whole, name))
+    assert training.log("one") == training.log(whole)
 
 
 def test_training_goes_on_with_other_passes_and_devices(training):
