@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
+import wandb
 
 from tests.training.training_runs import same
 from tests.training.wandb_files import history, runs
@@ -55,6 +57,16 @@ def test_best_checkpoint_holds_the_weights_that_were_validated(training):
     assert best["stateline"]["step"] == min(validated, key=validated.__getitem__)
 
 
+@pytest.fixture
+def own_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nothing that another test started serve this one, nor the processes that it starts."""
+    wandb.teardown()
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.usefixtures("own_wandb")
 def test_wandb_without_a_key_is_kept_offline_and_a_resumed_run_goes_on_in_it(training):
     folder = training.folder / "wandb_logs"
     overrides = ["use_wandb=true", f"wandb.local_wandb_dir={folder}", "wandb.tags=[screen]"]
@@ -78,6 +90,7 @@ def test_wandb_without_a_key_is_kept_offline_and_a_resumed_run_goes_on_in_it(tra
     assert "Would sync 2 run(s)" in done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("own_wandb")
 def test_wandb_server_out_of_reach_leaves_the_run_offline_in_its_place(training, monkeypatch):
     folder = training.folder / "wandb_unreached"
     overrides = ("use_wandb=true", f"wandb.local_wandb_dir={folder}", "training.lr=4e-4")
@@ -93,6 +106,7 @@ def test_wandb_server_out_of_reach_leaves_the_run_offline_in_its_place(training,
     assert len({path.name for path in parts}) == 1
 
 
+@pytest.mark.usefixtures("own_wandb")
 def test_wandb_that_can_not_start_is_said_in_one_line(training):
     blocked = training.folder / "blocked"
     blocked.write_text("a file where the folder should be")
