@@ -1,7 +1,7 @@
 # A trained model, and baselines fitted on the same training cells, become predicted cells.
 #
-# needs: a checkpoint, or the model that prediction.checkpoint names (the model alone), packed cells, splits, chosen genes, features (of the
-#        baselines, those that read them)
+# needs: a checkpoint, or the model that prediction.checkpoint names (the model alone), packed cells,
+#        splits, chosen genes, features (of the baselines, those that read them)
 # makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again

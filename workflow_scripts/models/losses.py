@@ -18,8 +18,8 @@ LOSSES = ("energy", "mse", "sinkhorn", "se")
 DISTRIBUTIONAL_LOSSES = ("energy", "sinkhorn")
 
 CHUNKED = ("energy", "sinkhorn")
-"""Losses that the reference computes over chunks of genes: what its trained models give for three
-chunks and for one shows it (benchmarks/reference_losses.py)."""
+"""Losses that the reference computes over chunks of genes: what its models give for three chunks
+and for one shows it (benchmarks/reference_losses.py)."""
 
 SINKHORN_SCALING = 0.5
 """Ratio of successive temperatures in Sinkhorn's annealing: geomloss's default, the reference's."""

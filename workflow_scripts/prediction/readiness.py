@@ -101,7 +101,8 @@ def _other_genes(known: Sequence[str], read: Sequence[str]) -> str | None:
             "it doesn't say which genes it predicts; import it once more with --genes "
             "(python -m workflow_scripts.import_checkpoint)"
         )
-    lacking = [gene for gene in known if gene not in set(read)]
+    there = set(read)
+    lacking = [gene for gene in known if gene not in there]
     if lacking:
         return (
             f"trained on {len(known)} genes, {len(lacking)} of which are not among the "
