@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from transformers.models.gpt2.configuration_gpt2 import GPT2Config
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.models.llama.configuration_llama import LlamaConfig
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.pytorch_utils import Conv1D
 
 from workflow_scripts.models.attention import ATTENTION, attend
 from workflow_scripts.models.backbone_settings import INITIAL_STD, BackboneSettings
 from workflow_scripts.models.dropout import SetDropout, replace_dropouts
+from workflow_scripts.models.norm import RMSNorm
 
 ROTARY_BASE = 10_000.0
 """Base of the rotary frequencies of causal llama checkpoints (Su et al. 2021, RoFormer, §3.2.2)."""
@@ -49,8 +50,10 @@ class LlamaBackbone(nn.Module):
             # transformers' attention masks the future when it is given no mask, unless told here.
             layer.self_attn.is_causal = settings.causal
             layer.self_attn.set_dropout = SetDropout(settings.attention_dropout)
+            for name in ("input_layernorm", "post_attention_layernorm"):
+                setattr(layer, name, RMSNorm(settings.hidden_dim, settings.norm_eps))
         self.layers = nn.ModuleList(layers)
-        self.norm = LlamaRMSNorm(settings.hidden_dim, eps=settings.norm_eps)
+        self.norm = RMSNorm(settings.hidden_dim, settings.norm_eps)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=INITIAL_STD)

@@ -26,8 +26,8 @@ NUMERICS: Mapping[str, int] = {
     "features": 2,
     "splits": 2,
     "genes": 1,
-    "train": 6,
-    "predict": 2,
+    "train": 7,
+    "predict": 3,
     "predict_baselines": 3,
     "evaluate": 2,
 }
