@@ -26,7 +26,9 @@ rule all:
             state=["final", "best"],
         ),
         expand(
-            "{run}/{cells}.h5ad", run=tested_runs(), cells=["predictions", "observed"]
+            "{run}/{cells}.h5ad",
+            run=predicting_runs(),
+            cells=["predictions", "observed"],
         ),
         [file for run in RUNS for file in scored_files(run)],
         expand("{run}/report.html", run=RUNS),

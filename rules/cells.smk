@@ -43,7 +43,7 @@ rule audit_cells:
     conda:
         "../envs/cpu.yaml"
     params:
-        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
+        settings=lambda wildcards: cells_json(wildcards.cells),
     message:
         "looking at the cells of {input}"
     shell:
@@ -91,7 +91,7 @@ rule pack_cells:
     conda:
         "../envs/cpu.yaml"
     params:
-        settings=lambda wildcards: run_of_cells(wildcards.cells).cells_json(),
+        settings=lambda wildcards: cells_json(wildcards.cells),
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
     message:
         "packing cells into {params.store}"

@@ -35,6 +35,7 @@ rule preflight:
     input:
         lambda wildcards: gene_list(wildcards.run),
         initial_model_note,
+        written_genes,
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),
@@ -43,6 +44,9 @@ rule preflight:
         splits="{run}/splits_audit.json",
         table="{run}/splits.parquet",
         features="{run}/features_audit.json",
+        targets=if_asked("targets_audit.json"),
+        target_features=if_asked("target_features_audit.json"),
+        target_batches=other_batches,
     output:
         "{run}/preflight.json",
     log:
@@ -60,5 +64,7 @@ rule preflight:
         " --config {input.config:q} --cells {input.cells:q} --batches {input.batches:q}"
         " --splits {input.splits:q} --split-table {input.table:q} --features {input.features:q}"
         " --all-genes {input.genes:q} --store {params.store:q}"
+        " --targets {input.targets:q} --target-features {input.target_features:q}"
+        " --target-batches {input.target_batches:q}"
         " --record {params.record:q} --passed {output:q}"
         " > {log:q} 2>&1"

@@ -6,6 +6,7 @@
 
 import functools
 import json
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -89,9 +90,70 @@ def cells_digest(run):
 
 
 @functools.cache
-def run_of_cells(cells):
-    """Return a run that has these cells: any of them says the same of them."""
-    return next(RUNS[run] for run in RUNS if cells_digest(run) == cells)
+def asked_digest(run):
+    """Return the digest that names the packed cells that a run predicts from: its own, or others."""
+    if RUNS[run].config["prediction"]["adata"] is None:
+        return cells_digest(run)
+    return text_digest(RUNS[run].asked_cells_json())[:16]
+
+
+@functools.cache
+def cells_json(cells):
+    """Return the cells slice of a digest: what is packed, and how."""
+    own = (run for run in RUNS if cells_digest(run) == cells)
+    if run := next(own, None):
+        return RUNS[run].cells_json()
+    return next(
+        RUNS[run].asked_cells_json() for run in RUNS if asked_digest(run) == cells
+    )
+
+
+def as_written(path):
+    """Return a path of a slice, which is absolute, as a rule that makes the file declares it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def asked_file(name):
+    """Return the input function for a file of the packed cells that the run predicts from."""
+    return lambda wildcards: f"{CELLS}/{asked_digest(wildcards.run)}/{name}"
+
+
+def if_asked(name):
+    """Return the input function for a file of what is asked for in place of the test split."""
+    return lambda wildcards: (
+        f"{wildcards.run}/{name}" if RUNS[wildcards.run].asks else []
+    )
+
+
+def other_batches(wildcards):
+    """Return the batches of other cells that a run predicts from, as an input."""
+    other = RUNS[wildcards.run].config["prediction"]["adata"] is not None
+    return asked_file("batches.parquet")(wildcards) if other else []
+
+
+def target_list(wildcards):
+    """Return the table of what to predict, as an input, where there is one."""
+    return there(RUNS[wildcards.run].config["prediction"]["targets"])
+
+
+def written_genes(wildcards):
+    """Return the list of the genes that predictions are written of, as an input, if there is one."""
+    return there(RUNS[wildcards.run].config["prediction"]["genes"])
+
+
+def genes_to_find(wildcards):
+    """Return the genes that other cells have to have, as an input, where they are known before."""
+    config = RUNS[wildcards.run].config
+    if config["prediction"]["adata"] is None or config["genes"]["select"] != "all":
+        return []
+    return cells_file("genes.txt")(wildcards)
+
+
+def vectors(wildcards):
+    """Return the features of the perturbations that are predicted, as an input."""
+    name = "target_features" if RUNS[wildcards.run].asks else "features"
+    return f"{wildcards.run}/{name}.safetensors"
 
 
 def cells_file(name):
@@ -101,13 +163,9 @@ def cells_file(name):
 
 def source_files(wildcards):
     """Return the h5ad files of a digest."""
-    try:
-        datasets = run_of_cells(wildcards.cells).datasets()
-    except ConfigError:
-        return []
-    return [
-        path for files in datasets.values() for name in files for path in there(name)
-    ]
+    datasets = json.loads(cells_json(wildcards.cells))["datasets"]
+    paths = [path for files in datasets.values() for path in files.values()]
+    return [found for path in paths for found in there(as_written(path))]
 
 
 def data_key(run, key):
@@ -157,24 +215,35 @@ def chosen_genes(wildcards):
 
 
 def baseline_features(wildcards):
-    """Return the features of a run, as an input: nothing, where no baseline asked for reads them."""
+    """Return features as an input for the baselines: nothing, where none asked for reads them."""
     asked = RUNS[wildcards.run].config["prediction"]["baselines"]
     read = set(asked) & set(FEATURE_BASELINES)
-    return [f"{wildcards.run}/features.safetensors"] if read else []
+    names = ["features", *(["target_features"] if RUNS[wildcards.run].asks else [])]
+    return [f"{wildcards.run}/{name}.safetensors" for name in names if read]
 
 
 def scored_files(run):
-    """Return what is scored of a run: nothing, where nothing is held out for test."""
-    if RUNS[run].config["splits"]["test"] == "none":
+    """Return what is scored of a run: nothing, where nobody measured what is predicted."""
+    prediction, held_out = (
+        RUNS[run].config["prediction"],
+        RUNS[run].config["splits"]["test"],
+    )
+    if prediction["targets"] is not None or (
+        prediction["adata"] is None and held_out == "none"
+    ):
         return []
     return [
         f"{run}/{name}" for name in ("metrics.tsv", "scores.json", "effects.parquet")
     ]
 
 
-def tested_runs():
-    """Return the runs that hold something out for test."""
-    return [run for run in RUNS if scored_files(run)]
+def predicting_runs():
+    """Return the runs that predict something: what they hold out for test, or are asked for."""
+    return [
+        run
+        for run in RUNS
+        if RUNS[run].asks or RUNS[run].config["splits"]["test"] != "none"
+    ]
 
 
 def warnings_of(run):

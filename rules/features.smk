@@ -6,6 +6,7 @@
 # makes: {run}/embedded.safetensors    vectors of proteins, and of no other
 #        {run}/features.safetensors    a vector for every perturbation of the data
 #        {run}/features_audit.json     what is in the file, and what is wrong
+#        {run}/target_features.*       the same for what prediction.targets or adata ask for
 
 
 rule embed_proteins:
@@ -63,3 +64,37 @@ rule validate_features:
         "python -m workflow_scripts.validate_features --settings {input.settings:q}"
         " --groups {input.groups:q} --cells-audit {input.cells_audit:q}"
         " {params.embedded:q} --features {output.features:q} --audit {output.audit:q} > {log:q} 2>&1"
+
+
+# Apart from the run's features, so that what is asked for changes nothing of what trains.
+rule validate_target_features:
+    input:
+        lambda wildcards: feature_files(wildcards.run),
+        settings="{run}/stages/features.json",
+        targets="{run}/targets.parquet",
+        cells_audit=cells_file("cells_audit.json"),
+        features="{run}/features.safetensors",
+        embedded=branch(
+            lambda wildcards: feature_setting(wildcards.run, "missing") == "embed",
+            then="{run}/embedded.safetensors",
+            otherwise=[],
+        ),
+    output:
+        features="{run}/target_features.safetensors",
+        audit="{run}/target_features_audit.json",
+    log:
+        "{run}/logs/validate_target_features.log",
+    priority: 10
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        embedded=lambda wildcards, input: (
+            ["--embedded", input.embedded] if input.embedded else []
+        ),
+    message:
+        "{wildcards.run}: checking the features of what is to be predicted"
+    shell:
+        "python -m workflow_scripts.validate_features --settings {input.settings:q}"
+        " --groups {input.targets:q} --cells-audit {input.cells_audit:q}"
+        " --one-hot-of {input.features:q} {params.embedded:q}"
+        " --features {output.features:q} --audit {output.audit:q} > {log:q} 2>&1"

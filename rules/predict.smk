@@ -1,10 +1,40 @@
 # A trained model, and baselines fitted on the same training cells, become predicted cells.
 #
 # needs: a checkpoint, or the model that prediction.checkpoint names (the model alone), packed cells,
-#        splits, chosen genes, features (of the baselines, those that read them)
-# makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
+#        splits, chosen genes, features (of the baselines, those that read them), and what
+#        prediction.targets, prediction.adata and prediction.genes name
+# makes: {run}/targets.parquet, targets_audit.json  what is predicted, where not the test split
+#        {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
+
+
+rule list_targets:
+    input:
+        target_list,
+        settings="{run}/stages/targets.json",
+        groups=asked_file("groups.parquet"),
+        cells_audit=asked_file("cells_audit.json"),
+        genes=asked_file("genes.txt"),
+        run_genes=genes_to_find,
+        splits="{run}/splits.parquet",
+    output:
+        targets="{run}/targets.parquet",
+        audit="{run}/targets_audit.json",
+    log:
+        "{run}/logs/list_targets.log",
+    priority: 10
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        store=lambda wildcards: f"{CACHE}/cells/{asked_digest(wildcards.run)}",
+    message:
+        "{wildcards.run}: looking at what is to be predicted"
+    shell:
+        "python -m workflow_scripts.list_targets --settings {input.settings:q}"
+        " --groups {input.groups:q} --cells-audit {input.cells_audit:q} --genes {input.genes:q}"
+        " --run-genes {input.run_genes:q} --splits {input.splits:q} --store {params.store:q}"
+        " --targets {output.targets:q} --audit {output.audit:q} > {log:q} 2>&1"
 
 
 rule predict:
@@ -16,7 +46,10 @@ rule predict:
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
         genes=chosen_genes,
-        features="{run}/features.safetensors",
+        written=written_genes,
+        features=vectors,
+        targets=if_asked("targets.parquet"),
+        asked_cells=asked_file("manifest.json"),
     output:
         predictions="{run}/predictions.h5ad",
         observed="{run}/observed.h5ad",
@@ -36,7 +69,8 @@ rule predict:
         "python -m workflow_scripts.predict --settings {input.settings:q}"
         " --config {input.config:q} --checkpoint {params.model:q}"
         " --cells {input.cells:q} --splits {input.splits:q} --genes {input.genes:q}"
-        " --features {input.features:q}"
+        " --features {input.features:q} --targets {input.targets:q}"
+        " --asked-cells {input.asked_cells:q}"
         " --predictions {output.predictions:q} --observed {output.observed:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
 
@@ -49,7 +83,10 @@ rule predict_baselines:
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
         genes=chosen_genes,
+        written=written_genes,
         features=baseline_features,
+        targets=if_asked("targets.parquet"),
+        asked_cells=asked_file("manifest.json"),
     output:
         directory("{run}/baselines"),
     log:
@@ -64,5 +101,6 @@ rule predict_baselines:
         "python -m workflow_scripts.predict_baselines --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
         " --splits {input.splits:q} --genes {input.genes:q}"
-        " --features {input.features:q} --out-dir {output:q}"
+        " --features {input.features:q} --targets {input.targets:q}"
+        " --asked-cells {input.asked_cells:q} --out-dir {output:q}"
         " --work-dir {params.finished:q} > {log:q} 2>&1"

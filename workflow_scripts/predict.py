@@ -12,9 +12,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.cells.gene_choice import ChosenGenes
-from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
+from workflow_scripts.prediction.input_arguments import add_input_arguments, input_digests
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.model_path import model_digest
@@ -32,11 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         required=True,
         help="checkpoint or model folder",
     )
-    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
-    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
-    parser.add_argument(
-        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
-    )
+    add_input_arguments(parser)
     parser.add_argument("--features", type=Path, required=True, help="canonical features")
     parser.add_argument("--predictions", type=Path, required=True, help="h5ad to write")
     parser.add_argument("--observed", type=Path, required=True, help="h5ad to write")
@@ -45,17 +40,11 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
 
     settings = read_settings("predict", given.settings, given.config)
-    cells = Manifest.read(given.cells)
-    for text in cells.changed_sources():
-        print(f"warning: {text}", flush=True)
     inputs = {
         "checkpoint": model_digest(str(given.checkpoint), "prediction.checkpoint"),
-        "cells": cells.digest,
-        "splits": file_digest(given.splits),
         "features": file_digest(given.features),
+        **input_digests(given, settings),
     }
-    if given.genes is not None:
-        inputs["genes"] = file_digest(given.genes)
     work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
     outputs = {"predictions.h5ad": given.predictions, "observed.h5ad": given.observed}
     work.note_current("predict")
@@ -70,33 +59,23 @@ def main(arguments: Sequence[str]) -> None:
 
 def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -> None:
     # Only now: work that is already done returns without these seconds.
-    import pandas as pd
+    import numpy as np
     import torch
 
-    from workflow_scripts.cells.store import CellStore
     from workflow_scripts.features.validation import load_features
     from workflow_scripts.models import load_model, read_description
-    from workflow_scripts.prediction.model import predict_with_model
+    from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
+    from workflow_scripts.prediction.model import predict_with_model, unknown_batches
     from workflow_scripts.prediction.readiness import Asked, misfits
-    from workflow_scripts.prediction.targets import targets_of_test
     from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
 
     if given.threads:
         torch.set_num_threads(given.threads)
-    store, described = CellStore.open(given.cells), {}
-    if given.genes is not None:
-        genes = ChosenGenes.read(given.genes)
-        store, described = store.select(genes.names), {"genes": genes.sentence}
-    targets = targets_of_test(
-        store,
-        pd.read_parquet(given.splits),
-        set_size=settings["model.kwargs.cell_set_len"],
-        by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
-        seed=settings["prediction.seed"],
-    )
+    inputs = PredictionInputs.open(given, settings)
+    store, targets = inputs.store, inputs.targets
     gpu = settings["model.device"] != "cpu" and torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"
-    print(f"predicting {len(targets.observed)} cells on {device}", flush=True)
+    print(f"predicting {len(targets.paired)} cells on {device}", flush=True)
     model = load_model(given.checkpoint).to(device)
     description = read_description(given.checkpoint)
     features = load_features(given.features)
@@ -109,7 +88,11 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     )
     if found := misfits(model.settings, description, asked):
         raise DataError(f"{given.checkpoint}: " + "; ".join(found))
-    described = {**describe(store, settings["name"]), **described}
+    described = {**describe(store, settings["name"]), **inputs.described}
+    instead, notes = settings["prediction.unknown_batch"], inputs.notes
+    if model.batch_encoder is not None and instead is not None:
+        unknown = unknown_batches(store, targets, description.batches)
+        notes = join_notes(notes, np.where(unknown, f"batch not trained on: as {instead}", ""))
     blocks = predict_with_model(
         model,
         store,
@@ -118,22 +101,24 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         description.batches,
         genes=description.gene_names,
         sets_per_pass=settings["prediction.sets_per_pass"],
+        unknown_batch=instead,
     )
     of_model = {"model": "model", "checkpoint": settings["prediction.checkpoint"]}
     if store.embedding_name is not None:
         of_model["embedding"] = store.embedding_name
     cut = write_predicted(
         work.path / "predictions.h5ad",
-        store,
+        inputs.written_store,
         targets,
-        blocks,
+        inputs.of_written(blocks),
         {**described, **of_model},
         clip=settings["prediction.clip"],
+        notes=notes,
         decoded_from=store.embedding_name,
     )
     if cut:
         print(f"{cut} predicted values were cut at {store.largest_value:.3f} (prediction.clip)")
-    write_observed(work.path / "observed.h5ad", store, targets, described)
+    write_observed(work.path / "observed.h5ad", inputs.written_store, targets, described)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.cells.gene_choice import ChosenGenes
-from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
+from workflow_scripts.prediction.input_arguments import add_input_arguments, input_digests
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
 from workflow_scripts.settings.slices import Slice, read_settings
@@ -27,16 +26,14 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--settings", type=Path, required=True, help="stage file of the baselines")
     parser.add_argument("--config", type=Path, required=True, help="frozen config")
-    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
-    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
-    parser.add_argument(
-        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
-    )
+    add_input_arguments(parser)
     parser.add_argument(
         "--features",
         type=Path,
-        nargs="?",
-        help="vectors of the perturbations, for the baselines that read them",
+        nargs="*",
+        default=[],
+        help="vectors of the perturbations, for the baselines that read them; more than one file: "
+        "each adds those of what the ones before it lack",
     )
     parser.add_argument(
         "--out-dir", type=Path, required=True, help="folder of the h5ad files, one a baseline"
@@ -45,20 +42,12 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
 
     settings = read_settings("predict_baselines", given.settings, given.config)
-    cells = Manifest.read(given.cells)
-    for text in cells.changed_sources():
-        print(f"warning: {text}", flush=True)
-    inputs = {
-        "cells": cells.digest,
-        "splits": file_digest(given.splits),
-    }
-    if given.genes is not None:
-        inputs["genes"] = file_digest(given.genes)
+    inputs = input_digests(given, settings)
     names = settings["prediction.baselines"]
     if not set(names) & set(FEATURE_BASELINES):
-        given.features = None  # What nothing reads changes nothing.
-    if given.features is not None:
-        inputs["features"] = file_digest(given.features)
+        given.features = []  # What nothing reads changes nothing.
+    for key, path in zip(("features", "target_features"), given.features, strict=False):
+        inputs[key] = file_digest(path)
     identity = identity_of("predict_baselines", settings.identity, inputs)
     work = IdentityFolder(given.work_dir, identity)
     outputs = {f"{name}.h5ad": given.out_dir / f"{name}.h5ad" for name in names}
@@ -77,47 +66,41 @@ def _predict(
     given: argparse.Namespace, settings: Slice, work: IdentityFolder, names: Sequence[str]
 ) -> None:
     # Only now: work that is already done returns without these seconds.
-    import pandas as pd
+    import functools
 
-    from workflow_scripts.cells.store import CellStore
-    from workflow_scripts.features.validation import load_features
+    from workflow_scripts.features.validation import Features, load_features
     from workflow_scripts.prediction.baselines import Baselines
-    from workflow_scripts.prediction.targets import targets_of_test
+    from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
     from workflow_scripts.prediction.writing import describe, write_predicted
 
-    store, described = CellStore.open(given.cells), {}
-    if given.genes is not None:
-        genes = ChosenGenes.read(given.genes)
-        store, described = store.select(genes.names), {"genes": genes.sentence}
-    splits = pd.read_parquet(given.splits)
-    targets = targets_of_test(
-        store,
-        splits,
-        set_size=settings["model.kwargs.cell_set_len"],
-        by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
-        seed=settings["prediction.seed"],
-    )
+    inputs = PredictionInputs.open(given, settings)
+    store, targets = inputs.store, inputs.targets
     baselines = Baselines.fit(
-        store, splits, targets, most_cells=settings["engine.downsample_cells"]
+        inputs.trained_on,
+        inputs.splits,
+        targets,
+        most_cells=settings["engine.downsample_cells"],
+        predicted_from=None if store is inputs.trained_on else store,
     )
-    if given.features is not None:
-        baselines = baselines.with_features(
-            load_features(given.features), settings["prediction.seed"]
-        )
+    if given.features:
+        features = functools.reduce(Features.and_others, map(load_features, given.features))
+        baselines = baselines.with_features(features, settings["prediction.seed"])
     for name in names:
         baseline = baselines.build(name)
         write_predicted(
             work.path / f"{name}.h5ad",
-            store,
+            inputs.written_store,
             targets,
-            baselines.predict(
-                baseline, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
+            inputs.of_written(
+                baselines.predict(
+                    baseline, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
+                )
             ),
-            {**describe(store, settings["name"]), **described, "model": name},
+            {**describe(store, settings["name"]), **inputs.described, "model": name},
             clip=settings["prediction.clip"],
-            notes=baselines.notes(baseline, targets),
+            notes=join_notes(baselines.notes(baseline, targets), inputs.notes),
         )
-        print(f"{name}: {len(targets.observed)} cells", flush=True)
+        print(f"{name}: {len(targets.paired)} cells", flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,12 @@ import pandas as pd
 from workflow_scripts.cells.gene_choice import GeneChoice
 from workflow_scripts.cells.splits import used_targets
 from workflow_scripts.command import run_command, show_findings
-from workflow_scripts.prediction.readiness import Asked, check_given_model
+from workflow_scripts.prediction.readiness import (
+    Asked,
+    check_batches,
+    check_given_model,
+    check_written_genes,
+)
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
@@ -65,6 +70,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--features", type=Path, required=True, help="audit of the features")
     parser.add_argument("--all-genes", type=Path, required=True, help="genes of the cells (text)")
     parser.add_argument("--store", type=Path, required=True, help="where cells are packed to")
+    asked = parser.add_argument_group("where something else than the test split is predicted")
+    asked.add_argument("--targets", type=Path, nargs="?", help="audit of what is asked for")
+    asked.add_argument("--target-features", type=Path, nargs="?", help="audit of its features")
+    asked.add_argument(
+        "--target-batches", type=Path, nargs="?", help="groups by batch of the cells predicted from"
+    )
     parser.add_argument("--record", type=Path, required=True, help="folder that keeps the findings")
     parser.add_argument("--passed", type=Path, required=True, help="pass stamp to write (JSON)")
     given = parser.parse_args(arguments)
@@ -87,14 +98,14 @@ def main(arguments: Sequence[str]) -> None:
     model = given_model(settings["prediction.checkpoint"])
     found["Together"] = choice.audit(genes, targets, chosen_before=chosen_before)
     if model is not None:
-        asked = Asked(
+        of_run = Asked(
             read,
             audits["Features"]["dimension"],
             plan.set_size,
             None if embedding_dim is None else settings[EMBED_KEY],
             embedding_dim,
         )
-        found["Together"] += check_given_model(model, asked, file_digest(given.split_table))
+        found["Together"] += check_given_model(model, of_run, file_digest(given.split_table))
     else:
         found["Together"] += [
             *cross_check(table, batches, audits["Features"], plan),
@@ -107,6 +118,7 @@ def main(arguments: Sequence[str]) -> None:
                 embedding_dim=embedding_dim,
             ),
         ]
+    found["Prediction"] = _check_prediction(given, settings, plan, read, batches)
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None
     if model is None and n_sets and not any(has_errors(findings) for findings in found.values()):
@@ -148,6 +160,30 @@ def main(arguments: Sequence[str]) -> None:
     show_findings(findings)
     stamp = {"run": given.run, "findings": together, "coverage": coverage, "estimate": needs}
     write_atomically(given.passed, json.dumps(stamp, indent=1) + "\n")
+
+
+def _check_prediction(
+    given: argparse.Namespace,
+    settings: Slice,
+    plan: TrainingPlan,
+    read: Sequence[str] | None,
+    batches: pd.DataFrame,
+) -> list[Finding]:
+    """Find what would stop the prediction after hours of training."""
+    findings = check_written_genes(settings["prediction.genes"], read)
+    for audit in (given.targets, given.target_features):
+        if audit is not None:
+            findings += from_dicts(json.loads(audit.read_text())["findings"])
+    trains = given_model(settings["prediction.checkpoint"]) is None
+    if trains and plan.model_kwargs.get("batch_encoder"):  # of a model that is there it is unknown
+        drawn = batches if given.target_batches is None else pd.read_parquet(given.target_batches)
+        controls = drawn["perturbation"].astype(str) == settings["data.kwargs.control_pert"]
+        findings += check_batches(
+            set(batches["batch"].astype(str)),
+            set(drawn.loc[controls, "batch"].astype(str)),
+            settings["prediction.unknown_batch"],
+        )
+    return findings
 
 
 def _estimate(

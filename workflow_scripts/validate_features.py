@@ -29,6 +29,7 @@ from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.validation import (
     Embedded,
     FeatureSettings,
+    load_features,
     validate_features,
     write_features,
 )
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str]) -> None:
     workflow.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
     workflow.add_argument("--cells-audit", type=Path, help="audit of the cells (JSON)")
     workflow.add_argument("--embedded", type=Path, help="what embed_proteins computed, if it did")
+    workflow.add_argument(
+        "--one-hot-of", type=Path, help="features of the run, whose one-hot vectors others get"
+    )
     workflow.add_argument("--features", type=Path, help="vectors to write")
     workflow.add_argument("--audit", type=Path, help="audit to write (JSON)")
     given = parser.parse_args(arguments)
@@ -66,9 +70,11 @@ def main(arguments: Sequence[str]) -> None:
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
     settings = FeatureSettings.from_slice(read_settings("features", given.settings))
-    audit = validate_features(
-        groups, control, settings, None if given.embedded is None else Embedded.read(given.embedded)
-    )
+    embedded = None if given.embedded is None else Embedded.read(given.embedded)
+    one_hot = None
+    if given.one_hot_of is not None and not settings.sources and embedded is None:
+        one_hot = load_features(given.one_hot_of)
+    audit = validate_features(groups, control, settings, embedded, one_hot)
     with replacing(given.features) as beside:
         write_features(audit.features, beside)
     write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")

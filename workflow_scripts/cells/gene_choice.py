@@ -54,20 +54,7 @@ class GeneChoice:
         DataError
             Where it can't be read.
         """
-        where = f"{self.file} ({KEY})"
-        try:
-            text = Path(self.file or "").read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise DataError(
-                f"{where}: no such file; relative paths start at the working directory"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{where}: no text file (UTF-8) that can be read ({error}); a gene name a line is "
-                "what it should hold"
-            ) from error
-        lines = (line.partition("#")[0].strip() for line in text.splitlines())
-        return [line for line in lines if line]
+        return read_gene_list(self.file or "", KEY)
 
     def most_genes(self, genes: Collection[str], targets: Collection[str]) -> int:
         """Return how many genes will be read: the number of a list, a limit of what scanpy finds.
@@ -129,6 +116,37 @@ class GeneChoice:
             )
             findings.append(Finding("note", "targets-not-listed", text, tuple(unread)))
         return findings
+
+
+def read_gene_list(path: str, key: str) -> list[str]:
+    """Return the names of a text file, a gene a line, as they stand there.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    key
+        Key of the config that names it, for the message.
+
+    Raises
+    ------
+    DataError
+        Where it can't be read.
+    """
+    where = f"{path} ({key})"
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(
+            f"{where}: no such file; relative paths start at the working directory"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{where}: no text file (UTF-8) that can be read ({error}); a gene name a line is "
+            "what it should hold"
+        ) from error
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
 
 
 @dataclass(frozen=True)

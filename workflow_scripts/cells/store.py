@@ -159,13 +159,32 @@ class CellStore:
             Where the store lacks a gene, one is named twice, or none is named.
         """
         check_genes(names, self.genes, str(self.path))
-        chosen = pd.Index(self.genes).isin(names)
+        return self.in_order(list(self.genes[pd.Index(self.genes).isin(names)]))
+
+    def in_order(self, names: Sequence[str]) -> CellStore:
+        """Return a view of the same cells that reads these genes alone, in the order given.
+
+        Raises
+        ------
+        DataError
+            As `select` does.
+        """
+        check_genes(names, self.genes, str(self.path))
+        if list(names) == list(self.genes):
+            return self
         columns = np.full(self.manifest["n_genes"], -1, dtype=np.int32)
-        packed = np.arange(len(columns))
-        if self.columns is not None:
-            packed = packed[self.columns >= 0]
-        columns[packed[chosen]] = np.arange(chosen.sum())
-        return replace(self, genes=self.genes[chosen], columns=columns)
+        columns[self._packed_places[pd.Index(self.genes).get_indexer(list(names))]] = np.arange(
+            len(names)
+        )
+        return replace(self, genes=np.array(names, dtype=object), columns=columns)
+
+    @property
+    def _packed_places(self) -> Int64[np.ndarray, " genes"]:
+        """Place of each gene that is read among the packed ones."""
+        if self.columns is None:
+            return np.arange(self.n_genes)
+        read = np.flatnonzero(self.columns >= 0)
+        return read[np.argsort(self.columns[read])]
 
     @staticmethod
     def read_genes(folder: Path) -> np.ndarray:
@@ -264,7 +283,7 @@ class CellStore:
             (self.values[at], self.indices[at].astype(np.int32), indptr),
             shape=(len(rows), self.manifest["n_genes"]),
         )
-        return stored if self.columns is None else stored[:, np.flatnonzero(self.columns >= 0)]
+        return stored if self.columns is None else stored[:, self._packed_places]
 
     def mean(self, rows: Int64[np.ndarray, " rows"]) -> np.ndarray:
         """Return the mean profile of some rows [n_genes], float64, 4,096 rows at a time."""

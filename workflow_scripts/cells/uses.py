@@ -62,7 +62,7 @@ def kept_in_cache(cache: Path, runs: Sequence[Path]) -> Iterator[Kept]:
         using = [] if registered is None else _using(store, registered)
         known = {os.path.abspath(one.run) for one, _ in using}
         moved = [
-            run for run in runs if cells_of(run) == store.name and os.path.abspath(run) not in known
+            run for run in runs if store.name in cells_of(run) and os.path.abspath(run) not in known
         ]
         for folder in identity_folders(store):
             users = [
@@ -95,13 +95,17 @@ def forget(folder: Path) -> None:
             place.rmdir()
 
 
-def cells_of(run: Path) -> str | None:
-    """Return the name of the store that a run took last; None where it doesn't say."""
-    try:
-        content = json.loads((run / "splits_audit.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return str(content["cells"]) if isinstance(content, dict) and "cells" in content else None
+def cells_of(run: Path) -> set[str]:
+    """Return the names of the stores that a run took last; none where it doesn't say."""
+    names = set()
+    for audit in ("splits_audit.json", "targets_audit.json"):
+        try:
+            content = json.loads((run / audit).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and "cells" in content:
+            names.add(str(content["cells"]))
+    return names
 
 
 def _registered(store: Path) -> list[Registered] | None:
@@ -121,7 +125,7 @@ def _using(store: Path, registered: Sequence[Registered]) -> list[tuple[Register
     using = []
     for one in registered:
         # A run that says nothing of its cells is at work, or was stopped: it counts.
-        if not one.run.is_dir() or cells_of(one.run) not in (None, store.name):
+        if not one.run.is_dir() or store.name not in (cells_of(one.run) or {store.name}):
             continue
         packing = one.packing
         if packing is None or packing.parent == store.resolve():

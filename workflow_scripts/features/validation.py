@@ -31,7 +31,7 @@ from workflow_scripts.features.entries import FileCheck, plain_entries
 from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.summary import vector_norm
 from workflow_scripts.settings.errors import ConfigError, DataError
-from workflow_scripts.settings.findings import Finding, has_errors
+from workflow_scripts.settings.findings import Finding, has_errors, listing
 from workflow_scripts.settings.finished import file_digest
 from workflow_scripts.settings.slices import Slice
 
@@ -143,6 +143,13 @@ class Features:
     names: tuple[str, ...]
     matrix: Float32[np.ndarray, "names dimension"]
 
+    def and_others(self, others: Features) -> Features:
+        """Return these, and of the others those whose names aren't here."""
+        there = set(self.names)
+        new = [at for at, name in enumerate(others.names) if name not in there]
+        names = (*self.names, *(others.names[at] for at in new))
+        return Features(names, np.concatenate([self.matrix, others.matrix[new]]))
+
 
 @dataclass(frozen=True)
 class FeatureAudit:
@@ -157,6 +164,7 @@ def validate_features(
     control: str,
     settings: FeatureSettings,
     embedded: Embedded | None = None,
+    one_hot: Features | None = None,
 ) -> FeatureAudit:
     """Give every perturbation of the data its vector; problems become findings.
 
@@ -170,6 +178,9 @@ def validate_features(
         Where the vectors come from.
     embedded
         Vectors for what the feature file lacks; without a feature file they are all there is.
+    one_hot
+        The features that a run trains with: without a feature file, of which one-hot vectors the
+        perturbations get theirs. None: of those over their own names.
     """
     names = tuple(sorted({*groups["perturbation"], control}))
     parts: list[Assignment] = []
@@ -186,7 +197,11 @@ def validate_features(
         findings.extend(unequal_scales(files))
         findings.extend(idle_aliases(settings.policies, names))
     if not parts:
-        features = Features(names, np.eye(len(names), dtype=np.float32))
+        known = one_hot or Features(names, np.eye(len(names), dtype=np.float32))
+        findings.extend(_without_one_hot(names, known))
+        asked = set(names)
+        places = [at for at, name in enumerate(known.names) if name in asked]
+        features = Features(tuple(known.names[at] for at in places), known.matrix[places])
     elif has_errors(findings):
         features = Features((), np.zeros((0, 0), dtype=np.float32))
     else:
@@ -196,6 +211,18 @@ def validate_features(
         features.names, features.matrix, groups, control, settings.policies, parts, files, findings
     )
     return FeatureAudit(features, {**report, "stand_in": settings.stand_in})
+
+
+def _without_one_hot(names: Sequence[str], known: Features) -> list[Finding]:
+    there = set(known.names)
+    if not (lacking := [name for name in names if name not in there]):
+        return []
+    text = (
+        f"{len(lacking)} perturbations to predict are none of the run's, and one-hot features "
+        f"can't describe others: {listing(lacking, 8)}; train with a feature file that has them "
+        "(data.kwargs.perturbation_features_file), or take them out"
+    )
+    return [Finding("error", "one-hot-unknown", text, tuple(lacking))]
 
 
 def _serve(

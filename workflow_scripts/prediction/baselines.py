@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.cells.groups import make_groups
+from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
 from workflow_scripts.models import (
@@ -74,10 +74,21 @@ class Baselines:
         targets: Targets,
         *,
         most_cells: int | None = None,
+        predicted_from: CellStore | None = None,
     ) -> Baselines:
         """Average the training cells of every group and the controls of every context.
 
-        With ``most_cells``, those of a model's training that has no more of a group either.
+        Parameters
+        ----------
+        store, splits
+            The cells of the run, and their split.
+        targets
+            What will be predicted.
+        most_cells
+            Cells of a group, where a model's training has no more either.
+        predicted_from
+            The cells of the targets' controls, in the genes and order of the store; None where
+            they are those of the store. A context of both has the mean of the store's controls.
         """
         groups = make_groups(
             store.cells, splits, "train", by_batch=False, controls=False, most_cells=most_cells
@@ -87,14 +98,13 @@ class Baselines:
         everything = [*groups, *targets.groups]
         contexts = _numbers(group.context for group in everything)
         perturbations = _numbers(group.perturbation for group in everything)
-        pools = {
-            context: np.unique(
-                np.concatenate([g.controls for g in everything if g.context == context])
-            )
-            for context in contexts
+        of_store = everything if predicted_from is None else groups
+        means = {
+            **({} if predicted_from is None else _control_means(predicted_from, targets.groups)),
+            **_control_means(store, of_store),
         }
         training = TrainingEffects.of_groups(
-            torch.from_numpy(np.stack([store.mean(rows) for rows in pools.values()])),
+            torch.from_numpy(np.stack([means[context] for context in contexts])),
             (torch.from_numpy(store.mean(group.rows)) for group in groups),
             perturbation=torch.tensor([perturbations[group.perturbation] for group in groups]),
             context=torch.tensor([contexts[group.context] for group in groups]),
@@ -159,7 +169,7 @@ class Baselines:
     def predict(
         self, baseline: Baseline, store: CellStore, targets: Targets, *, sets_per_pass: int
     ) -> Blocks:
-        """Yield predicted cells in the order of ``targets.observed``."""
+        """Yield predicted cells in the order of ``targets.paired``."""
         asked = self._asked(baseline, targets)
         for start in range(0, len(targets.sets.groups), sets_per_pass):
             sets = targets.sets.take(slice(start, start + sets_per_pass))
@@ -191,6 +201,17 @@ class Baselines:
             torch.isin(perturbation, self.training.perturbations),
             None if baseline.features is None else baseline.features[perturbation],
         )
+
+
+def _control_means(store: CellStore, groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    """Average the controls of each context of some groups [genes]."""
+    pools: dict[str, dict[int, np.ndarray]] = {}
+    for group in groups:  # many share the same array
+        pools.setdefault(group.context, {})[id(group.controls)] = group.controls
+    return {
+        context: store.mean(np.unique(np.concatenate(list(arrays.values()))))
+        for context, arrays in pools.items()
+    }
 
 
 def _numbers(names: Iterable[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.validation import Features
@@ -16,6 +16,7 @@ from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.suggestions import nearest
 
 
 def predict_with_model(
@@ -27,8 +28,9 @@ def predict_with_model(
     *,
     genes: Sequence[str],
     sets_per_pass: int,
+    unknown_batch: str | None = None,
 ) -> Blocks:
-    """Yield the predicted cells of each forward pass, in the order of ``targets.observed``.
+    """Yield the predicted cells of each forward pass, in the order of ``targets.paired``.
 
     A model of embeddings is asked with those of the controls; its gene decoder gives expression.
 
@@ -44,15 +46,20 @@ def predict_with_model(
         The genes that are read, in the order of the model, which may be another than the store's.
     sets_per_pass
         Sets in one forward pass.
+    unknown_batch
+        Batch in whose place cells of a batch that the model doesn't know are taken.
 
     Raises
     ------
     DataError
-        Where it encodes technical batches, and has not seen all of those of the controls.
+        Where it encodes technical batches, and has not seen all of those of the controls, nor the
+        one in their place.
     """
     device = next(model.parameters()).device
     vectors = dict(zip(features.names, features.matrix, strict=True))
-    codes = _codes(store, targets, batches if model.batch_encoder is not None else None)
+    codes = np.zeros(store.n_cells, dtype=np.int64)
+    if model.batch_encoder is not None:
+        codes = _codes(store, targets, batches, unknown_batch)
     place = None
     if list(genes) != list(store.genes):
         place = pd.Index(store.genes).get_indexer(list(genes))
@@ -78,14 +85,33 @@ def predict_with_model(
         yield Predicted(expression, None if decoded is None else said)
 
 
-def _codes(
-    store: CellStore, targets: Targets, batches: Sequence[str] | None
-) -> Int64[np.ndarray, " cells"]:
-    """Return the model's number of each cell's technical batch; 0 where it reads none."""
-    if batches is None:
-        return np.zeros(store.n_cells, dtype=np.int64)
+def unknown_batches(
+    store: CellStore, targets: Targets, batches: Sequence[str]
+) -> Bool[np.ndarray, " cells"]:
+    """Tell which cells are predicted from a control of a batch that is none of these."""
     drawn = store.cells["batch"].iloc[targets.paired].astype(str)
-    if unknown := sorted(set(drawn) - set(batches)):
-        raise DataError(f"technical batches that the model was not trained on: {listing(unknown)}")
-    # Those of no drawn cell may be unknown, and -1.
-    return pd.Index(batches).get_indexer(pd.Index(store.cells["batch"].astype(str)))
+    return ~drawn.isin(list(batches)).to_numpy()
+
+
+def _codes(
+    store: CellStore, targets: Targets, batches: Sequence[str], in_place: str | None
+) -> Int64[np.ndarray, " cells"]:
+    """Return the model's number of each cell's technical batch."""
+    if in_place is not None and in_place not in batches:
+        raise DataError(
+            f"prediction.unknown_batch: {in_place!r} is no batch that the model was trained on"
+            f"{nearest(in_place, batches)}"
+        )
+    unknown = unknown_batches(store, targets, batches)
+    if unknown.any() and in_place is None:
+        drawn = store.cells["batch"].iloc[targets.paired[unknown]].astype(str)
+        raise DataError(
+            f"technical batches that the model was not trained on: {listing(sorted(set(drawn)))}; "
+            "set prediction.unknown_batch to the batch that is to stand for them: there are "
+            f"{listing(batches, 8)}"
+        )
+    codes: Int64[np.ndarray, " cells"] = pd.Index(batches).get_indexer(
+        pd.Index(store.cells["batch"].astype(str))
+    )
+    # Without one in their place, those that are left unknown are of no cell that is drawn.
+    return codes if in_place is None else np.where(codes < 0, list(batches).index(in_place), codes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from workflow_scripts.cells.gene_choice import read_gene_list
+from workflow_scripts.cells.gene_names import audit_genes
 from workflow_scripts.models import (
     ModelDescription,
     StateTransitionSettings,
@@ -13,6 +15,8 @@ from workflow_scripts.models import (
 )
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
+from workflow_scripts.settings.suggestions import nearest
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,47 @@ def check_given_model(path: str, asked: Asked, splits: str) -> list[Finding]:
         )
         found.append(Finding("warning", "other-splits", place + text))
     return found
+
+
+def check_batches(
+    known: Collection[str], asked: Collection[str], in_place: str | None
+) -> list[Finding]:
+    """Find technical batches of the controls that a model was not trained on.
+
+    Parameters
+    ----------
+    known
+        Batches that it encodes.
+    asked
+        Batches of the controls that are predicted from.
+    in_place
+        The batch that stands for others; None: none does.
+    """
+    if in_place is not None and in_place not in known:
+        text = (
+            f"prediction.unknown_batch: {in_place!r} is no batch of the run's cells"
+            f"{nearest(in_place, sorted(known))}"
+        )
+        return [Finding("error", "unknown-batch", text)]
+    if not (others := sorted(set(asked) - set(known))):
+        return []
+    text = f"prediction.adata: {len(others)} technical batches are none of those trained on: "
+    text += listing(others, 8)
+    if in_place is None:
+        text += "; set prediction.unknown_batch to the batch that is to stand for them"
+        return [Finding("error", "unknown-batch", text, tuple(others))]
+    return [Finding("warning", "unknown-batch", f"{text}; {in_place!r} stands for them")]
+
+
+def check_written_genes(path: str | None, read: Sequence[str] | None) -> list[Finding]:
+    """Find what is wrong with prediction.genes; of genes that are still chosen nothing is known."""
+    if path is None:
+        return []
+    try:
+        names = read_gene_list(path, WRITTEN_GENES)
+    except DataError as error:
+        return [Finding("error", "written-genes", str(error))]
+    return [] if read is None else audit_genes(names, read, f"{path} ({WRITTEN_GENES})")
 
 
 def misfits(

@@ -41,9 +41,9 @@ Blocks = Iterator[Predicted]
 def write_observed(
     path: Path, store: CellStore, targets: Targets, description: Mapping[str, Any]
 ) -> None:
-    """Write the observed test cells and controls: X sparse, obs with each cell's own barcode."""
+    """Write the observed cells of the targets, if any were, and the controls below them."""
     rows = np.concatenate([targets.observed, targets.controls])
-    obs = _labels(store, rows, rows)
+    obs = _labels(store, rows)
     obs["barcode"] = store.barcodes[rows]
     adata = anndata.AnnData(
         store.sparse(rows), obs=obs, var=_var(store), uns={"stateline": dict(description)}
@@ -74,7 +74,7 @@ def write_predicted(
     targets
         What was predicted.
     blocks
-        Predicted cells in the order of ``targets.observed``, in blocks.
+        Predicted cells in the order of ``targets.paired``, in blocks.
     description
         What the file says of itself, under ``uns["stateline"]``.
     clip
@@ -92,13 +92,14 @@ def write_predicted(
     """
     bound = store.largest_value if clip else None
     cut = 0
-    n_predicted, n_controls = len(targets.observed), len(targets.controls)
-    obs = _labels(
-        store,
-        np.concatenate([targets.observed, targets.controls]),
-        np.concatenate([targets.paired, targets.controls]),
-    )
+    n_predicted, n_controls = len(targets.paired), len(targets.controls)
     sources = np.concatenate([targets.paired, targets.controls])
+    obs = _labels(store, sources)
+    for column in ("perturbation", "context"):  # what was asked for, not what it was predicted from
+        asked = np.array([getattr(group, column) for group in targets.groups], dtype=object)
+        own = obs[column].astype(str).to_numpy(dtype=object)
+        own[:n_predicted] = asked[targets.group_of_cell]
+        obs[column] = pd.Categorical(own)
     obs["control_barcode"] = store.barcodes[sources]
     if notes is not None:
         obs["prediction_note"] = np.concatenate([notes, np.full(n_controls, "", dtype=object)])
@@ -168,13 +169,9 @@ def _new_matrix(file: h5py.File, place: str, shape: tuple[int, int]) -> h5py.Dat
     return matrix
 
 
-def _labels(
-    store: CellStore, cells: Int64[np.ndarray, " cells"], sources: Int64[np.ndarray, " cells"]
-) -> pd.DataFrame:
-    """Return obs: what each cell is (``cells``), in the technical batch it is drawn from."""
-    table = store.cells
-    obs = table[["perturbation", "context"]].iloc[cells].reset_index(drop=True)
-    obs["batch"] = table["batch"].iloc[sources].to_numpy()
+def _labels(store: CellStore, rows: Int64[np.ndarray, " cells"]) -> pd.DataFrame:
+    """Return obs: the perturbation, the context and the technical batch of some cells."""
+    obs = store.cells[["perturbation", "context", "batch"]].iloc[rows].reset_index(drop=True)
     obs = obs.astype("category")
     for column in obs:
         obs[column] = obs[column].cat.remove_unused_categories()

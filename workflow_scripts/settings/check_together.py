@@ -211,8 +211,21 @@ def _checkpoint(values: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _targets(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Refuse what would be read by nothing, as nothing but the test split is asked for."""
+    needed = {
+        "prediction.cells_per_target": ("prediction.targets",),
+        "prediction.context_col": ("prediction.targets", "prediction.adata"),
+    }
+    for path, beside in needed.items():
+        idle = all(values.get(name) is None for name in beside)
+        if idle and values.get(path) is not None:
+            text = f"is {values[path]!r}, which nothing would read without {' or '.join(beside)}"
+            yield Problem(path, f"{text}; make it null", beside)
+
+
 _LOOKS = (
     *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
     *(_datasets, _embedding),
-    *(_genes, tokens, _schedule, _checkpoint),
+    *(_genes, tokens, _schedule, _checkpoint, _targets),
 )

@@ -31,6 +31,13 @@ _ENGINES: Mapping[str, tuple[str, ...]] = {
 _READ_CELLS = ("train", "predict", "predict_baselines")
 """Stages that read the chosen genes, where some are chosen."""
 
+_READ_TARGETS = ("preflight", "predict", "predict_baselines")
+"""Stages that read what is asked for in place of the test split, where something is."""
+
+
+_ASKED = "asked"
+"""What the dataset of files that are predicted from is called."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -73,8 +80,9 @@ class Run:
         """Return the canonical JSON of what ``stage`` reads of the settings.
 
         Versions stand beside it: another one gives other results, so it has to trigger as well.
-        So does whether genes are chosen: the set of a job's inputs then changes, which Snakemake
-        doesn't look at where a job before it re-runs, as freeze_config does.
+        So does whether genes are chosen, or targets asked for: the set of a job's inputs then
+        changes, which Snakemake doesn't look at where a job before it re-runs, as freeze_config
+        does.
         """
         content = stage_slice(self.config, stage).content()
         content["numerics"] = NUMERICS.get(stage, 1)
@@ -82,7 +90,15 @@ class Run:
             content["engines"] = {name: version(name) for name in _ENGINES[stage]}
         if stage in _READ_CELLS and self.config["genes"]["select"] != "all":
             content["genes"] = "chosen"
+        if stage in _READ_TARGETS and self.asks:
+            content["targets"] = "asked"
         return canonical_json(content)
+
+    @property
+    def asks(self) -> bool:
+        """Whether something else than the test split is predicted."""
+        prediction = self.config["prediction"]
+        return prediction["targets"] is not None or prediction["adata"] is not None
 
     def datasets(self) -> dict[str, list[str]]:
         """Return the files of every dataset.
@@ -104,16 +120,37 @@ class Run:
         A split file that can't be read is no error yet: the slice says why, for the audit to
         report it together with all the rest.
         """
-        content = json.loads(self.stage_json("cells"))
-        del content["identity"]["cells.datasets"]  # the files themselves stand beside
+        content = self._cells_content()
         try:
-            content["datasets"] = {
-                name: label_files([os.path.abspath(path) for path in files])
-                for name, files in self.datasets().items()
-            }
+            content["datasets"] = _labelled(self.datasets())
         except ConfigError as error:
             content.update(datasets={}, unreadable=str(error))
         return canonical_json(content)
+
+    def asked_files(self) -> list[str]:
+        """Return the files that are predicted from, where they are others than the run's."""
+        adata = self.config["prediction"]["adata"]
+        return [] if adata is None else dataset_files({_ASKED: adata})[_ASKED]
+
+    def asked_cells_json(self) -> str:
+        """Return the cells slice of the files that are predicted from: as the run's, but theirs."""
+        content = self._cells_content()
+        if column := self.config["prediction"]["context_col"]:
+            content["identity"]["data.kwargs.cell_type_key"] = column
+        content["datasets"] = _labelled({_ASKED: self.asked_files()})
+        return canonical_json(content)
+
+    def _cells_content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.stage_json("cells"))
+        del content["identity"]["cells.datasets"]  # the files themselves stand beside
+        return content
+
+
+def _labelled(datasets: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
+    return {
+        name: label_files([os.path.abspath(path) for path in files])
+        for name, files in datasets.items()
+    }
 
 
 @dataclass(frozen=True)

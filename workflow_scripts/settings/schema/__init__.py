@@ -17,6 +17,7 @@ from workflow_scripts.settings.schema import (
     genes,
     inputs,
     model,
+    prediction_targets,
     run,
     stages,
     starting_model,
@@ -37,6 +38,7 @@ KEYS: tuple[Key, ...] = (
     *genes.KEYS,
     *engine.KEYS,
     *stages.KEYS,
+    *prediction_targets.KEYS,
 )
 """All keys, in the order of the reference."""
 

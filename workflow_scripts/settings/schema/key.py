@@ -26,6 +26,7 @@ STAGES = (
     "splits",
     "preflight",
     "genes",
+    "targets",
     "train",
     "predict",
     "predict_baselines",

@@ -1,0 +1,111 @@
+"""Runs that predict what a table asks for, or the cells of another file, through Snakemake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import torch
+
+from tests.screens import write_screen
+from tests.snakemake_runs import snakemake
+from tests.tiny_run import PERTURBATIONS, write_tiny_run
+
+OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
+QUICK = "evaluation.profile=pds prediction.baselines=[control,mean_response,ridge]"
+
+
+def add_vector(folder: Path, name: str) -> None:
+    """Give the feature file a vector for a perturbation that no cell of the run has."""
+    vectors = torch.load(folder / "features.pt", weights_only=True)
+    vectors[name] = torch.ones(5)
+    torch.save(vectors, folder / "features.pt")
+
+
+def test_listed_targets_are_predicted_and_training_is_left_alone(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    add_vector(tmp_path, "g99")
+    snakemake(tmp_path, *OPTIONS, "overrides=" + QUICK)
+
+    (tmp_path / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng2,k562,\n")
+    genes = anndata.read_h5ad(tmp_path / "screen.h5ad").var_names
+    (tmp_path / "panel.txt").write_text(f"{genes[3]}\n{genes[1]}\n")
+    asked = (
+        f"{QUICK} prediction.targets=want.csv prediction.cells_per_target=7 "
+        "prediction.genes=panel.txt"
+    )
+    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    assert {"list_targets", "validate_target_features", "predict", "report"} <= set(done.jobs)
+    assert not {"evaluate", "train", "pack_cells"} & set(done.jobs)
+
+    # Nothing compares baselines with a list; they are predicted where they are asked for.
+    snakemake(tmp_path, "out/tiny/baselines", *OPTIONS, f"overrides={asked}")
+    for name in ("predictions", "baselines/ridge"):
+        cells = anndata.read_h5ad(tmp_path / "out/tiny" / f"{name}.h5ad")
+        predicted = cells[cells.obs["perturbation"] != "control"]
+        sizes = predicted.obs.groupby(["perturbation", "context"], observed=True).size()
+        assert sizes.to_dict() == {("g99", "rpe1"): 5, ("g2", "k562"): 7}
+        assert list(cells.var_names) == [genes[3], genes[1]]
+        notes = predicted.obs.groupby("perturbation", observed=True)["prediction_note"].unique()
+        assert all("perturbation not trained on" in note for note in notes["g99"])
+        assert not any("not trained on" in note for note in notes["g2"])
+    report = (tmp_path / "out/tiny/report.html").read_text()
+    assert "nobody measured what is predicted here" in report
+    observed = anndata.read_h5ad(tmp_path / "out/tiny/observed.h5ad")
+    assert set(observed.obs["perturbation"]) == {"control"}
+    assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
+
+    # One line more: what was asked for is looked at and predicted again, and nothing else.
+    (tmp_path / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng3,k562,9\n")
+    again = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    assert "predict" in again.jobs
+    assert not {"train", "validate_features", "audit_splits"} & set(again.jobs)
+
+
+def test_cells_of_another_file_are_predicted_and_scored(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    write_screen(tmp_path / "new.h5ad", perturbations=PERTURBATIONS[:5], cells_per_group=9, seed=5)
+    new = anndata.read_h5ad(tmp_path / "new.h5ad")
+    new.obs = new.obs.rename(columns={"cell_type": "line"})
+    new.obs["line"] = "new_" + new.obs["line"].astype(str)
+    new[:, ::-1].copy().write_h5ad(tmp_path / "new.h5ad")  # genes in another order
+    asked = f"{QUICK} prediction.adata=new.h5ad prediction.context_col=line"
+    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    assert {"pack_cells", "list_targets", "predict", "evaluate", "report"} <= set(done.jobs)
+
+    run = tmp_path / "out/tiny"
+    predicted, observed = (
+        anndata.read_h5ad(run / f"{n}.h5ad") for n in ("predictions", "observed")
+    )
+    assert list(predicted.var_names) == list(new.var_names) != list(new.var_names[::-1])
+    sizes = observed.obs.groupby(["perturbation", "context"], observed=True).size()
+    there = new.obs.groupby(["gene", "line"], observed=True).size()
+    assert sizes.to_dict() == there.to_dict()
+    counts = new[observed.obs["barcode"].to_numpy(), observed.var_names].X
+    dense = counts.toarray() if hasattr(counts, "toarray") else np.asarray(counts)
+    totals = np.asarray(new[observed.obs["barcode"].to_numpy()].X.sum(axis=1)).ravel()
+    np.testing.assert_allclose(
+        observed.X.toarray(), np.log1p(dense / totals[:, None] * 1e4), rtol=1e-5
+    )
+    metrics = pd.read_csv(run / "metrics.tsv", sep="\t")
+    assert set(metrics["context"]) == set(there.index.get_level_values("line"))
+    assert "context not trained on" in set(predicted.obs["prediction_note"])
+
+
+def test_what_can_not_be_predicted_is_said_before_anything_trains(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    (tmp_path / "want.tsv").write_text("perturbation\tcontext\ng98\trpe1\ng2\tK562\n")
+    asked = "overrides=prediction.targets=want.tsv prediction.cells_per_target=4"
+    done = snakemake(tmp_path, "check", *OPTIONS, asked, expect=1)
+    assert "1 of 2 contexts have no control cells in the cells of the run: 'K562'" in done.text
+    assert "did you mean `k562`?" in done.text
+    (tmp_path / "want.tsv").write_text("perturbation\tcontext\ng98\trpe1\ng2\tk562\n")
+    done = snakemake(tmp_path, "check", *OPTIONS, asked, expect=1)
+    assert "g98" in done.text
+    assert not {"train", "predict"} & set(done.jobs)
+    alone = snakemake(
+        tmp_path, "check", *OPTIONS, "overrides=prediction.cells_per_target=4", expect=1
+    )
+    assert "nothing would read without prediction.targets" in alone.text

@@ -1,0 +1,46 @@
+"""What names the inputs of a prediction on a command line; light, for work that is done already."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from workflow_scripts.cells.manifest import Manifest
+from workflow_scripts.settings.finished import file_digest
+from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
+from workflow_scripts.settings.slices import Slice
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what names the inputs of a prediction to a script's command line."""
+    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument(
+        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
+    )
+    parser.add_argument(
+        "--targets", type=Path, nargs="?", help="what to predict; the test split if not given"
+    )
+    parser.add_argument(
+        "--asked-cells",
+        type=Path,
+        nargs="?",
+        help="manifest of the packed cells to predict from; --cells if not given",
+    )
+
+
+def input_digests(given: argparse.Namespace, settings: Slice) -> dict[str, str]:
+    """Return the digests of those inputs, and say which sources of the cells have changed."""
+    manifests = {"cells": given.cells}
+    if given.asked_cells is not None and given.asked_cells != given.cells:
+        manifests["asked_cells"] = given.asked_cells
+    digests = {}
+    for name, path in manifests.items():
+        cells = Manifest.read(path)
+        digests[name] = cells.digest
+        for text in cells.changed_sources():
+            print(f"warning: {text}", flush=True)
+    files = {"splits": given.splits, "genes": given.genes, "targets": given.targets}
+    if settings[WRITTEN_GENES] is not None:
+        files["written"] = Path(settings[WRITTEN_GENES])
+    return digests | {name: file_digest(path) for name, path in files.items() if path is not None}

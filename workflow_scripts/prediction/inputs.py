@@ -1,0 +1,115 @@
+"""What a model and the baselines predict alike: from which cells, which targets, of which genes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.cells.gene_choice import ChosenGenes, read_gene_list
+from workflow_scripts.cells.gene_names import check_genes
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.prediction.targets import (
+    Targets,
+    novelty,
+    targets_of_list,
+    targets_of_test,
+)
+from workflow_scripts.prediction.writing import Blocks, Predicted
+from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
+from workflow_scripts.settings.slices import Slice
+
+
+@dataclass(frozen=True)
+class PredictionInputs:
+    """What is predicted, and from what.
+
+    Attributes
+    ----------
+    trained_on
+        The cells of the run, with the genes that are read.
+    store
+        The cells that are predicted from: the same, or others with those genes in that order.
+    splits
+        The split of each group of the run's cells.
+    targets
+        What is predicted.
+    notes
+        A remark for each predicted cell; None for the test split, of which the audit says it.
+    described
+        What files of predicted and observed cells say of their genes.
+    written
+        Names of the genes that are written; None for all.
+    """
+
+    trained_on: CellStore
+    store: CellStore
+    splits: pd.DataFrame
+    targets: Targets
+    notes: np.ndarray | None
+    described: Mapping[str, str]
+    written: tuple[str, ...] | None
+
+    @classmethod
+    def open(cls, given: argparse.Namespace, settings: Slice) -> PredictionInputs:
+        """Open what a script's arguments name.
+
+        Parameters
+        ----------
+        given
+            ``cells``, ``asked_cells``, ``splits``, ``genes`` and ``targets``: paths, the last two
+            maybe None.
+        settings
+            Slice of predict, or of predict_baselines.
+        """
+        trained_on, described = CellStore.open(given.cells), {}
+        if given.genes is not None:
+            genes = ChosenGenes.read(given.genes)
+            trained_on, described = trained_on.select(genes.names), {"genes": genes.sentence}
+        store = trained_on
+        if given.asked_cells is not None and given.asked_cells != given.cells:
+            store = CellStore.open(given.asked_cells).in_order(list(trained_on.genes))
+        splits, notes = pd.read_parquet(given.splits), None
+        asked = None if given.targets is None else pd.read_parquet(given.targets)
+        how = {
+            "set_size": settings["model.kwargs.cell_set_len"],
+            "by_batch": settings["data.kwargs.basal_mapping_strategy"] == "batch",
+            "seed": settings["prediction.seed"],
+        }
+        if asked is None:
+            targets = targets_of_test(store, splits, **how)
+        else:
+            listed = "split" not in asked
+            targets = (targets_of_list if listed else targets_of_test)(store, asked, **how)
+            notes = novelty(targets, splits)
+        written = None
+        if (path := settings[WRITTEN_GENES]) is not None:
+            written = tuple(read_gene_list(path, WRITTEN_GENES))
+            check_genes(written, store.genes, f"{path} ({WRITTEN_GENES})")
+        return cls(trained_on, store, splits, targets, notes, described, written)
+
+    @property
+    def written_store(self) -> CellStore:
+        """The cells that are predicted from, with the genes that are written, in their order."""
+        return self.store if self.written is None else self.store.in_order(self.written)
+
+    def of_written(self, blocks: Blocks) -> Blocks:
+        """Yield blocks of the genes that are written, from such of all that are read."""
+        if self.written is None:
+            yield from blocks
+            return
+        places = pd.Index(self.store.genes).get_indexer(list(self.written))
+        for block in blocks:
+            yield Predicted(block.expression[:, places], block.embedding)
+
+
+def join_notes(*notes: np.ndarray | None) -> np.ndarray | None:
+    """Join remarks on the same cells; None where there are none."""
+    given = [texts for texts in notes if texts is not None]
+    if not given:
+        return None
+    cells = zip(*given, strict=True)
+    return np.array(["; ".join(filter(None, texts)) for texts in cells], dtype=object)
