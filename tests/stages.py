@@ -11,6 +11,7 @@ from workflow_scripts import (
     audit_splits,
     evaluate,
     freeze_config,
+    list_targets,
     pack_cells,
     predict,
     predict_baselines,
@@ -77,6 +78,12 @@ class Stages:
             **{"settings": "stages/features.json", "groups": "groups.parquet"},
             **{"cells-audit": CELLS_AUDIT, "features": "features.safetensors"},
             **{"audit": "features_audit.json"},
+        )
+        self.start(
+            *("targets", list_targets.main),
+            **{"settings": "stages/targets.json", "groups": "groups.parquet"},
+            **{"cells-audit": CELLS_AUDIT, "splits": "splits.parquet"},
+            **{"targets": "targets.parquet", "audit": "targets_audit.json"},
         )
         self.start(
             *("preflight", preflight.main),

@@ -12,6 +12,7 @@ SETTINGS = {
     "evaluation.extra_metrics": ["pds_cosine"],
     "evaluation.input_type": "lognorm",
     "evaluation.de_backend": "pdex",
+    "evaluation.resamples": 200,
 }
 
 

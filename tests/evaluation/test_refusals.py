@@ -194,6 +194,7 @@ def test_settings_are_read_from_the_stage_slice():
         "evaluation.extra_metrics": ["pds_cosine"],
         "evaluation.input_type": "lognorm",
         "evaluation.de_backend": "pdex",
+        "evaluation.resamples": 1000,
     }
     assert EvaluationSettings.from_slice(Slice(keys, {})) == SETTINGS
 

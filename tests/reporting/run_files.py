@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from tests.reporting.screen import Screen, effects_of, metrics_of, training_of
+from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.reporting.inputs import InputPaths
 
 BETTER = {
@@ -30,6 +31,9 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
     """Average metrics as the evaluation does."""
     overall = metrics.groupby(["model", "metric"])["value"].mean()
     by_context = metrics.groupby(["model", "context", "metric"])["value"].mean()
+    scored = {
+        model: _jsonable(overall[model]) for model in overall.index.get_level_values(0).unique()
+    }
     return {
         "engine": {
             "name": "cell-eval2",
@@ -47,9 +51,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         }
         if screen.scored
         else {},
-        "overall": {
-            model: _jsonable(overall[model]) for model in overall.index.get_level_values(0).unique()
-        },
+        "overall": scored,
         "by_context": {
             model: {context: _jsonable(by_context[model][context]) for context in screen.contexts}
             for model in by_context.index.get_level_values(0).unique()
@@ -58,6 +60,9 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "notes": screen.notes,
         "targets_outside_panel": list(screen.targets_outside_panel),
         "better": BETTER,
+        "resamples": 200,
+        "intervals": intervals(metrics, scored, 200),
+        "comparisons": comparisons(metrics, "model", BETTER, 200),
     }
 
 

@@ -110,7 +110,7 @@ def test_baselines_stand_beside_the_model(render: Render) -> None:
     heading = rows(page, "Metric")[0]
     assert heading == ["Metric", "Model", "Mean response", "Perturbation mean effect", "Control"]
     discrimination = rows(page, "Discrimination, cosine")[0]
-    assert discrimination[2] == "0.500"
+    assert discrimination[2].startswith("0.500")
     assert "★" in discrimination[1]
     assert "for the mean response (won)" in " ".join(page.text["verdict"].split())
 
@@ -152,10 +152,26 @@ def test_names_and_messages_are_escaped(render: Render) -> None:
     assert "$\\alpha$" in page.text["effects"]
 
 
+def test_scores_have_intervals_and_differences_their_tests(render: Render) -> None:
+    page = Page(render())
+    assert re.search(
+        r"★ best 0\.\d{3}0\.\d{3} – 0\.\d{3}$", rows(page, "Discrimination, cosine")[0][1]
+    )
+    assert "when perturbations are drawn anew within their context (200 times)" in " ".join(
+        page.text["scores"].split()
+    )
+    (against,) = [
+        row for row in rows(page, "Discrimination, cosine ↑ higher is better") if "Control" in row
+    ]
+    assert re.fullmatch(r"\+0\.\d{3}\+0\.\d{3} – \+0\.\d{3}", against[2])
+    assert int(against[3]) == 8
+    assert 0 < float(against[4]) < 0.05
+
+
 def test_contexts_get_tables_of_their_own_only_when_there_are_several(render: Render) -> None:
-    assert len(rows(Page(render()), "Metric")) == 1
+    assert [row[1] for row in rows(Page(render()), "Metric")].count("Model") == 1
     page = Page(render(contexts=("a", "b", "c")))
-    assert len(rows(page, "Metric")) == 4
+    assert [row[1] for row in rows(page, "Metric")].count("Model") == 4
     assert "3 contexts, 24 scored perturbations" in page.text["scores"]
 
 

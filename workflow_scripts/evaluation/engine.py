@@ -41,6 +41,8 @@ class EvaluationSettings:
     de_backend
         The engine of the differential-expression tests. ``auto`` would choose by what the machine
         has, and different engines give slightly different numbers.
+    resamples
+        How often perturbations are drawn anew for intervals, which are ours and not the engine's.
     """
 
     preset: str = "v2"
@@ -48,6 +50,7 @@ class EvaluationSettings:
     extra_metrics: tuple[str, ...] = ("pds_cosine",)
     input_type: str = "lognorm"
     de_backend: str = "pdex"
+    resamples: int = 1000
 
     @classmethod
     def from_slice(cls, settings: Slice) -> EvaluationSettings:
@@ -58,6 +61,7 @@ class EvaluationSettings:
             extra_metrics=tuple(settings["evaluation.extra_metrics"]),
             input_type=settings["evaluation.input_type"],
             de_backend=settings["evaluation.de_backend"],
+            resamples=settings["evaluation.resamples"],
         )
 
 

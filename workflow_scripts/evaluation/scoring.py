@@ -28,6 +28,7 @@ from workflow_scripts.evaluation.populations import (
     check_same_cells_asked,
     open_population,
 )
+from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.
@@ -129,14 +130,19 @@ def evaluate(
 
         notes = {model: predicted.notes() for model, predicted in sorted(predictions.items())}
         outside = {name for context in contexts for name in outside_panel(observed, context)}
+    metrics, overall = _long_table(pairs, observed_path), _means_over_contexts(pairs)
+    better = better_directions(config)
     return Evaluation(
-        metrics=_long_table(pairs, observed_path),
+        metrics=metrics,
         scores={
             "engine": describe_engine(config),
             "settings": describe_config(config),
             "contexts": sizes,
-            "better": better_directions(config),
-            "overall": _means_over_contexts(pairs),
+            "better": better,
+            "overall": overall,
+            "resamples": settings.resamples,
+            "intervals": intervals(metrics, overall, settings.resamples),
+            "comparisons": comparisons(metrics, subject, better, settings.resamples),
             "by_context": _means_by_context(pairs),
             "refused": [
                 {"model": model, "context": context, "metric": metric, "reason": reason}

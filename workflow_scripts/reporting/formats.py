@@ -222,6 +222,17 @@ class Refusal(TypedDict):
     reason: str
 
 
+class Difference(TypedDict):
+    """The model against a baseline on a metric: what ``scores.json`` says of it."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    n: int
+
+
 class Scores(TypedDict):
     """``scores.json``: aggregated metrics of the model and the baselines."""
 
@@ -234,6 +245,9 @@ class Scores(TypedDict):
     notes: dict[str, dict[str, int]]
     targets_outside_panel: list[str]
     better: dict[str, Better]
+    resamples: int
+    intervals: dict[str, dict[str, list[float]]]
+    comparisons: dict[str, dict[str, Difference]]
 
 
 class Provenance(TypedDict):

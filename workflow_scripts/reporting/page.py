@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.reporting.differences import difference_rows
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
 from workflow_scripts.reporting.figures import (
     Drawing,
@@ -111,6 +112,7 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "strong_baseline": STRONG_BASELINE,
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
+        "differences": difference_rows(scored.scores),
         "model_meanings": [
             (model_label(model), MODEL_MEANINGS.get(model, ""), remarks(scored.scores, model))
             for model in models_in_order(scored.scores["overall"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -42,6 +43,8 @@ class Cell:
         To sort by; None for a missing one, which stays at the end.
     is_best
         Whether no other of its row is better.
+    interval
+        The score's own, where it has one.
     refusal
         Number of the reason below the table, where the scorer refused.
     """
@@ -49,6 +52,7 @@ class Cell:
     text: str
     value: float | None = None
     is_best: bool = False
+    interval: str = ""
     refusal: int | None = None
 
 
@@ -105,7 +109,7 @@ def score_tables(scores: Scores) -> list[ScoreTable]:
     sizes = scores["contexts"]
     n_perturbations = sum(size["n_perturbations"] for size in sizes.values())
     size = f"{counted(len(sizes), 'context')}, {counted(n_perturbations, 'scored perturbation')}"
-    tables = [_score_table(scores, None, scores["overall"], size)]
+    tables = [_score_table(scores, None, scores["overall"], size, scores["intervals"])]
     if len(sizes) > 1:
         for context, part in sizes.items():
             values = {
@@ -127,6 +131,7 @@ def _score_table(
     context: str | None,
     values: Mapping[str, Mapping[str, float | None]],
     size: str,
+    intervals: Mapping[str, Mapping[str, Sequence[float]]] = MappingProxyType({}),
 ) -> ScoreTable:
     refusals = [
         refusal
@@ -153,7 +158,12 @@ def _score_table(
             cells.append(
                 Cell("refused", refusal=1 + reasons.index(_reason(refusal, context)))
                 if refusal
-                else Cell(words.shown(value), value, is_best=value is not None and value == best)
+                else Cell(
+                    words.shown(value),
+                    value,
+                    is_best=value is not None and value == best,
+                    interval=" – ".join(map(words.shown, intervals.get(model, {}).get(metric, ()))),
+                )
             )
         rows.append(ScoreRow(metric, words, BETTER_WORDS[better], tuple(cells)))
     labels = tuple(model_label(model) for model in models)

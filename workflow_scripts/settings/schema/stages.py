@@ -108,6 +108,16 @@ KEYS: tuple[Key, ...] = (
         choices=("pdex", "scanpy"),
     ),
     identity(
+        "evaluation.resamples",
+        int,
+        "evaluate",
+        "How often perturbations are drawn anew for the intervals of scores and differences "
+        "(bootstrap); 0: no intervals",
+        "计算得分与差异的置信区间时对扰动重抽样(bootstrap)的次数;0 表示不计算",
+        at_least=0,
+        unit="resamples",
+    ),
+    identity(
         "report.title",
         str,
         "report",
