@@ -7,6 +7,7 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
+from workflow_scripts.evaluation.statistics import comparisons
 from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
 from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
@@ -26,14 +27,15 @@ def judged(**values: list[float]) -> Verdict:
         columns=["model", "context", "perturbation", "metric", "value"],
     )
     overall = {model: {"pds_cosine": sum(v) / len(v)} for model, v in values.items()}
-    scores: dict[str, Any] = {"overall": overall, "refused": []}
+    tests = comparisons(metrics, MODEL, {"pds_cosine": "higher"}, 100)
+    scores: dict[str, Any] = {"overall": overall, "refused": [], "comparisons": tests}
     return judge(cast(Scores, scores), metrics)
 
 
-HIGH = [0.9, 0.8, 0.95, 0.85, 0.9, 0.8]
-NEAR = [0.8, 0.9, 0.85, 0.95, 0.8, 0.85]
-HALF = [0.5] * 6
-LOW = [0.1, 0.2, 0.15, 0.1, 0.2, 0.1]
+HIGH = [0.9, 0.8, 0.95, 0.85, 0.9, 0.8] * 2
+NEAR = [0.8, 0.9, 0.85, 0.95, 0.8, 0.85] * 2
+HALF = [0.5] * 12
+LOW = [0.1, 0.2, 0.15, 0.1, 0.2, 0.1] * 2
 
 
 @pytest.mark.parametrize(
@@ -41,10 +43,10 @@ LOW = [0.1, 0.2, 0.15, 0.1, 0.2, 0.1]
     [
         (HIGH, HALF, LOW, "better than every baseline"),
         (HIGH, HALF, NEAR, "about as well as the perturbation mean effect"),
-        ([0.6, 0.7, 0.65, 0.6, 0.7, 0.65], HALF, HIGH, "does better"),
-        ([0.45, 0.55, 0.5, 0.52, 0.48, 0.53], HALF, HIGH, "can't be told from one profile"),
+        ([0.6, 0.7, 0.65, 0.6, 0.7, 0.65] * 2, HALF, HIGH, "does better"),
+        ([0.45, 0.55, 0.5, 0.52, 0.48, 0.53] * 2, HALF, HIGH, "can't be told from one profile"),
         (LOW, HALF, HIGH, "worse than one profile"),
-        (HIGH[:4], HALF[:4], LOW[:4], "Too few perturbations"),
+        (HIGH[:6], HALF[:6], LOW[:6], "Too few perturbations"),
     ],
 )
 def test_headline_says_who_won(
@@ -54,7 +56,7 @@ def test_headline_says_who_won(
     assert headline in verdict.headline
 
 
-BARELY = [0.6, 0.7, 0.65, 0.6, 0.7, 0.65]
+BARELY = [0.6, 0.7, 0.65, 0.6, 0.7, 0.65] * 2
 
 
 @pytest.mark.parametrize(
@@ -102,13 +104,16 @@ def test_difference_is_paired_by_perturbation() -> None:
     better_everywhere = [value + 0.01 for value in HIGH]
     (comparison,) = judged(model=better_everywhere, mean_response=HIGH).comparisons
     assert comparison.outcome is Outcome.WON
-    assert (comparison.n_better, comparison.n_pairs) == (6, 6)
+    assert (comparison.n_better, comparison.n_pairs) == (12, 12)
+    assert comparison.low is not None
+    assert 0 < comparison.low < comparison.difference + 1e-9
 
 
 def test_a_score_without_values_per_perturbation_is_not_called() -> None:
     scores: dict[str, Any] = {
         "overall": {"model": {"pds_l1": 0.9}, "mean_response": {"pds_l1": 0.5}},
         "refused": [],
+        "comparisons": {},
     }
     columns = ["model", "context", "perturbation", "metric", "value"]
     verdict = judge(cast(Scores, scores), pd.DataFrame(columns=columns))

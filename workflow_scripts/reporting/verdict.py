@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import pandas as pd
 
-from workflow_scripts.reporting.formats import Scores
+from workflow_scripts.reporting.formats import Difference, Scores
 from workflow_scripts.reporting.words import (
     CONTEXT_MEAN,
     MAIN_METRICS,
@@ -21,9 +21,8 @@ from workflow_scripts.reporting.words import (
     together,
 )
 
-MIN_PAIRS = 5
-"""Fewest perturbations on which a difference is called won or lost: with four, even four wins in
-four happen by chance one time in eight (two-sided sign test)."""
+LEVEL = 0.05
+"""A difference is called won or lost where its corrected p is below it."""
 
 
 class Outcome(Enum):
@@ -47,8 +46,10 @@ class Comparison:
         Its score.
     difference
         Score of the model minus that of the baseline.
-    standard_error
-        Standard error of the mean difference over perturbations; None with fewer than two.
+    low, high
+        95 % interval of the difference; None where there is none.
+    p
+        Of the paired test, corrected for the number of baselines; None where none was made.
     n_better, n_pairs
         On how many of how many perturbations the model scored higher.
     """
@@ -57,7 +58,9 @@ class Comparison:
     label: str
     score: float
     difference: float
-    standard_error: float | None
+    low: float | None
+    high: float | None
+    p: float | None
     n_better: int
     n_pairs: int
     outcome: Outcome
@@ -94,8 +97,9 @@ class Verdict:
 def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
     """Compare the model with every baseline on the main discrimination score.
 
-    A difference counts as won or lost when it is larger than twice its standard error over
-    perturbations (near the 95 % range of a normal mean, perturbations taken as independent).
+    A difference counts as won or lost where the evaluation's paired test, corrected for the number
+    of baselines, has a p below `LEVEL`; and it isn't called where so few perturbations could not
+    have had one, whatever their values.
 
     Parameters
     ----------
@@ -115,8 +119,9 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
         return Verdict(None, "Discrimination", None, headline, (), tuple(reasons))
     score = float(own[metric] or 0.0)
     pairs = _per_perturbation(metrics, metric)
+    tests = {name: found.get(metric) for name, found in scores["comparisons"].items()}
     comparisons = tuple(
-        _compare(baseline, score, float(values[metric] or 0.0), pairs)
+        _compare(baseline, score, float(values[metric] or 0.0), pairs, tests)
         for baseline in models_in_order(overall)
         if baseline != MODEL and _is_number((values := overall[baseline]).get(metric))
     )
@@ -145,30 +150,38 @@ def _per_perturbation(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.pivot_table(index=["context", "perturbation"], columns="model", values="value")
 
 
-def _compare(baseline: str, score: float, baseline_score: float, pairs: pd.DataFrame) -> Comparison:
+def _compare(
+    baseline: str,
+    score: float,
+    baseline_score: float,
+    pairs: pd.DataFrame,
+    tests: Mapping[str, Difference | None],
+) -> Comparison:
     if MODEL in pairs and baseline in pairs:
         differences = (pairs[MODEL] - pairs[baseline]).dropna()
     else:
         differences = pd.Series(dtype=float)
-    n_pairs = len(differences)
-    error = float(differences.std() / math.sqrt(n_pairs)) if n_pairs > 1 else None
-    difference = score - baseline_score
+    test, difference = tests.get(baseline), score - baseline_score
+    n_pairs, n_tests = len(differences), sum(found is not None for found in tests.values())
     return Comparison(
         baseline=baseline,
         label=model_label(baseline),
         score=baseline_score,
         difference=difference,
-        standard_error=error,
+        low=None if test is None else test["low"],
+        high=None if test is None else test["high"],
+        p=None if test is None else test["p_holm"],
         n_better=int((differences > 0).sum()),
         n_pairs=n_pairs,
-        outcome=_outcome(difference, error, n_pairs),
+        outcome=_outcome(difference, test, n_pairs, n_tests),
     )
 
 
-def _outcome(difference: float, error: float | None, n_pairs: int) -> Outcome:
-    if error is None or n_pairs < MIN_PAIRS:
+def _outcome(difference: float, test: Difference | None, n_pairs: int, n_tests: int) -> Outcome:
+    # If all differences had one sign: two of all patterns of signs, corrected.
+    if test is None or 2.0 ** (1 - n_pairs) * n_tests >= LEVEL:
         return Outcome.FEW
-    if difference == 0 or abs(difference) <= 2 * error:
+    if difference == 0 or test["p_holm"] >= LEVEL:
         return Outcome.CLOSE
     return Outcome.WON if difference > 0 else Outcome.LOST
 
@@ -179,8 +192,8 @@ def _headline(comparisons: tuple[Comparison, ...]) -> str:
         return "No baseline was scored: the number below stands alone and can't be judged."
     if Outcome.FEW in outcomes.values():
         return (
-            f"Too few perturbations to judge (fewer than {MIN_PAIRS} were scored by the model and "
-            "a baseline): read the numbers as an example."
+            "Too few perturbations to judge: had the model won on all of them, chance could have "
+            "done it; read the numbers as an example."
         )
     profile = outcomes.get(MEAN_RESPONSE, outcomes.get(CONTEXT_MEAN))
     if profile is Outcome.LOST:
