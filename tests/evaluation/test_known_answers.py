@@ -195,3 +195,47 @@ def test_table_is_sorted_and_one_line_is_told_for_each_pair(result, lines):
     assert not result.metrics[keys].duplicated().any()
     assert len(lines) == 6
     assert lines[0].startswith("model in left: 9 metrics of 8 perturbations")
+
+
+def test_diagnosis_knows_the_observed_the_control_and_one_profile(screen, write):
+    halved = screen.values.copy()
+    for context in ("left", "right"):
+        here = (screen.obs["context"] == context).to_numpy()
+        controls = halved[here & screen.is_control()].mean(axis=0)
+        asked = here & ~screen.is_control()
+        halved[asked] = controls + 0.5 * (halved[asked] - controls)
+    observed = write("observed", screen)
+    for values, slope, index in (
+        (screen.values, 1.0, 1.0),
+        (halved, 0.5, 0.25),
+        (screen.one_profile(), None, 0.0),
+    ):
+        predictions = {"model": write("model", screen, values)}
+        scores = evaluate(observed, predictions, SETTINGS, tell=lambda line: None).scores
+        for context in ("left", "right"):
+            found = scores["diagnosis"][context]
+            assert found["collapse_index"] == pytest.approx(index, abs=1e-5)
+            assert slope is None or found["amplitude_slope"] == pytest.approx(slope, abs=1e-5)
+
+
+def test_permuted_labels_discriminate_by_chance(draw_screen, write):
+    screen = draw_screen(
+        perturbations=tuple(f"G{number:02d}" for number in range(24)), contexts=("left",)
+    )
+    rng = np.random.default_rng(5)
+    names = sorted(set(screen.obs["perturbation"]) - {CONTROL})
+    circle = rng.permutation(names)
+    moved = dict(zip(circle, np.roll(circle, 1), strict=True))
+    values = screen.values.copy()
+    labels = screen.obs["perturbation"].to_numpy()
+    for name in names:  # the cells of another one, as many as are asked for
+        others = np.flatnonzero(labels == moved[name])
+        asked = np.flatnonzero(labels == name)
+        values[asked] = screen.values[np.resize(others, len(asked))]
+    result = evaluate(
+        write("observed", screen), {"model": write("model", screen, values)}, SETTINGS, tell=print
+    )
+    for metric in ("pds_cosine", "pds_l1"):
+        ranks = result.metrics.loc[result.metrics["metric"] == metric, "value"]
+        # Ranks by chance: uniform, so that their mean has a standard error of 1 / sqrt(12 n).
+        assert abs(ranks.mean() - 0.5) < 3 / np.sqrt(12 * len(ranks))

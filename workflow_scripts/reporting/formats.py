@@ -233,6 +233,13 @@ class Difference(TypedDict):
     n: int
 
 
+class Diagnosis(TypedDict):
+    """The model's effects in a context as a whole."""
+
+    amplitude_slope: float | None
+    collapse_index: float | None
+
+
 class Scores(TypedDict):
     """``scores.json``: aggregated metrics of the model and the baselines."""
 
@@ -248,6 +255,7 @@ class Scores(TypedDict):
     resamples: int
     intervals: dict[str, dict[str, list[float]]]
     comparisons: dict[str, dict[str, Difference]]
+    diagnosis: dict[str, Diagnosis]
 
 
 class Provenance(TypedDict):
