@@ -93,15 +93,17 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     if model.batch_encoder is not None and instead is not None:
         unknown = unknown_batches(store, targets, description.batches)
         notes = join_notes(notes, np.where(unknown, f"batch not trained on: as {instead}", ""))
-    blocks = predict_with_model(
-        model,
-        store,
-        targets,
-        features,
-        description.batches,
-        genes=description.gene_names,
-        sets_per_pass=settings["prediction.sets_per_pass"],
-        unknown_batch=instead,
+    blocks = inputs.predict(
+        lambda drawn: predict_with_model(
+            model,
+            store,
+            drawn,
+            features,
+            description.batches,
+            genes=description.gene_names,
+            sets_per_pass=settings["prediction.sets_per_pass"],
+            unknown_batch=instead,
+        )
     )
     of_model = {"model": "model", "checkpoint": settings["prediction.checkpoint"]}
     if store.embedding_name is not None:
@@ -110,7 +112,7 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         work.path / "predictions.h5ad",
         inputs.written_store,
         targets,
-        inputs.of_written(blocks),
+        blocks,
         {**described, **of_model},
         clip=settings["prediction.clip"],
         notes=notes,

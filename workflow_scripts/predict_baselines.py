@@ -69,9 +69,10 @@ def _predict(
     import functools
 
     from workflow_scripts.features.validation import Features, load_features
-    from workflow_scripts.prediction.baselines import Baselines
+    from workflow_scripts.prediction.baselines import Baseline, Baselines
     from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
-    from workflow_scripts.prediction.writing import describe, write_predicted
+    from workflow_scripts.prediction.targets import Targets
+    from workflow_scripts.prediction.writing import Blocks, describe, write_predicted
 
     inputs = PredictionInputs.open(given, settings)
     store, targets = inputs.store, inputs.targets
@@ -85,17 +86,18 @@ def _predict(
     if given.features:
         features = functools.reduce(Features.and_others, map(load_features, given.features))
         baselines = baselines.with_features(features, settings["prediction.seed"])
+
+    def predict(baseline: Baseline, drawn: Targets) -> Blocks:
+        passes = settings["prediction.sets_per_pass"]
+        return baselines.predict(baseline, store, drawn, sets_per_pass=passes)
+
     for name in names:
         baseline = baselines.build(name)
         write_predicted(
             work.path / f"{name}.h5ad",
             inputs.written_store,
             targets,
-            inputs.of_written(
-                baselines.predict(
-                    baseline, store, targets, sets_per_pass=settings["prediction.sets_per_pass"]
-                )
-            ),
+            inputs.predict(functools.partial(predict, baseline)),
             {**describe(store, settings["name"]), **inputs.described, "model": name},
             clip=settings["prediction.clip"],
             notes=join_notes(baselines.notes(baseline, targets), inputs.notes),

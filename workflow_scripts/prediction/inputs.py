@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.targets import (
     Targets,
     novelty,
+    seed_of_draw,
     targets_of_list,
     targets_of_test,
 )
@@ -35,8 +36,8 @@ class PredictionInputs:
         The cells that are predicted from: the same, or others with those genes in that order.
     splits
         The split of each group of the run's cells.
-    targets
-        What is predicted.
+    draws
+        What is predicted, once for each draw of controls whose predictions are averaged.
     notes
         A remark for each predicted cell; None for the test split, of which the audit says it.
     described
@@ -48,7 +49,7 @@ class PredictionInputs:
     trained_on: CellStore
     store: CellStore
     splits: pd.DataFrame
-    targets: Targets
+    draws: tuple[Targets, ...]
     notes: np.ndarray | None
     described: Mapping[str, str]
     written: tuple[str, ...] | None
@@ -74,36 +75,62 @@ class PredictionInputs:
             store = CellStore.open(given.asked_cells).in_order(list(trained_on.genes))
         splits, notes = pd.read_parquet(given.splits), None
         asked = None if given.targets is None else pd.read_parquet(given.targets)
-        how = {
-            "set_size": settings["model.kwargs.cell_set_len"],
-            "by_batch": settings["data.kwargs.basal_mapping_strategy"] == "batch",
-            "seed": settings["prediction.seed"],
-        }
-        if asked is None:
-            targets = targets_of_test(store, splits, **how)
-        else:
-            listed = "split" not in asked
-            targets = (targets_of_list if listed else targets_of_test)(store, asked, **how)
-            notes = novelty(targets, splits)
+        listed = asked is not None and "split" not in asked
+        first, *others = (
+            (targets_of_list if listed else targets_of_test)(
+                store,
+                splits if asked is None else asked,
+                set_size=settings["model.kwargs.cell_set_len"],
+                by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
+                seed=seed_of_draw(settings["prediction.seed"], draw),
+            )
+            for draw in range(settings["prediction.draws"])
+        )
+        if not settings["prediction.average_draws"]:
+            first, others = first.and_draws(others), []
+        if asked is not None:
+            notes = novelty(first, splits)
         written = None
         if (path := settings[WRITTEN_GENES]) is not None:
             written = tuple(read_gene_list(path, WRITTEN_GENES))
             check_genes(written, store.genes, f"{path} ({WRITTEN_GENES})")
-        return cls(trained_on, store, splits, targets, notes, described, written)
+        return cls(trained_on, store, splits, (first, *others), notes, described, written)
+
+    @property
+    def targets(self) -> Targets:
+        """What is predicted, with the controls of the first draw."""
+        return self.draws[0]
 
     @property
     def written_store(self) -> CellStore:
         """The cells that are predicted from, with the genes that are written, in their order."""
         return self.store if self.written is None else self.store.in_order(self.written)
 
-    def of_written(self, blocks: Blocks) -> Blocks:
-        """Yield blocks of the genes that are written, from such of all that are read."""
+    def predict(self, with_controls: Callable[[Targets], Blocks]) -> Blocks:
+        """Yield what is written: averaged over draws of controls, and of the genes asked for.
+
+        Parameters
+        ----------
+        with_controls
+            Yields the predicted cells of one draw, all genes that are read.
+        """
+        blocks = map(_mean, zip(*map(with_controls, self.draws), strict=True))
         if self.written is None:
             yield from blocks
             return
         places = pd.Index(self.store.genes).get_indexer(list(self.written))
         for block in blocks:
             yield Predicted(block.expression[:, places], block.embedding)
+
+
+def _mean(draws: Sequence[Predicted]) -> Predicted:
+    if len(draws) == 1:
+        return draws[0]
+    embedded = [draw.embedding for draw in draws if draw.embedding is not None]
+    return Predicted(
+        np.stack([draw.expression for draw in draws]).mean(axis=0),
+        np.stack(embedded).mean(axis=0) if embedded else None,
+    )
 
 
 def join_notes(*notes: np.ndarray | None) -> np.ndarray | None:

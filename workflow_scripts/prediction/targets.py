@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Targets:
         Rows of the control cell that each is predicted from [cells].
     controls
         Rows of all control cells of the contexts asked for [controls].
+    n_draws
+        How many draws of controls there are, one below the other.
     """
 
     groups: list[Group]
@@ -40,6 +42,27 @@ class Targets:
     observed: Int64[np.ndarray, " observed"]
     paired: Int64[np.ndarray, " cells"]
     controls: Int64[np.ndarray, " controls"]
+    n_draws: int = 1
+
+    def and_draws(self, others: Sequence[Targets]) -> Targets:
+        """Return the same cells, and below them those of other draws of their controls."""
+        draws = [self, *others]
+        n_groups = len(self.groups)
+        sets = [
+            replace(draw.sets, groups=draw.sets.groups + at * n_groups)
+            for at, draw in enumerate(draws)
+        ]
+        joined = {
+            field.name: np.concatenate([getattr(part, field.name) for part in sets])
+            for field in fields(SetRows)
+        }
+        return replace(
+            self,
+            groups=[group for draw in draws for group in draw.groups],
+            sets=SetRows(**joined),
+            paired=np.concatenate([draw.paired for draw in draws]),
+            n_draws=len(draws),
+        )
 
     def kept(self, sets: SetRows) -> Bool[np.ndarray, "sets cells"]:
         """Tell which cells of some sets are wanted, and which only fill their set."""
@@ -101,6 +124,11 @@ def targets_of_list(
                 filled += size
     sets = fixed_sets(groups, set_size=set_size, seed=seed)
     return Targets(groups, sets, np.empty(0, dtype=np.int64), *_sources(groups, sets))
+
+
+def seed_of_draw(seed: int, draw: int) -> int:
+    """Return the seed of a draw of controls: of the first, the one given."""
+    return seed if draw == 0 else int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
 
 
 def novelty(targets: Targets, splits: pd.DataFrame) -> np.ndarray:

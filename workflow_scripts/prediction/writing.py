@@ -101,6 +101,9 @@ def write_predicted(
         own[:n_predicted] = asked[targets.group_of_cell]
         obs[column] = pd.Categorical(own)
     obs["control_barcode"] = store.barcodes[sources]
+    if targets.n_draws > 1:
+        draws = np.repeat(np.arange(1, targets.n_draws + 1), n_predicted // targets.n_draws)
+        obs["draw"] = np.concatenate([draws, np.zeros(n_controls, dtype=draws.dtype)])
     if notes is not None:
         obs["prediction_note"] = np.concatenate([notes, np.full(n_controls, "", dtype=object)])
 

@@ -39,6 +39,25 @@ KEYS: tuple[Key, ...] = (
         at_most=LARGEST_SEED,
     ),
     identity(
+        "prediction.draws",
+        int,
+        "predict predict_baselines",
+        "How often control cells are drawn for each predicted cell",
+        "为每个预测细胞抽取对照细胞的次数",
+        at_least=1,
+        unit="draws",
+    ),
+    identity(
+        "prediction.average_draws",
+        bool,
+        "predict predict_baselines",
+        "Of several draws: write the mean of a cell's predictions (true: less noise, and less "
+        "difference between cells), or a cell of each draw (false: so many times the cells, obs "
+        "column draw)",
+        "多次抽取时:true 表示写出每个细胞预测的平均值(噪声更小,细胞间差异也更小),"
+        "false 表示每次抽取各写一个细胞(obs 的 draw 列)",
+    ),
+    identity(
         "prediction.clip",
         bool,
         "predict predict_baselines",
