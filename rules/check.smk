@@ -36,6 +36,7 @@ rule preflight:
         lambda wildcards: gene_list(wildcards.run),
         initial_model_note,
         written_genes,
+        ensemble,
         config=ancient("{run}/config.yaml"),
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),

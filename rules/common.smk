@@ -196,6 +196,12 @@ def weights(wildcards):
     return f"{run}/checkpoints/{RUNS[run].config['prediction']['checkpoint']}.ckpt"
 
 
+def ensemble(wildcards):
+    """Return the files that stand for the other models that predict, as inputs."""
+    paths = RUNS[wildcards.run].config["prediction"]["ensemble"]
+    return [file for path in paths for file in there(str(known_by(path)))]
+
+
 def initial_model_note(wildcards):
     """Return the note of that model's content, as an input: nothing, where there is none."""
     return (

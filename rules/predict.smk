@@ -47,6 +47,7 @@ rule predict:
         splits="{run}/splits.parquet",
         genes=chosen_genes,
         written=written_genes,
+        others=ensemble,
         features=vectors,
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),

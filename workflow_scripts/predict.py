@@ -14,9 +14,8 @@ from pathlib import Path
 
 from workflow_scripts.command import run_command
 from workflow_scripts.prediction.input_arguments import add_input_arguments, input_digests
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.model_path import model_digest
+from workflow_scripts.settings.model_path import ENSEMBLE, model_digest
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -43,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     inputs = {
         "checkpoint": model_digest(str(given.checkpoint), "prediction.checkpoint"),
         "features": file_digest(given.features),
+        **{f"ensemble {path}": model_digest(path, ENSEMBLE) for path in settings[ENSEMBLE]},
         **input_digests(given, settings),
     }
     work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
@@ -59,14 +59,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -> None:
     # Only now: work that is already done returns without these seconds.
-    import numpy as np
     import torch
 
     from workflow_scripts.features.validation import load_features
-    from workflow_scripts.models import load_model, read_description
+    from workflow_scripts.prediction.ensemble import Ensemble
     from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
-    from workflow_scripts.prediction.model import predict_with_model, unknown_batches
-    from workflow_scripts.prediction.readiness import Asked, misfits
+    from workflow_scripts.prediction.readiness import Asked
     from workflow_scripts.prediction.writing import describe, write_observed, write_predicted
 
     if given.threads:
@@ -76,8 +74,6 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
     gpu = settings["model.device"] != "cpu" and torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"
     print(f"predicting {len(targets.paired)} cells on {device}", flush=True)
-    model = load_model(given.checkpoint).to(device)
-    description = read_description(given.checkpoint)
     features = load_features(given.features)
     asked = Asked(
         [str(gene) for gene in store.genes],
@@ -86,26 +82,20 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         store.embedding_name,
         store.embedding_dim,
     )
-    if found := misfits(model.settings, description, asked):
-        raise DataError(f"{given.checkpoint}: " + "; ".join(found))
-    described = {**describe(store, settings["name"]), **inputs.described}
-    instead, notes = settings["prediction.unknown_batch"], inputs.notes
-    if model.batch_encoder is not None and instead is not None:
-        unknown = unknown_batches(store, targets, description.batches)
-        notes = join_notes(notes, np.where(unknown, f"batch not trained on: as {instead}", ""))
-    blocks = inputs.predict(
-        lambda drawn: predict_with_model(
-            model,
-            store,
-            drawn,
-            features,
-            description.batches,
-            genes=description.gene_names,
-            sets_per_pass=settings["prediction.sets_per_pass"],
-            unknown_batch=instead,
-        )
+    models = Ensemble.load(
+        [given.checkpoint, *map(Path, settings[ENSEMBLE])],
+        asked,
+        torch.device(device),
+        unknown_batch=settings["prediction.unknown_batch"],
     )
+    passes = settings["prediction.sets_per_pass"]
+    blocks = inputs.predict(
+        lambda drawn: models.predict(store, drawn, features, sets_per_pass=passes)
+    )
+    described = {**describe(store, settings["name"]), **inputs.described}
     of_model = {"model": "model", "checkpoint": settings["prediction.checkpoint"]}
+    if others := settings[ENSEMBLE]:
+        of_model["ensemble"] = ", ".join(others)
     if store.embedding_name is not None:
         of_model["embedding"] = store.embedding_name
     cut = write_predicted(
@@ -115,7 +105,7 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
         blocks,
         {**described, **of_model},
         clip=settings["prediction.clip"],
-        notes=notes,
+        notes=join_notes(inputs.notes, models.notes(store, targets)),
         decoded_from=store.embedding_name,
     )
     if cut:

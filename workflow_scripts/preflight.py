@@ -33,7 +33,7 @@ from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import file_digest, write_atomically
-from workflow_scripts.settings.model_path import given_model
+from workflow_scripts.settings.model_path import ENSEMBLE, given_model
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 from workflow_scripts.settings.slices import Slice, read_settings
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
@@ -97,16 +97,19 @@ def main(arguments: Sequence[str]) -> None:
     read = genes if choice.select == "all" else None
     model = given_model(settings["prediction.checkpoint"])
     found["Together"] = choice.audit(genes, targets, chosen_before=chosen_before)
+    of_run = Asked(
+        read,
+        audits["Features"]["dimension"],
+        plan.set_size,
+        None if embedding_dim is None else settings[EMBED_KEY],
+        embedding_dim,
+    )
+    models = dict.fromkeys(settings[ENSEMBLE], ENSEMBLE)
     if model is not None:
-        of_run = Asked(
-            read,
-            audits["Features"]["dimension"],
-            plan.set_size,
-            None if embedding_dim is None else settings[EMBED_KEY],
-            embedding_dim,
-        )
-        found["Together"] += check_given_model(model, of_run, file_digest(given.split_table))
-    else:
+        models[model] = "prediction.checkpoint"
+    for path, key in models.items():
+        found["Together"] += check_given_model(path, of_run, file_digest(given.split_table), key)
+    if model is None:
         found["Together"] += [
             *cross_check(table, batches, audits["Features"], plan),
             *narrow_residual(plan, embedding_dim),

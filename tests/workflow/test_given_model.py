@@ -37,6 +37,17 @@ def test_existing_model_predicts_without_a_training(tmp_path: Path) -> None:
 
     assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
 
+    # Together with itself it says the same; with a model that isn't there, nothing.
+    both = f"{asked} prediction.ensemble=[{weights}]"
+    together = snakemake(tmp_path, "out/again/predictions.h5ad", *OPTIONS, f"overrides={both}")
+    assert {"preflight", "predict"} <= set(together.jobs)
+    cells = anndata.read_h5ad(tmp_path / "out/again/predictions.h5ad")
+    np.testing.assert_allclose(cells.X, second.X, rtol=1e-6)
+    assert cells.uns["stateline"]["ensemble"] == weights
+    lacking = f"overrides={asked} prediction.ensemble=[{weights},gone.ckpt]"
+    refused = snakemake(tmp_path, "check", *OPTIONS, lacking, expect=1)
+    assert "prediction.ensemble: gone.ckpt: gone.ckpt: no such checkpoint" in refused.text
+
     # Other splits: it may have seen what is tested now.
     toml = (tmp_path / "starter.toml").read_text()
     (tmp_path / "other.toml").write_text(toml.replace('"g4"]', '"g5"]'))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,13 +114,18 @@ class PredictionInputs:
         with_controls
             Yields the predicted cells of one draw, all genes that are read.
         """
-        blocks = map(_mean, zip(*map(with_controls, self.draws), strict=True))
+        blocks = mean_of(map(with_controls, self.draws))
         if self.written is None:
             yield from blocks
             return
         places = pd.Index(self.store.genes).get_indexer(list(self.written))
         for block in blocks:
             yield Predicted(block.expression[:, places], block.embedding)
+
+
+def mean_of(predictions: Iterable[Blocks]) -> Blocks:
+    """Yield the mean of several predictions of the same cells, block by block."""
+    return map(_mean, zip(*predictions, strict=True))
 
 
 def _mean(draws: Sequence[Predicted]) -> Predicted:

@@ -42,7 +42,9 @@ class Asked:
     embedding_dim: int | None
 
 
-def check_given_model(path: str, asked: Asked, splits: str) -> list[Finding]:
+def check_given_model(
+    path: str, asked: Asked, splits: str, key: str = "prediction.checkpoint"
+) -> list[Finding]:
     """Find what would stop a prediction with a model that the run doesn't train.
 
     Parameters
@@ -54,8 +56,10 @@ def check_given_model(path: str, asked: Asked, splits: str) -> list[Finding]:
     splits
         Digest of the run's splits. A model that was trained with others, or doesn't say with which,
         may have seen the test cells: a warning.
+    key
+        Key of the config that names it.
     """
-    place = f"prediction.checkpoint: {path}: "
+    place = f"{key}: {path}: "
     try:
         model, description = load_model(path).settings, read_description(path)
     except DataError as error:

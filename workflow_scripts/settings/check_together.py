@@ -8,7 +8,7 @@ from typing import Any
 from workflow_scripts.settings.check_backbone import backbone
 from workflow_scripts.settings.check_tokens import tokens
 from workflow_scripts.settings.check_value import shown
-from workflow_scripts.settings.model_path import CHECKPOINT, OWN_STATES, given_model
+from workflow_scripts.settings.model_path import CHECKPOINT, ENSEMBLE, OWN_STATES, given_model
 from workflow_scripts.settings.problem import Problem
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY, EXPRESSION
 from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES, V1_PRESETS
@@ -211,6 +211,15 @@ def _checkpoint(values: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _ensemble(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for given in values.get(ENSEMBLE, ()):
+        if "/" not in given and not given.endswith(CHECKPOINT):
+            text = (
+                f"{given!r} is no path of a model: a checkpoint (….ckpt) or a folder, as ./{given}"
+            )
+            yield Problem(ENSEMBLE, text)
+
+
 def _targets(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Refuse what would be read by nothing, as nothing but the test split is asked for."""
     needed = {
@@ -227,5 +236,5 @@ def _targets(values: Mapping[str, Any]) -> Iterator[Problem]:
 _LOOKS = (
     *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
     *(_datasets, _embedding),
-    *(_genes, tokens, _schedule, _checkpoint, _targets),
+    *(_genes, tokens, _schedule, _checkpoint, _ensemble, _targets),
 )

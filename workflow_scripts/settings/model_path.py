@@ -12,6 +12,9 @@ DESCRIPTION = "model.json"
 
 CHECKPOINT = ".ckpt"
 
+ENSEMBLE = "prediction.ensemble"
+"""Key of the models whose predictions are averaged with those of ``prediction.checkpoint``."""
+
 OWN_STATES = ("final", "best")
 """What ``prediction.checkpoint`` calls the states of the run's own training."""
 

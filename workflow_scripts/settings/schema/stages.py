@@ -29,6 +29,16 @@ KEYS: tuple[Key, ...] = (
         "或已有模型的路径(模型目录或 .ckpt),此时不进行训练",
     ),
     identity(
+        "prediction.ensemble",
+        list,
+        "preflight predict",
+        "Models that are there already (folders or .ckpt files), such as other runs' with another "
+        "seed: what is predicted is the mean of theirs and that of prediction.checkpoint",
+        "已有的其他模型(目录或 .ckpt 文件,例如不同随机种子的运行):"
+        "预测结果取它们与 prediction.checkpoint 的平均",
+        items=str,
+    ),
+    identity(
         "prediction.seed",
         int,
         "predict predict_baselines",
