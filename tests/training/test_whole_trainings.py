@@ -59,11 +59,17 @@ def test_best_checkpoint_holds_the_weights_that_were_validated(training):
 
 @pytest.fixture
 def own_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let nothing that another test started serve this one, nor the processes that it starts."""
-    wandb.teardown()
+    """Let nothing that another test started serve this one, nor what this one starts another."""
+    _end_wandb()
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
     yield
+    _end_wandb()
+
+
+def _end_wandb() -> None:
     wandb.teardown()
+    # It ends runs, and leaves the last one in place: Lightning would go on in it.
+    wandb.run = None
 
 
 @pytest.mark.usefixtures("own_wandb")
