@@ -67,6 +67,8 @@ def on_device(folder: Path, n_cells: int, n_values: int, name: str) -> None:
     training = Training(
         device, N_GENES, autocast=torch.bfloat16, overrides=few if device.type == "cpu" else []
     )
+    if device.type == "cuda":
+        training.compile()  # as engine.compile=auto does
     fixed = Batch(*(part.clone() for part in next(iter(streams.values())).next()))
     steps: dict[str, Callable[[], float]] = {
         "one batch, again and again": lambda: training.seconds_a_step(lambda: fixed, TIMED)

@@ -79,6 +79,7 @@ class Floor:
     def __init__(self, training: Training, sets: int, cells: int) -> None:
         self.listed = products(training, sets, cells)
         self._training = training
+        self.device = training.device
         self._kinds = {each: _Operands(each, training) for each in set(self.listed)}
         for parameter in training.model.parameters():
             parameter.grad = torch.full_like(parameter, 1e-4)

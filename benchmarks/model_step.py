@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -90,9 +91,8 @@ class Training:
         batch
             The cell sets.
         read
-            Read from the device what the trainer reads: whether the loss is finite, the gradient's
-            norm, the loss for the log. It is part of a step's time; without it a GPU's step is only
-            begun, and nothing is clipped.
+            Read the loss and the gradient's norm from the device, as the trainer does. It is part
+            of a step's time; without it a GPU's step is only begun, and nothing is clipped.
         """
         precision = (
             torch.autocast(self.device.type, self.autocast, cache_enabled=False)
@@ -106,15 +106,13 @@ class Training:
                 seed=self.plan.seed,
                 compute=self.compute,
             ).total
-        if read and not torch.isfinite(loss):
-            raise ArithmeticError("the loss is not finite")
         self.optimizer.zero_grad()
         loss.backward()
         if read:
+            if not math.isfinite(loss.detach()):
+                raise ArithmeticError("the loss is not finite")
             clip_gradients(self.model, self.plan)
         self.optimizer.step()
-        if read:
-            float(loss.detach())
 
     def seconds_a_step(
         self, next_batch: Callable[[], Batch], steps: int, read: bool = True

@@ -18,6 +18,7 @@ from tests.training.test_step_memory import DECODER, LLAMA, module_and_batch, pl
 from workflow_scripts.models import load_model, read_description
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.readiness import narrow_residual
+from workflow_scripts.training.step import make_optimizer
 
 WIDTH = 9
 
@@ -91,8 +92,10 @@ def test_decoder_whose_loss_is_not_finite_stops_training_and_is_named():
     asked = plan({**LLAMA, **DECODER}, output_space="embedding")
     module, batch = module_and_batch(asked, embedding_dim=16)
     broken = batch._replace(expression=torch.full_like(batch.expression, float("nan")))
+    module.training_step(broken, 0)
+    optimizer = make_optimizer(module.model, asked)
     with pytest.raises(DataError, match="the loss is nan, finite in every set, and not where the"):
-        module.training_step(broken, 0)
+        module.configure_gradient_clipping(optimizer)
 
 
 def test_checkpoint_says_what_it_reads_and_decodes_to(trained):

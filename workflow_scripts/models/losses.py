@@ -136,21 +136,15 @@ class SetLoss:
             raise ValueError(f"mmd_num_chunks is {self.mmd_num_chunks}, for {n_genes} genes")
         whole = ~(has_nan(predicted) | has_nan(observed))
         # A gradient of zero times NaN is NaN: broken sets must not enter the distance at all.
-        if whole.is_cuda or torch.compiler.is_compiling():
-            # To ask whether there are any would make the host wait for the GPU, in every step, and
-            # cut a compiled step in two. Zeros instead cost a pass over the cells.
-            clean = whole[:, None, None]
-            values = self._of_whole_sets(
-                torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0)
-            )
-            return values.masked_fill(~whole, torch.nan)
-        if whole.all():
+        # Only the CPU may ask: it would make the host wait for a GPU, in every step, and cut a
+        # compiled step in two.
+        if not (whole.is_cuda or torch.compiler.is_compiling()) and whole.all():
             return self._of_whole_sets(predicted, observed)
-        values = _at_least_float32(predicted).new_full(whole.shape, torch.nan)
-        if whole.any():
-            kept = self._of_whole_sets(predicted[whole], observed[whole])
-            values = values.masked_scatter(whole, kept)
-        return values
+        clean = whole[:, None, None]
+        values = self._of_whole_sets(
+            torch.where(clean, predicted, 0.0), torch.where(clean, observed, 0.0)
+        )
+        return values.masked_fill(~whole, torch.nan)
 
     def _of_whole_sets(self, predicted: Tensor, observed: Tensor) -> Tensor:
         distance = self._distance()

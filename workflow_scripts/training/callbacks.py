@@ -135,7 +135,7 @@ class StepKeeper(lightning.Callback):
         assert isinstance(pl_module, TrainingModule)
         assert self._began is not None
         self.step = trainer.global_step
-        losses = pl_module.take_losses()
+        losses = pl_module.losses_of_step()
         seconds = time.monotonic() - self._began
         self._row = {
             "step": self.step,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from workflow_scripts.models import StateTransition
 from workflow_scripts.models.losses import SetLoss
-from workflow_scripts.models.objective import Objective, objective
+from workflow_scripts.models.objective import objective
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
@@ -41,6 +41,24 @@ class StepLosses(NamedTuple):
 
     total: float
     per_set: float
+
+
+class _Pass(NamedTuple):
+    """What is read of a pass when its step ends, still on the device.
+
+    Attributes
+    ----------
+    losses
+        The loss, the distance alone, whether to stop [3].
+    per_set
+        Distances of its sets [sets].
+    numbers
+        Which sets they are [sets].
+    """
+
+    losses: Tensor
+    per_set: Tensor
+    numbers: Tensor
 
 
 class TrainingModule(lightning.LightningModule):
@@ -100,7 +118,8 @@ class TrainingModule(lightning.LightningModule):
         self._compute = compute
         self._processes = processes
         self._is_asked_to_stop = is_asked_to_stop
-        self._passes: list[StepLosses] = []
+        self._passes: list[_Pass] = []
+        self._losses = StepLosses(math.nan, math.nan)
         self._validation = validation
         self.gradient_norm = math.nan
         self.scores: Mapping[str, float] = {}
@@ -114,10 +133,8 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a pass: a step, or a part of it.
 
-        Raises
-        ------
-        DataError
-            Where it is not finite: the weights of the step before are the last good ones.
+        Nothing is read from the device here, so that it isn't idle while the host asks for the
+        backward pass.
         """
         made = step_objective(
             *(self.model, self._loss, batch),
@@ -126,28 +143,22 @@ class TrainingModule(lightning.LightningModule):
             compute=self._compute,
         )
         distance = made.per_set.detach().nanmean()
-        asked = distance.new_tensor(float(self._is_asked_to_stop()))
-        own = torch.stack([made.total.detach(), distance, asked])
-        total, per_set, stop = self._of_all(own).mean(dim=0).tolist()
-        if not math.isfinite(total):
-            self._refuse(made, batch, total)
-        self._passes.append(StepLosses(total, per_set))
-        self._stop_agreed = stop > 0
+        asked = torch.full_like(distance, float(self._is_asked_to_stop()))
+        losses = torch.stack([made.total.detach(), distance, asked])
+        self._passes.append(_Pass(losses, made.per_set.detach(), batch.numbers))
         return made.total
 
     @property
     def stop_asked(self) -> bool:
         """Whether training should end after this step.
 
-        Several processes must agree: they do as each pass begins.
+        Several processes must agree: they do as each step ends.
         """
         return self._is_asked_to_stop() if self._processes.ranks == 1 else self._stop_agreed
 
-    def take_losses(self) -> StepLosses:
-        """Return the losses of the step whose passes have ended, and forget them."""
-        passes, self._passes = self._passes, []
-        total, per_set = (math.fsum(each) / len(passes) for each in zip(*passes, strict=True))
-        return StepLosses(total, per_set)
+    def losses_of_step(self) -> StepLosses:
+        """Return the losses of the step that has ended."""
+        return self._losses
 
     def on_validation_start(self) -> None:
         """Forget the last validation."""
@@ -181,14 +192,17 @@ class TrainingModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the norm over all parameters, and keep the norm for the log.
+        """Clip by the norm over all parameters; keep the norm and the step's losses for the log.
 
         Raises
         ------
         DataError
-            Where it is not finite, though the loss was: the step would ruin the weights, and the
-            checkpoint after it. In 16-mixed it is left to the scaler, which passes over such steps.
+            Where a loss is not finite: the weights of the step before are the last good ones.
+            Or where the norm is not, though the loss was: the step would ruin the weights, and the
+            checkpoint after it. In 16-mixed that is left to the scaler, which passes over such
+            steps.
         """
+        self._read_losses()
         self.gradient_norm = clip_gradients(self.model, self._plan)
         if not (math.isfinite(self.gradient_norm) or self._plan.precision == "16-mixed"):
             step, sets = self.global_step, self._plan.sets_per_step
@@ -210,9 +224,19 @@ class TrainingModule(lightning.LightningModule):
         assert isinstance(gathered, Tensor)
         return gathered
 
-    def _refuse(self, made: Objective, batch: Batch, loss: float) -> None:
-        losses = self._of_all(made.per_set.detach()).flatten()
-        numbers = self._of_all(batch.numbers).flatten()
+    def _read_losses(self) -> None:
+        passes, self._passes = self._passes, []
+        read = self._of_all(torch.stack([one.losses for one in passes])).mean(dim=0).tolist()
+        for one, (total, _, _) in zip(passes, read, strict=True):
+            if not math.isfinite(total):
+                self._refuse(one, total)
+        total, per_set, stop = (math.fsum(each) / len(read) for each in zip(*read, strict=True))
+        self._losses = StepLosses(total, per_set)
+        self._stop_agreed = stop > 0
+
+    def _refuse(self, broken_pass: _Pass, loss: float) -> None:
+        losses = self._of_all(broken_pass.per_set).flatten()
+        numbers = self._of_all(broken_pass.numbers).flatten()
         broken = numbers[~losses.isfinite()].tolist()
         names = list(dict.fromkeys(self._names_of(broken)))
         where = f"not finite in {len(broken)} of {len(losses)} sets: {listing(names, 5)}"

@@ -8,6 +8,7 @@ the same ways; it is dense as it is stored.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,9 @@ Rows = Int64[np.ndarray, " rows"]
 ROWS_AT_ONCE = 1024
 """Rows that are spread out on a device at once: what that takes beside them stays small."""
 
-BYTES_TO_SPREAD = 52
-"""Memory that spreading takes of a device, a stored value: its row, column, place and scale."""
+BYTES_TO_SPREAD = 60
+"""Memory that spreading takes of a device, a stored value: its row, where it stands, column, place
+and scale. The kernel (`spread_kernel`) takes none of it."""
 
 
 class Buffer:
@@ -174,6 +176,11 @@ class DeviceReader:
         if store.columns is not None:
             self._columns = torch.from_numpy(store.columns.astype(np.int64)).to(device)
         self._moved: MovedStore | None = None
+        self._in_one_pass: Callable[[StoredCells, Tensor | None, Tensor], None] | None = None
+        if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+            from workflow_scripts.training.spread_kernel import spread_in_one_pass
+
+            self._in_one_pass = spread_in_one_pass
 
     @property
     def bytes_to_move_in(self) -> int:
@@ -203,19 +210,24 @@ class DeviceReader:
         with self._own_stream():
             if buffer.read is not None:
                 torch.cuda.current_stream(self._device).wait_event(buffer.read)
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                part = slice(start, min(start + ROWS_AT_ONCE, len(rows)))
+            dense = buffer.flat[: len(rows) * n_genes].view(len(rows), n_genes)
+            at_once = ROWS_AT_ONCE if self._in_one_pass is None else len(rows)
+            for start in range(0, len(rows), at_once):
+                part = slice(start, min(start + at_once, len(rows)))
                 span = slice(int(ends[part.start]), int(ends[part.stop]))
                 if moved is None:
                     stored = self._copy(rows[part], span, buffer)
                 else:
-                    stored = moved.take(self.on(rows[part]), span.stop - span.start)
-                # The place that nobody reads is the first one of the next part.
-                flat = buffer.flat[part.start * n_genes : part.stop * n_genes + 1]
-                spread(stored, self._columns, flat, n_genes)
+                    stored = moved.take(self.on(rows[part]))
+                if self._in_one_pass is not None:
+                    self._in_one_pass(stored, self._columns, dense)
+                else:
+                    # The place that nobody reads is the first one of the next part.
+                    flat = buffer.flat[part.start * n_genes : part.stop * n_genes + 1]
+                    spread(stored, span.stop - span.start, self._columns, flat, n_genes)
             if buffer.written is not None:
                 buffer.written.record()
-        return buffer.flat[: len(rows) * n_genes].view(len(rows), n_genes)
+        return dense
 
     def read_embedding(self, rows: Rows, buffer: Buffer) -> Float32[Tensor, "rows width"]:
         """Read rows of the embedding, likewise."""
@@ -293,4 +305,6 @@ class DeviceReader:
             for staged in (buffer.indices, buffer.values)
         )
         scales = None if self.store.scales is None else self.on(self.store.scales[rows])
-        return StoredCells(self.on(self.store.lengths(rows)), indices, values, scales)
+        lengths = self.store.lengths(rows)
+        starts = np.cumsum(lengths) - lengths
+        return StoredCells(self.on(starts), self.on(lengths), indices, values, scales)

@@ -17,8 +17,19 @@ _PIECE = 1 << 24
 
 @dataclass(frozen=True)
 class StoredCells:
-    """Some cells as they are stored, on a device."""
+    """Some cells as they are stored, on a device.
 
+    Attributes
+    ----------
+    starts, lengths
+        Where a cell's values stand, and how many there are.
+    indices, values
+        Genes and what was measured of them, of these cells and maybe of others.
+    scales
+        Factors that normalise counts; None for log1p values.
+    """
+
+    starts: Int64[Tensor, " rows"]
     lengths: Int64[Tensor, " rows"]
     indices: Integer[Tensor, " values"]
     values: Tensor
@@ -54,15 +65,12 @@ class MovedStore:
             return cls(indptr, indices, values, scales, flat.view(embedding.shape))
         return cls(indptr, indices, values, scales, None)
 
-    def take(self, rows: Int64[Tensor, " rows"], total: int) -> StoredCells:
-        """Return some rows; ``total``, their stored values, is known without asking the device."""
+    def take(self, rows: Int64[Tensor, " rows"]) -> StoredCells:
+        """Return some rows."""
         starts = self.indptr[rows]
-        lengths = self.indptr[rows + 1] - starts
-        begins = lengths.cumsum(0) - lengths
-        at = torch.repeat_interleave(starts - begins, lengths, output_size=total)
-        at += torch.arange(total, device=at.device)
         scales = None if self.scales is None else self.scales[rows]
-        return StoredCells(lengths, self.indices[at], self.values[at], scales)
+        lengths = self.indptr[rows + 1] - starts
+        return StoredCells(starts, lengths, self.indices, self.values, scales)
 
     def take_embedding(
         self, rows: Int64[Tensor, " rows"], out: Float32[Tensor, "rows width"]
@@ -75,24 +83,28 @@ class MovedStore:
 
 def spread(
     stored: StoredCells,
+    total: int,
     columns: Int64[Tensor, " all_genes"] | None,
     flat: Float32[Tensor, " values_and_one"],
     n_genes: int,
 ) -> None:
     """Write stored cells into a dense matrix of log1p values, zeros included.
 
-    ``columns`` says which column of the matrix a gene has; -1: none, its values are written to the
-    last place, behind the matrix.
+    ``total``, the values of all these cells, is known without asking the device. ``columns`` says
+    which column of the matrix a gene has; -1: none, its values are written to the last place,
+    behind the matrix.
     """
-    n_rows, total = len(stored.lengths), len(stored.indices)
+    n_rows = len(stored.lengths)
     row = torch.repeat_interleave(
         torch.arange(n_rows, device=flat.device), stored.lengths, output_size=total
     )
-    values = stored.values
+    begins = stored.lengths.cumsum(0) - stored.lengths
+    at = (stored.starts - begins)[row] + torch.arange(total, device=flat.device)
+    values = stored.values[at]
     if stored.scales is not None:
         # As in `cells.gather`: in float64, rounded once.
         values = torch.log1p(_unsigned(values).double() * stored.scales[row]).float()
-    column = _unsigned(stored.indices)
+    column = _unsigned(stored.indices[at])
     if columns is not None:
         column = columns[column]
     place = row * n_genes + column
@@ -108,9 +120,14 @@ def torch_type(array: np.ndarray) -> torch.dtype:
     ).dtype
 
 
+def mask_of(bits: Integer[Tensor, " values"]) -> int:
+    """Return the bits that count of an unsigned integer that stands in a signed one, widened."""
+    return 0xFFFF if bits.dtype == torch.int16 else 0xFFFFFFFF
+
+
 def _unsigned(bits: Integer[Tensor, " values"]) -> Int64[Tensor, " values"]:
     """Return what unsigned integers say whose bits stand in signed ones."""
-    return bits.long() & (0xFFFF if bits.dtype == torch.int16 else 0xFFFFFFFF)
+    return bits.long() & mask_of(bits)
 
 
 def _moved(array: np.ndarray, device: torch.device) -> Tensor:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from workflow_scripts.settings.slices import Slice
@@ -34,6 +33,8 @@ def wandb_logger(settings: Slice, shown: Mapping[str, Any], run_folder: Path) ->
     """
     if not settings["use_wandb"]:
         return None
+    import wandb  # half a second that most trainings don't need
+
     folder = Path(settings["wandb.local_wandb_dir"])
     for offline in [False, True] if _has_key() else [True]:
         try:
