@@ -1,9 +1,34 @@
 # Predicted and observed cells become the official scores, the same way for model and baselines.
 #
 # needs: {run}/predictions.h5ad, observed.h5ad, baselines/
-# makes: {run}/metrics.tsv       one row a (model, context, perturbation, metric)
-#        {run}/scores.json       means, the engine and its settings, what it refused
-#        {run}/effects.parquet   observed and predicted effect of every gene
+# makes: {run}/reference_ends.json  what the mean response and a replicate get; runs that are tested
+#                                   on the same cells share the work, in the cache
+#        {run}/metrics.tsv          one row a (model, context, perturbation, metric)
+#        {run}/scores.json          means, the engine and its settings, what it refused
+#        {run}/effects.parquet      observed and predicted effect of every gene
+
+SHARED_ENDS = f"{CACHE}/reference_ends"
+
+
+rule reference_ends:
+    input:
+        settings="{run}/stages/reference_ends.json",
+        observed="{run}/observed.h5ad",
+    output:
+        "{run}/reference_ends.json",
+    log:
+        "{run}/logs/reference_ends.log",
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    params:
+        shared=SHARED_ENDS,
+    message:
+        "{wildcards.run}: scoring the mean response and a replicate of its test cells"
+    shell:
+        "python -m workflow_scripts.reference_ends --settings {input.settings:q}"
+        " --observed {input.observed:q} --out {output:q} --shared-dir {params.shared:q}"
+        " --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -12,6 +37,7 @@ rule evaluate:
         predictions="{run}/predictions.h5ad",
         observed="{run}/observed.h5ad",
         baselines="{run}/baselines",
+        ends="{run}/reference_ends.json",
     output:
         metrics="{run}/metrics.tsv",
         scores="{run}/scores.json",
@@ -23,11 +49,13 @@ rule evaluate:
     threads: 2
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
+        shared=SHARED_ENDS,
     message:
         "{wildcards.run}: scoring the predictions beside the baselines"
     shell:
         "python -m workflow_scripts.evaluate --settings {input.settings:q}"
         " --observed {input.observed:q} --predictions model={input.predictions:q}"
-        " --baselines {input.baselines:q} --metrics {output.metrics:q}"
+        " --baselines {input.baselines:q} --reference-ends {input.ends:q}"
+        " --reference-dir {params.shared:q} --metrics {output.metrics:q}"
         " --scores {output.scores:q} --effects {output.effects:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"

@@ -16,6 +16,7 @@ from workflow_scripts import (
     predict,
     predict_baselines,
     preflight,
+    reference_ends,
     report,
     select_genes,
     train,
@@ -138,11 +139,17 @@ class Stages:
             **{"features": "features.safetensors"},
             **{"out-dir": "baselines", "work-dir": "finished"},
         )
+        self.start(
+            *("reference_ends", reference_ends.main),
+            **{"settings": "stages/reference_ends.json", "observed": "observed.h5ad"},
+            **{"out": "reference_ends.json", "shared-dir": "shared_ends"},
+        )
         scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
         self.start(
             *("evaluate", evaluate.main),
             **{"settings": "stages/evaluate.json", "observed": "observed.h5ad", **scores},
             **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
+            **{"reference-ends": "reference_ends.json", "reference-dir": "shared_ends"},
             **{"work-dir": "finished"},
         )
         audits = {f"{name}-audit": f"{name}_audit.json" for name in ("splits", "features")}

@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     # A missing file is said by the library, whose message is the better one.
     files = {"observed": given.observed} | given.predictions
+    if given.reference_ends is not None:
+        files["reference ends"] = given.reference_ends
     inputs = {name: file_digest(path) for name, path in files.items() if path.is_file()}
     engine = {package: version(package) for package in ("cell-eval2", "pdex")}
     work = IdentityFolder(
@@ -75,6 +77,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--baselines", type=Path, help="folder of more predictions, each named like its file"
     )
+    parser.add_argument(
+        "--reference-ends", type=Path, help="ends of the scale (JSON); nothing is scaled without"
+    )
+    parser.add_argument("--reference-dir", type=Path, help="folder that runs share of such ends")
     parser.add_argument("--metrics", type=Path, required=True, help="long table to write (TSV)")
     parser.add_argument("--scores", type=Path, required=True, help="summary to write (JSON)")
     parser.add_argument("--effects", type=Path, required=True, help="effects to write (Parquet)")
@@ -105,12 +111,18 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     os.environ.setdefault("TQDM_DISABLE", "1")
     # Only now: work that is already done returns without these seconds.
     from workflow_scripts.evaluation.engine import EvaluationSettings
+    from workflow_scripts.evaluation.reference_ends import Reference
     from workflow_scripts.evaluation.scoring import evaluate, write_evaluation
 
+    reference = None
+    if given.reference_ends is not None:
+        reference = Reference.read(given.reference_ends, given.reference_dir)
     result = evaluate(
         given.observed,
         given.predictions,
         EvaluationSettings.from_slice(settings),
+        reference=reference,
+        resamples=settings["evaluation.resamples"],
         threads=given.threads,
         tell=lambda line: print(line, flush=True),
     )

@@ -54,10 +54,11 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
         "scores.json",
     ]
     metrics = pd.read_csv(out / "metrics.tsv", sep="\t", float_precision="round_trip")
-    assert list(metrics.columns) == ["model", "context", "perturbation", "metric", "value"]
+    metrics = metrics[metrics["perturbation"] != "(all)"]
+    assert metrics["scaled"].isna().all()  # no ends were given
     scores = json.loads((out / "scores.json").read_text())
     first = metrics.query("model == 'model' and context == 'left' and metric == 'expr_mse'")
-    assert first["value"].mean() == pytest.approx(
+    assert first["raw"].mean() == pytest.approx(
         scores["by_context"]["model"]["left"]["expr_mse"], rel=1e-12
     )
     effects = pd.read_parquet(out / "effects.parquet")

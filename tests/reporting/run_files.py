@@ -12,6 +12,8 @@ import pandas as pd
 import yaml
 
 from tests.reporting.screen import Screen, effects_of, metrics_of, training_of
+from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.scaling import mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.reporting.inputs import InputPaths
 
@@ -34,6 +36,13 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
     scored = {
         model: _jsonable(overall[model]) for model in overall.index.get_level_values(0).unique()
     }
+    means = {
+        model: {context: _jsonable(by_context[model][context]) for context in screen.contexts}
+        for model in by_context.index.get_level_values(0).unique()
+    }
+    ends = ends_of(metrics, screen.contexts if screen.scored else ())
+    compared = comparisons(metrics, "model", BETTER, 200)
+    mark_noise(compared, ends)
     return {
         "engine": {
             "name": "cell-eval2",
@@ -52,10 +61,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         if screen.scored
         else {},
         "overall": scored,
-        "by_context": {
-            model: {context: _jsonable(by_context[model][context]) for context in screen.contexts}
-            for model in by_context.index.get_level_values(0).unique()
-        },
+        "by_context": means,
         "refused": list(screen.refused),
         "notes": screen.notes,
         "targets_outside_panel": list(screen.targets_outside_panel),
@@ -68,8 +74,19 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         if screen.scored
         else {},
         "intervals": intervals(metrics, scored, 200),
-        "comparisons": comparisons(metrics, "model", BETTER, 200),
+        "comparisons": compared,
+        "ends": {context: found.to_dict() for context, found in ends.items()},
+        **scale_all(scale_rows(metrics, ends, BETTER), means, ends, BETTER, 200),
     }
+
+
+def ends_of(metrics: pd.DataFrame, contexts: tuple[str, ...]) -> dict[str, Ends]:
+    """Give every metric a scale but the mean squared error, whose replicate is the worse end."""
+    whole = metrics.groupby("metric")["value"].mean().dropna()
+    low = {name: 0.5 if BETTER[name] == "higher" else 2.0 for name in whole.index}
+    high = {name: 0.9 if BETTER[name] == "higher" else 1.0 for name in whole.index}
+    high |= {"expr_mse": 3.0} if "expr_mse" in high else {}
+    return {context: Ends(low, high, dict.fromkeys(low, 0.001)) for context in contexts}
 
 
 def _jsonable(values: pd.Series) -> dict[str, float | None]:
@@ -255,7 +272,7 @@ def write_run(folder: Path, screen: Screen) -> InputPaths:
     for name, audit in audits_of(screen).items():
         (folder / name).write_text(json.dumps(audit))
     training_of(screen).to_csv(paths.training_metrics, index=False)
-    metrics.to_csv(paths.metrics, sep="\t", index=False)
+    metrics.rename(columns={"value": "raw"}).to_csv(paths.metrics, sep="\t", index=False)
     paths.scores.write_text(json.dumps(scores_of(screen, metrics)))
     effects.to_parquet(paths.effects)
     paths.genes.write_text(json.dumps({"sentence": "3 of 9 genes: the list <mine>.txt"}))

@@ -155,7 +155,8 @@ def test_names_and_messages_are_escaped(render: Render) -> None:
 def test_scores_have_intervals_and_differences_their_tests(render: Render) -> None:
     page = Page(render())
     assert re.search(
-        r"★ best 0\.\d{3}0\.\d{3} – 0\.\d{3}$", rows(page, "Discrimination, cosine")[0][1]
+        r"★ best 0\.\d{3}0\.\d{3} – 0\.\d{3}0\.\d{3} of 1$",
+        rows(page, "Discrimination, cosine")[0][1],
     )
     assert "when perturbations are drawn anew within their context (200 times)" in " ".join(
         page.text["scores"].split()

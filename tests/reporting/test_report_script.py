@@ -45,7 +45,7 @@ def test_command_writes_one_file(write_files: Write, tmp_path: Path) -> None:
         ("config", "a: [", "not YAML"),
         ("training_metrics", "", "not a table"),
         ("training_metrics", "step,loss\n1,2\n", "lacks the columns epoch"),
-        ("metrics", "model\tcontext\tperturbation\tmetric\tvalue\nm\tc\tp\tq\tx\n", "column value"),
+        ("metrics", "model\tcontext\tperturbation\tmetric\traw\nm\tc\tp\tq\tx\n", "column raw"),
         ("effects", "", "not a Parquet file"),
         ("provenance", None, "no such file"),
         ("settings", '{"report.title": null}', "not a stage file"),

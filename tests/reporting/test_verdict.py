@@ -7,6 +7,8 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
+from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.scaling import mark_noise
 from workflow_scripts.evaluation.statistics import comparisons
 from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
@@ -14,9 +16,10 @@ from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
 from workflow_scripts.settings.schema.stages import BASELINES
 
 STRONG = "perturbation_mean_effect"
+NO_SCALE: dict[str, Any] = {"scaled": {}, "scaled_intervals": {}}
 
 
-def judged(**values: list[float]) -> Verdict:
+def judged(sd: float = 0.0, **values: list[float]) -> Verdict:
     """Judge a metric that has these values per perturbation, by model."""
     metrics = pd.DataFrame(
         [
@@ -28,7 +31,8 @@ def judged(**values: list[float]) -> Verdict:
     )
     overall = {model: {"pds_cosine": sum(v) / len(v)} for model, v in values.items()}
     tests = comparisons(metrics, MODEL, {"pds_cosine": "higher"}, 100)
-    scores: dict[str, Any] = {"overall": overall, "refused": [], "comparisons": tests}
+    mark_noise(tests, {"a": Ends({}, {}, {"pds_cosine": sd})})
+    scores: dict[str, Any] = {"overall": overall, "refused": [], "comparisons": tests, **NO_SCALE}
     return judge(cast(Scores, scores), metrics)
 
 
@@ -100,6 +104,14 @@ def test_an_equal_score_is_no_win() -> None:
     assert (comparison.difference, comparison.n_better) == (0, 0)
 
 
+def test_difference_below_what_chance_does_to_a_replicate_is_not_won():
+    small = [value - 0.02 - 0.001 * i for i, value in enumerate(HIGH)]
+    for sd, outcome in ((0.01, Outcome.WON), (0.05, Outcome.NOISE)):
+        verdict = judged(sd, model=HIGH, mean_response=small)
+        assert [item.outcome for item in verdict.comparisons] == [outcome]
+    assert "can't be told from one profile" in verdict.headline
+
+
 def test_difference_is_paired_by_perturbation() -> None:
     better_everywhere = [value + 0.01 for value in HIGH]
     (comparison,) = judged(model=better_everywhere, mean_response=HIGH).comparisons
@@ -114,6 +126,7 @@ def test_a_score_without_values_per_perturbation_is_not_called() -> None:
         "overall": {"model": {"pds_l1": 0.9}, "mean_response": {"pds_l1": 0.5}},
         "refused": [],
         "comparisons": {},
+        **NO_SCALE,
     }
     columns = ["model", "context", "perturbation", "metric", "value"]
     verdict = judge(cast(Scores, scores), pd.DataFrame(columns=columns))

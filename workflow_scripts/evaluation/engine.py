@@ -21,7 +21,7 @@ from workflow_scripts.settings.slices import Slice
 PERTURBATION = "perturbation"
 # What cell-eval2 raises when data or settings forbid a metric. Anything else is a defect or a
 # machine that ran out of something, and must stop the stage.
-_REFUSALS = (ValueError, NotImplementedError)
+REFUSALS = (ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,6 @@ class EvaluationSettings:
     de_backend
         The engine of the differential-expression tests. ``auto`` would choose by what the machine
         has, and different engines give slightly different numbers.
-    resamples
-        How often perturbations are drawn anew for intervals, which are ours and not the engine's.
     """
 
     preset: str = "v2"
@@ -50,18 +48,16 @@ class EvaluationSettings:
     extra_metrics: tuple[str, ...] = ("pds_cosine",)
     input_type: str = "lognorm"
     de_backend: str = "pdex"
-    resamples: int = 1000
 
     @classmethod
     def from_slice(cls, settings: Slice) -> EvaluationSettings:
-        """Take the settings out of the evaluate slice."""
+        """Take the settings out of the slice of evaluate, or of reference_ends."""
         return cls(
             preset=settings["evaluation.preset"],
             profile=settings["evaluation.profile"],
             extra_metrics=tuple(settings["evaluation.extra_metrics"]),
             input_type=settings["evaluation.input_type"],
             de_backend=settings["evaluation.de_backend"],
-            resamples=settings["evaluation.resamples"],
         )
 
 
@@ -114,6 +110,11 @@ def engine_config(
         ) from error
 
 
+def engine_versions() -> dict[str, str]:
+    """Return the versions of what computes the scores: part of their identity."""
+    return {package: version(package) for package in ("cell-eval2", "pdex")}
+
+
 def describe_engine(config: EvalConfig) -> dict[str, object]:
     """Name the engine, its version, and what computes its differential expression."""
     described: dict[str, object] = {"name": "cell-eval2", "version": version("cell-eval2")}
@@ -157,6 +158,16 @@ def better_directions(config: EvalConfig) -> dict[str, str]:
         metric: _catalog_entry(metric).scoring.direction or "neither"
         for metric in metric_output_names(config)
     }
+
+
+def pds_metrics(metrics: Sequence[str]) -> list[str]:
+    """Return those of some metrics that rank perturbations (discrimination scores)."""
+    return [metric for metric in metrics if _catalog_entry(metric).name.startswith("pds_")]
+
+
+def with_metrics(config: EvalConfig, metrics: Sequence[str]) -> EvalConfig:
+    """Return a configuration that computes these metrics alone, named as in the output."""
+    return replace(config, metrics=[_catalog_entry(metric).name for metric in metrics])
 
 
 @dataclass(frozen=True)
@@ -204,12 +215,12 @@ def score_pair(
     try:
         table = cell_eval2.compute_metrics(predicted, observed, config=config)
         scored = metrics
-    except _REFUSALS as error:
+    except REFUSALS as error:
         table, scored, refused = _score_one_by_one(predicted, observed, config)
         if not scored:
             refused = [(None, str(error))]
     if observed.obs[PERTURBATION].nunique() == 2:
-        ranks = [metric for metric in scored if _catalog_entry(metric).name.startswith("pds_")]
+        ranks = pds_metrics(scored)
         refused += [
             (metric, "one perturbation can't be told from others: any prediction would get 1.0")
             for metric in ranks
@@ -234,7 +245,7 @@ def _score_one_by_one(
     for metric in metric_output_names(config):
         try:
             table = cell_eval2.compute_metrics(predicted, observed, config=config, metrics=[metric])
-        except _REFUSALS as error:
+        except REFUSALS as error:
             refused.append((metric, str(error)))
         else:
             tables.append(table)

@@ -42,6 +42,11 @@ class Population:
     labels: pd.DataFrame
     stored: AnnData
 
+    @property
+    def run(self) -> str:
+        """The run that it was written for; empty where the file doesn't say."""
+        return str(self.stored.uns["stateline"].get("run", ""))
+
     def perturbations(self, context: str) -> set[str]:
         """Name the perturbations of a context, without the control."""
         return set(self.labels_of(context)) - {self.control}
@@ -50,6 +55,14 @@ class Population:
         """Name the contexts that hold perturbed cells, sorted."""
         perturbed = self.labels.loc[self.labels["perturbation"] != self.control, "context"]
         return sorted(perturbed.unique())
+
+    def outside_panel(self, context: str) -> list[str]:
+        """Name the perturbations of a context whose target is no measured gene, sorted.
+
+        A combination ("A+B") is among them even when both genes are measured: the engine can
+        exclude one gene a perturbation, and a choice between the two would be arbitrary.
+        """
+        return sorted(self.perturbations(context) - set(self.genes))
 
     def cells(self, context: str) -> AnnData:
         """Read the cells of a context, with nothing but their perturbation in obs.

@@ -25,17 +25,16 @@ from workflow_scripts.evaluation.engine import (
     score_pair,
 )
 from workflow_scripts.evaluation.populations import (
-    Population,
     check_same_cells_asked,
     open_population,
 )
+from workflow_scripts.evaluation.reference_ends import Reference
+from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.
 MODEL = "model"
-
-Means = dict[str, dict[str, dict[str, float | None]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,10 @@ class Evaluation:
     Attributes
     ----------
     metrics
-        Columns model, context, perturbation, metric, value, sorted by the first four.
+        Columns model, context, perturbation, metric, value, scaled, baseline, ceiling, sorted by
+        the first four.
+    table
+        What ``metrics.tsv`` says (`scaling.long_table`).
     scores
         What ``scores.json`` says.
     effects
@@ -54,6 +56,7 @@ class Evaluation:
     """
 
     metrics: pd.DataFrame
+    table: pd.DataFrame
     scores: dict[str, object]
     effects: pd.DataFrame
 
@@ -63,6 +66,8 @@ def evaluate(
     prediction_paths: Mapping[str, Path],
     settings: EvaluationSettings,
     *,
+    reference: Reference | None = None,
+    resamples: int = 1000,
     threads: int = -1,
     tell: Callable[[str], None] = print,
 ) -> Evaluation:
@@ -76,6 +81,10 @@ def evaluate(
         Files of predictions by the name of what predicted them, the observed controls in each.
     settings
         What to compute.
+    reference
+        The ends of the scale of every context; None: nothing is scaled.
+    resamples
+        How often perturbations are drawn anew for intervals; 0 for none.
     threads
         CPU threads; -1 for all.
     tell
@@ -93,7 +102,7 @@ def evaluate(
             model: stack.enter_context(open_population(path))
             for model, path in prediction_paths.items()
         }
-        contexts = observed.tested_contexts()
+        contexts, run = observed.tested_contexts(), observed.run
         if not contexts:
             raise DataError(
                 f"{observed_path}: every cell is a control ({observed.control!r}), so there is "
@@ -105,7 +114,7 @@ def evaluate(
         subject = MODEL if MODEL in predictions else next(iter(predictions))
         pairs: dict[tuple[str, str], PairScores] = {}
         effects, sizes, diagnosis = [], {}, {}
-        for context in contexts:
+        for number, context in enumerate(contexts):
             observed_cells = observed.cells(context)
             is_control = observed_cells.obs["perturbation"] == observed.control
             sizes[context] = {
@@ -114,9 +123,11 @@ def evaluate(
                 "n_control_cells": int(is_control.sum()),
             }
             config = engine_config(
-                settings, observed.control, outside_panel(observed, context), threads
+                settings, observed.control, observed.outside_panel(context), threads
             )
             with TemporaryDirectory(prefix="stateline-observed-") as cache:
+                if reference is not None:
+                    reference.copy_engine_cache(number, Path(cache))
                 for model, predicted in predictions.items():
                     start = perf_counter()
                     cells = predicted.cells(context)
@@ -131,43 +142,42 @@ def evaluate(
                     tell(_line(model, context, sizes[context], pair, perf_counter() - start))
 
         notes = {model: predicted.notes() for model, predicted in sorted(predictions.items())}
-        outside = {name for context in contexts for name in outside_panel(observed, context)}
+        outside = {name for context in contexts for name in observed.outside_panel(context)}
     metrics, overall = _long_table(pairs, observed_path), _means_over_contexts(pairs)
     better = better_directions(config)
+    ends = {} if reference is None else dict(reference.ends)
+    by_context, metrics = _means_by_context(pairs), scale_rows(metrics, ends, better)
+    compared = comparisons(metrics, subject, better, resamples)
+    mark_noise(compared, ends)
+    scores = {
+        "engine": describe_engine(config),
+        "settings": describe_config(config),
+        "contexts": sizes,
+        "better": better,
+        "overall": overall,
+        "resamples": resamples,
+        "intervals": intervals(metrics, overall, resamples),
+        "comparisons": compared,
+        "by_context": by_context,
+        "ends": {context: found.to_dict() for context, found in ends.items()},
+        **scale_all(metrics, by_context, ends, better, resamples),
+        "diagnosis": diagnosis,
+        "refused": [
+            {"model": model, "context": context, "metric": metric, "reason": reason}
+            for (model, context), pair in sorted(pairs.items())
+            for metric, reason in pair.refused
+        ],
+        "notes": {model: found for model, found in notes.items() if found},
+        "targets_outside_panel": sorted(outside),
+    }
     return Evaluation(
         metrics=metrics,
-        scores={
-            "engine": describe_engine(config),
-            "settings": describe_config(config),
-            "contexts": sizes,
-            "better": better,
-            "overall": overall,
-            "resamples": settings.resamples,
-            "intervals": intervals(metrics, overall, settings.resamples),
-            "comparisons": comparisons(metrics, subject, better, settings.resamples),
-            "by_context": _means_by_context(pairs),
-            "diagnosis": diagnosis,
-            "refused": [
-                {"model": model, "context": context, "metric": metric, "reason": reason}
-                for (model, context), pair in sorted(pairs.items())
-                for metric, reason in pair.refused
-            ],
-            "notes": {model: found for model, found in notes.items() if found},
-            "targets_outside_panel": sorted(outside),
-        },
+        table=long_table(run, metrics, scores, ends, better),
+        scores=scores,
         effects=pd.concat(effects, ignore_index=True).astype(
             dict.fromkeys(("model", "context", "perturbation", "gene"), "category")
         ),
     )
-
-
-def outside_panel(observed: Population, context: str) -> list[str]:
-    """Name the perturbations of a context whose target is no measured gene, sorted.
-
-    A combination ("A+B") is among them even when both genes are measured: the engine can exclude
-    one gene a perturbation, and a choice between the two would be arbitrary.
-    """
-    return sorted(observed.perturbations(context) - set(observed.genes))
 
 
 def _line(
@@ -238,7 +248,7 @@ def write_evaluation(result: Evaluation, metrics: Path, scores: Path, effects: P
         path.parent.mkdir(parents=True, exist_ok=True)
     parts = {path: path.with_name(path.name + ".partial") for path in (metrics, scores, effects)}
     # Python's own repr of a float: the shortest text that reads back to the same number.
-    result.metrics.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
+    result.table.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
     parts[scores].write_text(
         json.dumps(result.scores, indent=2, allow_nan=False) + "\n", encoding="utf-8"
     )

@@ -78,7 +78,11 @@ def interval(samples: Samples, resamples: int) -> tuple[float, float] | None:
 
 
 def intervals(
-    metrics: pd.DataFrame, overall: Mapping[str, Mapping[str, float | None]], resamples: int
+    metrics: pd.DataFrame,
+    overall: Mapping[str, Mapping[str, float | None]],
+    resamples: int,
+    *,
+    column: str = "value",
 ) -> dict[str, dict[str, list[float]]]:
     """Return the interval of each model's score, by metric.
 
@@ -87,16 +91,19 @@ def intervals(
     Parameters
     ----------
     metrics
-        Columns model, context, perturbation, metric, value.
+        Columns model, context, perturbation, metric, and ``column``.
     overall
         Score of each model and metric.
     resamples
         See `interval`.
+    column
+        Of the values whose mean the score is.
     """
     found: dict[str, dict[str, list[float]]] = {model: {} for model in overall}
-    for (model, metric), rows in metrics.dropna().groupby(["model", "metric"], sort=True):
-        samples = _by_context(rows, "value")
-        score = overall[str(model)].get(str(metric))
+    there = metrics.dropna(subset=column) if column in metrics else metrics.head(0)
+    for (model, metric), rows in there.groupby(["model", "metric"], sort=True):
+        samples = _by_context(rows, column)
+        score = overall.get(str(model), {}).get(str(metric))
         if score is None or abs(_mean(samples) - score) > _SAME * max(1.0, abs(score)):
             continue
         if (ends := interval(samples, resamples)) is not None:

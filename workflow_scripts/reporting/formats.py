@@ -231,6 +231,15 @@ class Difference(TypedDict):
     p: float
     p_holm: float
     n: int
+    noise: bool | None
+
+
+class Ends(TypedDict):
+    """The two ends of the scale in a context, by metric, and what chance does to the second."""
+
+    mean_response: dict[str, float]
+    replicate: dict[str, float]
+    replicate_sd: dict[str, float]
 
 
 class Diagnosis(TypedDict):
@@ -256,6 +265,11 @@ class Scores(TypedDict):
     intervals: dict[str, dict[str, list[float]]]
     comparisons: dict[str, dict[str, Difference]]
     diagnosis: dict[str, Diagnosis]
+    ends: dict[str, Ends]
+    scaled: dict[str, dict[str, float]]
+    scaled_by_context: dict[str, dict[str, dict[str, float]]]
+    scaled_intervals: dict[str, dict[str, list[float]]]
+    unscaled: dict[str, dict[str, str]]
 
 
 class Provenance(TypedDict):

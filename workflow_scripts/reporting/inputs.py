@@ -23,12 +23,15 @@ from workflow_scripts.reporting.formats import (
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import read_settings
 
+ALL = "(all)"
+"""What stands in the table of metrics for all perturbations of a context."""
+
 VALIDATION_SCORES = ("val_pds_l1", "val_pds_cosine", "val_delta_pearson")
 TRAINING_COLUMNS = (
     *("step", "epoch", "train_set_loss", "val_loss", *VALIDATION_SCORES),
     *("lr", "gradient_norm", "seconds"),
 )
-METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "value")
+METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "raw")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Scored:
     Attributes
     ----------
     metrics
-        One row a model, context, perturbation and metric, with `METRIC_COLUMNS`.
+        Columns model, context, perturbation, metric, value: one row each.
     scores
         Their means.
     effects
@@ -217,7 +220,9 @@ def _training(path: Path) -> pd.DataFrame:
 
 def _metrics(path: Path) -> pd.DataFrame:
     frame = _table(path, METRIC_COLUMNS, separator="\t")
-    return frame.assign(value=_numbers(frame["value"], path))
+    # Rows over all perturbations are told by the scores.
+    frame = frame[frame["perturbation"] != ALL].reset_index(drop=True)
+    return frame.assign(raw=_numbers(frame["raw"], path)).rename(columns={"raw": "value"})
 
 
 def _numbers(texts: pd.Series[str], path: Path) -> pd.Series[float]:

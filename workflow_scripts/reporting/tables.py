@@ -45,6 +45,8 @@ class Cell:
         Whether no other of its row is better.
     interval
         The score's own, where it has one.
+    scaled
+        Where it stands between mean response (0) and replicate (1), where there is such a scale.
     refusal
         Number of the reason below the table, where the scorer refused.
     """
@@ -53,17 +55,25 @@ class Cell:
     value: float | None = None
     is_best: bool = False
     interval: str = ""
+    scaled: str = ""
     refusal: int | None = None
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One metric over all models."""
+    """One metric over all models.
+
+    Attributes
+    ----------
+    ends
+        What the mean response and a replicate get, or why there is no scale between them.
+    """
 
     metric: str
     words: MetricWords
     better: str
     cells: tuple[Cell, ...]
+    ends: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,9 @@ def score_tables(scores: Scores) -> list[ScoreTable]:
     sizes = scores["contexts"]
     n_perturbations = sum(size["n_perturbations"] for size in sizes.values())
     size = f"{counted(len(sizes), 'context')}, {counted(n_perturbations, 'scored perturbation')}"
-    tables = [_score_table(scores, None, scores["overall"], size, scores["intervals"])]
+    tables = [
+        _score_table(scores, None, scores["overall"], size, scores["scaled"], scores["intervals"])
+    ]
     if len(sizes) > 1:
         for context, part in sizes.items():
             values = {
@@ -122,7 +134,11 @@ def score_tables(scores: Scores) -> list[ScoreTable]:
                 f"{counted(part['n_cells_observed'], 'observed cell')}, "
                 f"{counted(part['n_control_cells'], 'control cell')}"
             )
-            tables.append(_score_table(scores, context, values, size))
+            scaled = {
+                model: contexts.get(context, {})
+                for model, contexts in scores["scaled_by_context"].items()
+            }
+            tables.append(_score_table(scores, context, values, size, scaled))
     return tables
 
 
@@ -131,6 +147,7 @@ def _score_table(
     context: str | None,
     values: Mapping[str, Mapping[str, float | None]],
     size: str,
+    scaled: Mapping[str, Mapping[str, float]],
     intervals: Mapping[str, Mapping[str, Sequence[float]]] = MappingProxyType({}),
 ) -> ScoreTable:
     refusals = [
@@ -163,11 +180,37 @@ def _score_table(
                     value,
                     is_best=value is not None and value == best,
                     interval=" – ".join(map(words.shown, intervals.get(model, {}).get(metric, ()))),
+                    scaled=""
+                    if (there := scaled.get(model, {}).get(metric)) is None
+                    else number(there),
                 )
             )
-        rows.append(ScoreRow(metric, words, BETTER_WORDS[better], tuple(cells)))
+        ends = _ends(scores, context, metric, words)
+        rows.append(ScoreRow(metric, words, BETTER_WORDS[better], tuple(cells), ends))
     labels = tuple(model_label(model) for model in models)
     return ScoreTable(context, size, tuple(models), labels, tuple(rows), tuple(reasons))
+
+
+def _ends(scores: Scores, context: str | None, metric: str, words: MetricWords) -> str:
+    asked = list(scores["ends"]) if context is None else [context]
+    reasons = {
+        f"{name}: {why}" if context is None and len(asked) > 1 else why
+        for name in asked
+        if (why := scores["unscaled"].get(name, {}).get(metric))
+    }
+    if len(reasons) == len(asked):
+        return f"No scale: {'; '.join(sorted(reasons))}" if reasons else ""
+    found = [ends for name in asked if (ends := scores["ends"].get(name)) is not None]
+    pairs = [
+        (ends["mean_response"][metric], ends["replicate"][metric])
+        for name, ends in zip(asked, found, strict=True)
+        if metric not in scores["unscaled"].get(name, {}) and metric in ends["replicate"]
+    ]
+    if scores["better"].get(metric, "neither") == "neither" or not pairs:
+        return ""
+    low, high = (words.shown(sum(values) / len(values)) for values in zip(*pairs, strict=True))
+    text = f"0 is {low} (mean response), 1 is {high} (replicate)"
+    return f"{text}; none in {'; '.join(sorted(reasons))}" if reasons else text
 
 
 def _finite(value: float | None) -> float | None:

@@ -31,6 +31,7 @@ class Outcome(Enum):
     WON = "won"
     LOST = "lost"
     CLOSE = "too close to call"
+    NOISE = "within a replicate's noise"
     FEW = "too few perturbations to call"
 
 
@@ -78,6 +79,9 @@ class Verdict:
         What the metric is called on the page.
     score
         The model's score.
+    scaled, scaled_interval
+        Where it stands between mean response (0) and replicate (1), and the interval; None where
+        there is no such scale.
     headline
         One sentence.
     comparisons
@@ -92,14 +96,16 @@ class Verdict:
     headline: str
     comparisons: tuple[Comparison, ...]
     reasons: tuple[str, ...]
+    scaled: float | None = None
+    scaled_interval: Sequence[float] | None = None
 
 
 def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
     """Compare the model with every baseline on the main discrimination score.
 
     A difference counts as won or lost where the evaluation's paired test, corrected for the number
-    of baselines, has a p below `LEVEL`; and it isn't called where so few perturbations could not
-    have had one, whatever their values.
+    of baselines, has a p below `LEVEL`, unless it is noise (below what chance does to a replicate);
+    and it isn't called where so few perturbations could not have had one, whatever their values.
 
     Parameters
     ----------
@@ -132,6 +138,8 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
         headline=_headline(comparisons),
         comparisons=comparisons,
         reasons=(),
+        scaled=scores["scaled"].get(MODEL, {}).get(metric),
+        scaled_interval=scores["scaled_intervals"].get(MODEL, {}).get(metric),
     )
 
 
@@ -183,6 +191,8 @@ def _outcome(difference: float, test: Difference | None, n_pairs: int, n_tests: 
         return Outcome.FEW
     if difference == 0 or test["p_holm"] >= LEVEL:
         return Outcome.CLOSE
+    if test["noise"]:
+        return Outcome.NOISE
     return Outcome.WON if difference > 0 else Outcome.LOST
 
 
@@ -198,14 +208,14 @@ def _headline(comparisons: tuple[Comparison, ...]) -> str:
     profile = outcomes.get(MEAN_RESPONSE, outcomes.get(CONTEXT_MEAN))
     if profile is Outcome.LOST:
         return "The model tells perturbations apart worse than one profile for all of them would."
-    if profile is Outcome.CLOSE:
+    if profile in (Outcome.CLOSE, Outcome.NOISE):
         return "The model can't be told from one profile for all perturbations."
     if set(outcomes.values()) == {Outcome.WON}:
         return "The model tells perturbations apart better than every baseline."
     told = "The model tells perturbations apart"
     if better := [item for item in comparisons if item.outcome is Outcome.LOST]:
         return f"{told}, but {_untrained(better)}, {'does' if len(better) == 1 else 'do'} better."
-    close = [item for item in comparisons if item.outcome is Outcome.CLOSE]
+    close = [item for item in comparisons if item.outcome in (Outcome.CLOSE, Outcome.NOISE)]
     return f"{told}, about as well as {_untrained(close)}."
 
 

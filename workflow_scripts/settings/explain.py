@@ -29,7 +29,7 @@ from workflow_scripts.settings.trace import (
 )
 from workflow_scripts.settings.tree import DELETED, dotted, is_interpolation
 
-_AFTER_TRAINING = ("predict", "evaluate", "report")
+_AFTER_TRAINING = ("predict", "reference_ends", "evaluate", "report")
 _AFTER_SPLITS = ("preflight", "genes", "train", "predict_baselines", *_AFTER_TRAINING)
 
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {
@@ -39,8 +39,9 @@ FOLLOWERS: Mapping[str, tuple[str, ...]] = {
     "preflight": ("report",),
     "genes": ("train", "predict_baselines", *_AFTER_TRAINING),
     "train": _AFTER_TRAINING,
-    "predict": ("evaluate", "report"),
+    "predict": ("reference_ends", "evaluate", "report"),
     "predict_baselines": ("evaluate", "report"),
+    "reference_ends": ("evaluate", "report"),
     "evaluate": ("report",),
     "report": (),
 }

@@ -29,7 +29,8 @@ NUMERICS: Mapping[str, int] = {
     "train": 7,
     "predict": 3,
     "predict_baselines": 3,
-    "evaluate": 3,
+    "reference_ends": 1,
+    "evaluate": 4,
 }
 """Version of each stage's arithmetic: raised by hand when the same inputs give other results."""
 

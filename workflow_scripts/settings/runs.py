@@ -24,6 +24,7 @@ from workflow_scripts.settings.yaml_files import read_yaml
 
 _ENGINES: Mapping[str, tuple[str, ...]] = {
     "genes": ("scanpy",),
+    "reference_ends": ("cell-eval2", "pdex"),
     "evaluate": ("cell-eval2", "pdex"),
 }
 """Packages that compute what a stage gives."""

@@ -30,6 +30,7 @@ STAGES = (
     "train",
     "predict",
     "predict_baselines",
+    "reference_ends",
     "evaluate",
     "report",
 )

@@ -98,7 +98,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "evaluation.preset",
         str,
-        "evaluate",
+        "reference_ends evaluate",
         "Preset of cell-eval2: how its metrics are computed. vcc2026 is for raw counts",
         "cell-eval2 的预设,决定指标的计算方式;vcc2026 用于原始计数",
         choices=("v2", "v1", "vcc2026", "cell-eval-0.7.6"),
@@ -106,7 +106,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "evaluation.profile",
         str,
-        "evaluate",
+        "reference_ends evaluate",
         "Profile of cell-eval2: the metrics to start from",
         "cell-eval2 的指标组合",
         choices=("minimal", "full", "de", "anndata", "vcc2026", "vcc", "pds"),
@@ -114,7 +114,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "evaluation.extra_metrics",
         list,
-        "evaluate",
+        "reference_ends evaluate",
         "Metrics of cell-eval2 beside those of the profile",
         "在 profile 之外增加的 cell-eval2 指标",
         items=str,
@@ -122,7 +122,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "evaluation.input_type",
         str,
-        "evaluate",
+        "reference_ends evaluate",
         "Scale of the cells that are scored: log1p of normalised counts (lognorm), the one scale "
         "that this version predicts",
         "评分所用的数值尺度:归一化后的 log1p 值(lognorm),本版本只有这一种",
@@ -131,7 +131,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "evaluation.de_backend",
         str,
-        "evaluate",
+        "reference_ends evaluate",
         "Program that tests for differential expression",
         "差异表达检验所用的程序",
         choices=("pdex", "scanpy"),

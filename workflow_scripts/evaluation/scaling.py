@@ -1,0 +1,230 @@
+"""Scores on the scale from the mean response (0) to a replicate of the experiment (1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.statistics import intervals
+
+ALL = "(all)"
+"""Stands in ``metrics.tsv`` for all perturbations of a context, and for all contexts."""
+
+Means = dict[str, dict[str, dict[str, float | None]]]
+"""Scores by model, context and metric."""
+
+
+def scale(value: float | None, ends: Ends | None, metric: str, better: str) -> float | None:
+    """Place a score on the scale whose 0 is the mean response and whose 1 is a replicate.
+
+    (value − mean response) / (replicate − mean response), as the engine scales its own scores
+    (`cell_eval2.score`), without its bounds.
+
+    Returns
+    -------
+    None where there is no such scale: an end or the score is missing, the metric has no better way,
+    or a replicate is no better than the mean response.
+    """
+    if value is None or not np.isfinite(value) or why_unscaled(ends, metric, better):
+        return None
+    assert ends is not None
+    low, high = ends.mean_response[metric], ends.replicate[metric]
+    return (float(value) - low) / (high - low)
+
+
+def why_unscaled(ends: Ends | None, metric: str, better: str) -> str | None:
+    """Say why a metric has no scale in a context; None where it has one."""
+    if ends is None:
+        return "the ends were not computed"
+    for end, values in (("mean_response", ends.mean_response), ("replicate", ends.replicate)):
+        if metric not in values:
+            reasons = [
+                why for of, name, why in ends.refused if of == end and name in (None, metric)
+            ]
+            return f"no {end.replace('_', ' ')}: {reasons[0] if reasons else 'no finite value'}"
+    if better == "neither":
+        return "neither way is better"
+    low, high = ends.mean_response[metric], ends.replicate[metric]
+    gain = (high - low) if better == "higher" else (low - high)
+    if gain <= 1e-9 * max(1.0, abs(low), abs(high)):
+        return (
+            f"a replicate ({high:.4g}) is no better than the mean response ({low:.4g}): on these "
+            "cells the metric can't tell them apart"
+        )
+    return None
+
+
+def scale_all(
+    metrics: pd.DataFrame,
+    by_context: Means,
+    ends: Mapping[str, Ends],
+    better: Mapping[str, str],
+    resamples: int,
+) -> dict[str, Any]:
+    """Scale the scores of all models.
+
+    Parameters
+    ----------
+    metrics
+        From `scale_rows`.
+    by_context
+        Scores of each model and context.
+    ends
+        By context; empty where none were computed.
+    better
+        Which way is better, by metric.
+    resamples
+        See `statistics.interval`.
+
+    Returns
+    -------
+    scaled
+        Model, metric: mean over the contexts that have the scale.
+    scaled_by_context
+        Model, context, metric.
+    scaled_intervals
+        Likewise: interval over perturbations, the ends taken as given.
+    unscaled
+        Context, metric: why there is no scale.
+    """
+    scaled_by_context: dict[str, dict[str, dict[str, float]]] = {}
+    for model, contexts in by_context.items() if ends else ():
+        scaled_by_context[model] = {
+            context: {
+                metric: there
+                for metric, value in means.items()
+                if (there := scale(value, ends.get(context), metric, better[metric])) is not None
+            }
+            for context, means in contexts.items()
+        }
+    scaled = {
+        model: _mean_by_metric(list(contexts.values()))
+        for model, contexts in scaled_by_context.items()
+    }
+    unscaled = {
+        context: {
+            metric: why
+            for metric in sorted(better)
+            if better[metric] != "neither"
+            and (why := why_unscaled(of_context, metric, better[metric])) is not None
+        }
+        for context, of_context in ends.items()
+    }
+    return {
+        "scaled": scaled,
+        "scaled_by_context": scaled_by_context,
+        "scaled_intervals": intervals(metrics, scaled, resamples, column="scaled"),
+        "unscaled": unscaled,
+    }
+
+
+def _mean_by_metric(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = sorted({name for part in parts for name in part})
+    return {name: float(np.mean([part[name] for part in parts if name in part])) for name in names}
+
+
+def scale_rows(
+    metrics: pd.DataFrame, ends: Mapping[str, Ends], better: Mapping[str, str]
+) -> pd.DataFrame:
+    """Add the columns scaled, baseline and ceiling: a value on the scale, and its two ends.
+
+    ``metrics`` has the columns context, metric and value at least.
+    """
+    keys = list(zip(metrics["context"], metrics["metric"], strict=True))
+    scaled = [
+        scale(value, ends.get(context), metric, better[metric])
+        for (context, metric), value in zip(keys, metrics["value"], strict=True)
+    ]
+    return metrics.assign(
+        scaled=np.array(scaled, dtype=float),
+        baseline=[_end(ends, context, metric, "mean_response") for context, metric in keys],
+        ceiling=[_end(ends, context, metric, "replicate") for context, metric in keys],
+    )
+
+
+def _end(ends: Mapping[str, Ends], context: str, metric: str, which: str) -> float:
+    of_all = ends.values() if context == ALL else [ends[context]] if context in ends else []
+    return _mean_by_metric([getattr(found, which) for found in of_all]).get(metric, np.nan)
+
+
+def long_table(
+    run: str,
+    metrics: pd.DataFrame,
+    scores: Mapping[str, Any],
+    ends: Mapping[str, Ends],
+    better: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return what ``metrics.tsv`` says.
+
+    Parameters
+    ----------
+    run
+        Its name.
+    metrics
+        From `scale_rows`.
+    scores
+        What ``scores.json`` says (overall, by_context, scaled, intervals, resamples).
+    ends, better
+        As `scale_all` takes them.
+
+    Returns
+    -------
+    Columns run, model, context, perturbation, metric, raw, scaled, baseline, ceiling, ci_low,
+    ci_high: a row a perturbation, then one a context (perturbation `ALL`) and one over contexts
+    (context `ALL` too), whose ends are means over contexts. Intervals are of ``raw``, where it is a
+    mean over perturbations.
+    """
+    rows: list[dict[str, Any]] = []
+    for model, contexts in scores["by_context"].items():
+        for context, means in contexts.items():
+            here = intervals(
+                metrics[(metrics["context"] == context) & (metrics["model"] == model)],
+                {model: means},
+                scores["resamples"],
+            )[model]
+            rows += _summary(model, context, means, here)
+    for model, means in scores["overall"].items():
+        rows += _summary(model, ALL, means, scores["intervals"][model])
+    summary = scale_rows(pd.DataFrame(rows).astype({"value": float}), ends, better)
+    whole = summary["context"] == ALL
+    summary.loc[whole, "scaled"] = [
+        scores["scaled"].get(row.model, {}).get(row.metric, np.nan)
+        for row in summary[whole].itertuples()
+    ]
+    keys = ["model", "context", "perturbation", "metric"]
+    values = ["raw", "scaled", "baseline", "ceiling", "ci_low", "ci_high"]
+    table = pd.concat([metrics, summary], ignore_index=True).rename(columns={"value": "raw"})
+    return table.assign(run=run)[["run", *keys, *values]].sort_values(keys, ignore_index=True)
+
+
+def _summary(
+    model: str,
+    context: str,
+    means: Mapping[str, float | None],
+    bounds: Mapping[str, Sequence[float]],
+) -> list[dict[str, Any]]:
+    place = {"model": model, "context": context, "perturbation": ALL}
+    rows = []
+    for metric, value in means.items():
+        low, high = bounds.get(metric, (np.nan, np.nan))
+        rows.append({**place, "metric": metric, "value": value, "ci_low": low, "ci_high": high})
+    return rows
+
+
+def mark_noise(
+    compared: Mapping[str, Mapping[str, dict[str, Any]]], ends: Mapping[str, Ends]
+) -> None:
+    """Say of each difference whether it is below what chance does to a replicate's score.
+
+    ``noise`` is true where it is below the standard deviation of the replicate's scores over split
+    halves (a mean over contexts), and None where there is no such deviation.
+    """
+    for metrics in compared.values():
+        for metric, found in metrics.items():
+            known = [e.replicate_sd[metric] for e in ends.values() if metric in e.replicate_sd]
+            sd = float(np.mean(known)) if known and len(known) == len(ends) else None
+            found["noise"] = None if sd is None else abs(found["difference"]) < sd
