@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.model_path import given_model, known_by
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
+from workflow_scripts.settings.schema.stages import FEATURE_BASELINES, SPOILED_FEATURES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -226,6 +226,12 @@ def baseline_features(wildcards):
     read = set(asked) & set(FEATURE_BASELINES)
     names = ["features", *(["target_features"] if RUNS[wildcards.run].asks else [])]
     return [f"{wildcards.run}/{name}.safetensors" for name in names if read]
+
+
+def unmasking(wildcards):
+    """Return the predictions from spoiled features, as an input, where some are asked for."""
+    asked = RUNS[wildcards.run].config["prediction"]["unmasking"]
+    return f"{wildcards.run}/unmasking" if set(asked) & set(SPOILED_FEATURES) else []
 
 
 def scored_files(run):

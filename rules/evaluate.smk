@@ -1,6 +1,6 @@
 # Predicted and observed cells become the official scores, the same way for model and baselines.
 #
-# needs: {run}/predictions.h5ad, observed.h5ad, baselines/
+# needs: {run}/predictions.h5ad, observed.h5ad, baselines/, unmasking/
 # makes: {run}/reference_ends.json  what the mean response and a replicate get; runs that are tested
 #                                   on the same cells share the work, in the cache
 #        {run}/metrics.tsv          one row a (model, context, perturbation, metric)
@@ -37,6 +37,7 @@ rule evaluate:
         predictions="{run}/predictions.h5ad",
         observed="{run}/observed.h5ad",
         baselines="{run}/baselines",
+        unmasking=unmasking,
         ends="{run}/reference_ends.json",
     output:
         metrics="{run}/metrics.tsv",
@@ -55,7 +56,8 @@ rule evaluate:
     shell:
         "python -m workflow_scripts.evaluate --settings {input.settings:q}"
         " --observed {input.observed:q} --predictions model={input.predictions:q}"
-        " --baselines {input.baselines:q} --reference-ends {input.ends:q}"
+        " --baselines {input.baselines:q} --unmasking {input.unmasking:q}"
+        " --reference-ends {input.ends:q}"
         " --reference-dir {params.shared:q} --metrics {output.metrics:q}"
         " --scores {output.scores:q} --effects {output.effects:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"

@@ -6,6 +6,7 @@
 # makes: {run}/targets.parquet, targets_audit.json  what is predicted, where not the test split
 #        {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
+#        {run}/unmasking/{way}.h5ad              the same, by the model with features that say nothing
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
 
 
@@ -105,3 +106,40 @@ rule predict_baselines:
         " --features {input.features:q} --targets {input.targets:q}"
         " --asked-cells {input.asked_cells:q} --out-dir {output:q}"
         " --work-dir {params.finished:q} > {log:q} 2>&1"
+
+
+rule predict_unmasking:
+    input:
+        passed=ancient("{run}/preflight.json"),
+        config=ancient("{run}/config.yaml"),
+        settings="{run}/stages/predict_unmasking.json",
+        weights=weights,
+        cells=cells_file("manifest.json"),
+        splits="{run}/splits.parquet",
+        genes=chosen_genes,
+        written=written_genes,
+        others=ensemble,
+        features=vectors,
+        targets=if_asked("targets.parquet"),
+        asked_cells=asked_file("manifest.json"),
+    output:
+        directory("{run}/unmasking"),
+    log:
+        "{run}/logs/predict_unmasking.log",
+    conda:
+        "../envs/gpu.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+    params:
+        finished=lambda wildcards: f"{wildcards.run}/finished",
+        model=lambda wildcards, input: given_weights(wildcards.run) or input.weights,
+    message:
+        "{wildcards.run}: predicting the test cells from features that say nothing"
+    shell:
+        "python -m workflow_scripts.predict_unmasking --settings {input.settings:q}"
+        " --config {input.config:q} --checkpoint {params.model:q}"
+        " --cells {input.cells:q} --splits {input.splits:q} --genes {input.genes:q}"
+        " --features {input.features:q} --targets {input.targets:q}"
+        " --asked-cells {input.asked_cells:q} --out-dir {output:q}"
+        " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"

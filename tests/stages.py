@@ -15,6 +15,7 @@ from workflow_scripts import (
     pack_cells,
     predict,
     predict_baselines,
+    predict_unmasking,
     preflight,
     reference_ends,
     report,
@@ -140,6 +141,12 @@ class Stages:
             **{"out-dir": "baselines", "work-dir": "finished"},
         )
         self.start(
+            *("predict_unmasking", predict_unmasking.main),
+            **{"settings": "stages/predict_unmasking.json", "config": "config.yaml", **cells},
+            **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
+            **{"out-dir": "unmasking", "work-dir": "finished"},
+        )
+        self.start(
             *("reference_ends", reference_ends.main),
             **{"settings": "stages/reference_ends.json", "observed": "observed.h5ad"},
             **{"out": "reference_ends.json", "shared-dir": "shared_ends"},
@@ -149,6 +156,7 @@ class Stages:
             *("evaluate", evaluate.main),
             **{"settings": "stages/evaluate.json", "observed": "observed.h5ad", **scores},
             **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
+            **{"unmasking": "unmasking"},
             **{"reference-ends": "reference_ends.json", "reference-dir": "shared_ends"},
             **{"work-dir": "finished"},
         )

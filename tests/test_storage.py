@@ -67,7 +67,7 @@ def test_training_that_was_superseded_goes_and_the_current_one_stays(started, ca
     first, second = superseded_training(started)
     started.rest()
     finished = identity_folders(Path("finished"))
-    assert len(finished) == 3
+    assert len(finished) == 4
     text = show(capsys, ".")
     assert "superseded" in row(text, first)
     assert "current" in row(text, second)
@@ -75,6 +75,7 @@ def test_training_that_was_superseded_goes_and_the_current_one_stays(started, ca
         "evaluate",
         "predict",
         "predict_baselines",
+        "predict_unmasking",
     ]
     assert "used by" in row(text, identity_folders(Path(STORE))[0])
     assert "1 folder that nothing needs; --remove would free" in text

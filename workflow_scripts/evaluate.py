@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     # A missing file is said by the library, whose message is the better one.
     files = {"observed": given.observed} | given.predictions
+    files |= {f"unmasking {name}": path for name, path in given.ways.items()}
     if given.reference_ends is not None:
         files["reference ends"] = given.reference_ends
     inputs = {name: file_digest(path) for name, path in files.items() if path.is_file()}
@@ -78,6 +79,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--baselines", type=Path, help="folder of more predictions, each named like its file"
     )
     parser.add_argument(
+        "--unmasking",
+        type=Path,
+        nargs="?",
+        help="folder of predictions by the model with features that say nothing",
+    )
+    parser.add_argument(
         "--reference-ends", type=Path, help="ends of the scale (JSON); nothing is scaled without"
     )
     parser.add_argument("--reference-dir", type=Path, help="folder that runs share of such ends")
@@ -96,6 +103,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if len(set(names)) < len(names) or "observed" in names:
         parser.error(f"predictions need names of their own, and not 'observed': {', '.join(names)}")
     given.predictions = dict(named)
+    made = [] if given.unmasking is None else sorted(given.unmasking.glob("*.h5ad"))
+    given.ways = {path.stem: path for path in made}
     return given
 
 
@@ -113,6 +122,7 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     from workflow_scripts.evaluation.engine import EvaluationSettings
     from workflow_scripts.evaluation.reference_ends import Reference
     from workflow_scripts.evaluation.scoring import evaluate, write_evaluation
+    from workflow_scripts.evaluation.unmasking import DERIVED
 
     reference = None
     if given.reference_ends is not None:
@@ -121,6 +131,8 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
         given.observed,
         given.predictions,
         EvaluationSettings.from_slice(settings),
+        unmasking=given.ways,
+        derived=[name for name in settings["prediction.unmasking"] if name in DERIVED],
         reference=reference,
         resamples=settings["evaluation.resamples"],
         threads=given.threads,

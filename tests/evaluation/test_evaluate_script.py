@@ -7,6 +7,7 @@ import pytest
 
 SETTINGS = {
     "prediction.baselines": ["control"],
+    "prediction.unmasking": ["same_cells"],
     "evaluation.preset": "v2",
     "evaluation.profile": "minimal",
     "evaluation.extra_metrics": ["pds_cosine"],
@@ -44,7 +45,7 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
     ]
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 6
     assert "it/s" not in done.stderr
 
     out = tmp_path / "out"

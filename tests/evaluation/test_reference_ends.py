@@ -226,7 +226,12 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
     stage.write_text(
         json.dumps(
             {
-                "identity": {**settings, "prediction.baselines": [], "evaluation.resamples": 0},
+                "identity": {
+                    **settings,
+                    "prediction.baselines": [],
+                    "prediction.unmasking": [],
+                    "evaluation.resamples": 0,
+                },
                 "extent": {},
             }
         )

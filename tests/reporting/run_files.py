@@ -75,6 +75,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         else {},
         "intervals": intervals(metrics, scored, 200),
         "comparisons": compared,
+        "unmasking": screen.unmasking,
         "ends": {context: found.to_dict() for context, found in ends.items()},
         **scale_all(scale_rows(metrics, ends, BETTER), means, ends, BETTER, 200),
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from workflow_scripts.reporting.page import SCORE_SECTIONS, SECTIONS
+from workflow_scripts.settings.schema.stages import UNMASKING
 
 Render = Callable[..., str]
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -276,3 +278,39 @@ def test_every_score_stands_beside_what_the_split_allows_to_be_claimed(render: R
     text = Page(render()).text
     for section in SCORE_SECTIONS:
         assert "known perturbations in known contexts" in text[section], section
+
+
+def unmasked(*, matches: bool | None, difference: float = 0.2) -> dict[str, Any]:
+    pair = {"difference": difference, "p_holm": 0.01, "matches": matches}
+    return {way: {"pds_cosine": pair, "expr_mse": pair} for way in UNMASKING}
+
+
+def test_run_that_is_matched_by_what_knows_nothing_is_marked(render: Render) -> None:
+    page = Page(render(unmasking=unmasked(matches=True)))
+    text = " ".join(page.text["verdict"].split())
+    for sentence in (
+        "With the features of other perturbations the model is not measurably worse",
+        "With random features the model is not measurably worse",
+        "The same predicted cells for all perturbations are not measurably worse",
+        "Twice the variance between predicted cells is not measurably worse on any metric",
+    ):
+        assert sentence in text
+    assert page.text["scores"].count("no better") > len(UNMASKING)
+
+
+@pytest.mark.parametrize(
+    ("matches", "words"), [(False, "better"), (None, "too few perturbations to tell")]
+)
+def test_run_that_is_not_matched_has_no_mark(
+    render: Render, matches: bool | None, words: str
+) -> None:
+    page = Page(render(unmasking=unmasked(matches=matches)))
+    assert "UNMASKED" not in " ".join(page.text["verdict"].split())
+    assert sum(row[-1].strip() == words for row in page.cells if row) == len(UNMASKING)
+
+
+def test_variance_that_no_metric_sees_is_not_called(render: Render) -> None:
+    page = Page(render(unmasking=unmasked(matches=True, difference=0.0)))
+    assert "Twice the variance between predicted cells is" not in " ".join(
+        page.text["verdict"].split()
+    )

@@ -109,7 +109,10 @@ def test_key_says_all_there_is_to_know(capsys: pytest.CaptureFixture[str]) -> No
     assert [line.split("  ")[0] for line in chain] == ["0.0001", "0.001", "0.0003"]
     assert chain[2].endswith("(override 'training.lr=3e-4')")
     assert facts["Type"] == "float"
-    assert facts["A change re-runs"] == "train, predict, reference_ends, evaluate, report (afresh)"
+    assert (
+        facts["A change re-runs"]
+        == "train, predict, predict_unmasking, reference_ends, evaluate, report (afresh)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from types import MappingProxyType
 
 import pandas as pd
+from anndata import AnnData
+from cell_eval2 import EvalConfig
 
 from workflow_scripts.evaluation.diagnosis import diagnose
 from workflow_scripts.evaluation.effects import mean_effects
@@ -25,16 +28,21 @@ from workflow_scripts.evaluation.engine import (
     score_pair,
 )
 from workflow_scripts.evaluation.populations import (
+    Population,
     check_same_cells_asked,
     open_population,
 )
 from workflow_scripts.evaluation.reference_ends import Reference
 from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
+from workflow_scripts.evaluation.unmasking import DERIVED, unmask
 from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.
 MODEL = "model"
+
+EFFECTS = ["model", "context", "perturbation", "gene", "observed_effect", "predicted_effect"]
+"""Columns of ``effects.parquet``."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ def evaluate(
     prediction_paths: Mapping[str, Path],
     settings: EvaluationSettings,
     *,
+    unmasking: Mapping[str, Path] = MappingProxyType({}),
+    derived: Sequence[str] = (),
     reference: Reference | None = None,
     resamples: int = 1000,
     threads: int = -1,
@@ -81,6 +91,10 @@ def evaluate(
         Files of predictions by the name of what predicted them, the observed controls in each.
     settings
         What to compute.
+    unmasking
+        Files of predictions by the model with features that say nothing, by the way they do.
+    derived
+        What is made of the model's predictions beside them (`unmasking.DERIVED`).
     reference
         The ends of the scale of every context; None: nothing is scaled.
     resamples
@@ -100,7 +114,7 @@ def evaluate(
         observed = stack.enter_context(open_population(observed_path))
         predictions = {
             model: stack.enter_context(open_population(path))
-            for model, path in prediction_paths.items()
+            for model, path in {**prediction_paths, **unmasking}.items()
         }
         contexts, run = observed.tested_contexts(), observed.run
         if not contexts:
@@ -110,58 +124,43 @@ def evaluate(
             )
         for predicted in predictions.values():
             check_same_cells_asked(observed, predicted)
-
         subject = MODEL if MODEL in predictions else next(iter(predictions))
-        pairs: dict[tuple[str, str], PairScores] = {}
-        effects, sizes, diagnosis = [], {}, {}
-        for number, context in enumerate(contexts):
-            observed_cells = observed.cells(context)
-            is_control = observed_cells.obs["perturbation"] == observed.control
-            sizes[context] = {
-                "n_perturbations": len(observed.perturbations(context)),
-                "n_cells_observed": int((~is_control).sum()),
-                "n_control_cells": int(is_control.sum()),
-            }
-            config = engine_config(
-                settings, observed.control, observed.outside_panel(context), threads
-            )
-            with TemporaryDirectory(prefix="stateline-observed-") as cache:
-                if reference is not None:
-                    reference.copy_engine_cache(number, Path(cache))
-                for model, predicted in predictions.items():
-                    start = perf_counter()
-                    cells = predicted.cells(context)
-                    pair = score_pair(cells, observed_cells, config, Path(cache))
-                    pairs[model, context] = pair
-                    if model == subject:
-                        table = mean_effects(cells, observed_cells, observed.control)
-                        diagnosis[context] = diagnose(table)
-                        table.insert(0, "context", context)
-                        table.insert(0, "model", model)
-                        effects.append(table)
-                    tell(_line(model, context, sizes[context], pair, perf_counter() - start))
-
+        call = _Call(observed, predictions, subject, tuple(derived), settings, reference, threads)
+        scored = {
+            context: call.score(number, context, tell) for number, context in enumerate(contexts)
+        }
         notes = {model: predicted.notes() for model, predicted in sorted(predictions.items())}
         outside = {name for context in contexts for name in observed.outside_panel(context)}
+    config = next(iter(scored.values())).config
+    pairs = {
+        (model, context): pair
+        for context, found in scored.items()
+        for model, pair in found.pairs.items()
+    }
+    effects = [
+        found.effects.assign(model=subject, context=context) for context, found in scored.items()
+    ]
+    ways = [*unmasking, *derived]
     metrics, overall = _long_table(pairs, observed_path), _means_over_contexts(pairs)
     better = better_directions(config)
     ends = {} if reference is None else dict(reference.ends)
     by_context, metrics = _means_by_context(pairs), scale_rows(metrics, ends, better)
-    compared = comparisons(metrics, subject, better, resamples)
+    compared = comparisons(metrics[~metrics["model"].isin(ways)], subject, better, resamples)
     mark_noise(compared, ends)
     scores = {
         "engine": describe_engine(config),
         "settings": describe_config(config),
-        "contexts": sizes,
+        "contexts": {context: found.sizes for context, found in scored.items()},
         "better": better,
         "overall": overall,
         "resamples": resamples,
         "intervals": intervals(metrics, overall, resamples),
         "comparisons": compared,
+        "unmasking": unmask(metrics, subject, ways, better, resamples),
         "by_context": by_context,
         "ends": {context: found.to_dict() for context, found in ends.items()},
         **scale_all(metrics, by_context, ends, better, resamples),
-        "diagnosis": diagnosis,
+        "diagnosis": {context: diagnose(found.effects) for context, found in scored.items()},
         "refused": [
             {"model": model, "context": context, "metric": metric, "reason": reason}
             for (model, context), pair in sorted(pairs.items())
@@ -174,10 +173,64 @@ def evaluate(
         metrics=metrics,
         table=long_table(run, metrics, scores, ends, better),
         scores=scores,
-        effects=pd.concat(effects, ignore_index=True).astype(
+        effects=pd.concat(effects, ignore_index=True)[EFFECTS].astype(
             dict.fromkeys(("model", "context", "perturbation", "gene"), "category")
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What was found in one context."""
+
+    pairs: dict[str, PairScores]
+    effects: pd.DataFrame
+    sizes: dict[str, int]
+    config: EvalConfig
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is scored, the same for every context."""
+
+    observed: Population
+    predictions: Mapping[str, Population]
+    subject: str
+    derived: tuple[str, ...]
+    settings: EvaluationSettings
+    reference: Reference | None
+    threads: int
+
+    def score(self, number: int, context: str, tell: Callable[[str], None]) -> _Scored:
+        observed, control = self.observed.cells(context), self.observed.control
+        is_control = observed.obs["perturbation"] == control
+        sizes = {
+            "n_perturbations": len(self.observed.perturbations(context)),
+            "n_cells_observed": int((~is_control).sum()),
+            "n_control_cells": int(is_control.sum()),
+        }
+        outside = self.observed.outside_panel(context)
+        config = engine_config(self.settings, control, outside, self.threads)
+        pairs: dict[str, PairScores] = {}
+        effects = pd.DataFrame()
+        with TemporaryDirectory(prefix="stateline-observed-") as cache:
+            if self.reference is not None:
+                self.reference.copy_engine_cache(number, Path(cache))
+            for model, cells in self._cells(context):
+                start = perf_counter()
+                pairs[model] = score_pair(cells, observed, config, Path(cache))
+                tell(_line(model, context, sizes, pairs[model], perf_counter() - start))
+                if model == self.subject:
+                    effects = mean_effects(cells, observed, control)
+        return _Scored(pairs, effects, sizes, config)
+
+    def _cells(self, context: str) -> Iterator[tuple[str, AnnData]]:
+        """Yield the predicted cells of a context, and what is made of the model's."""
+        for model, predicted in self.predictions.items():
+            cells = predicted.cells(context)
+            yield model, cells
+            for way in self.derived if model == self.subject else ():
+                yield way, DERIVED[way](cells, self.observed.control)
 
 
 def _line(

@@ -25,6 +25,7 @@ from workflow_scripts.models import (
 )
 from workflow_scripts.prediction.notes import Asked, remarks
 from workflow_scripts.prediction.targets import Targets
+from workflow_scripts.prediction.unmasking import circle
 from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
@@ -115,8 +116,7 @@ class Baselines:
     def with_features(self, features: Features, seed: int) -> Baselines:
         """Return the same with the perturbations' vectors, for the baselines that read them.
 
-        The permuted ones go from each perturbation to the next of one random circle through all of
-        them, by name: none keeps its own. It depends on the names and the seed alone.
+        The others are dealt out anew (`unmasking.circle`), by the names and the seed alone.
 
         Raises
         ------
@@ -130,10 +130,8 @@ class Baselines:
                 "validate_features wrote for these cells"
             )
         own = torch.from_numpy(np.stack([vectors[name] for name in self.perturbations]))
-        circle = np.random.Generator(np.random.Philox(key=seed)).permutation(len(own))
-        permuted = torch.empty_like(own)
-        permuted[torch.from_numpy(np.roll(circle, 1))] = own[torch.from_numpy(circle)]
-        return replace(self, features=own, shuffled=permuted)
+        dealt = own[torch.from_numpy(circle(len(own), seed))]
+        return replace(self, features=own, shuffled=dealt)
 
     def build(self, name: str) -> Baseline:
         """Return the baseline of that name, fitted.

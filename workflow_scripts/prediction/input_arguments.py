@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.settings.finished import file_digest
+from workflow_scripts.settings.model_path import ENSEMBLE, model_digest
 from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
 from workflow_scripts.settings.slices import Slice
 
@@ -44,3 +45,23 @@ def input_digests(given: argparse.Namespace, settings: Slice) -> dict[str, str]:
     if settings[WRITTEN_GENES] is not None:
         files["written"] = Path(settings[WRITTEN_GENES])
     return digests | {name: file_digest(path) for name, path in files.items() if path is not None}
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add those, and what names the model that predicts."""
+    parser.add_argument("--config", type=Path, required=True, help="frozen config")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint or model folder")
+    add_input_arguments(parser)
+    parser.add_argument("--features", type=Path, required=True, help="canonical features")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
+    parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
+
+
+def model_digests(given: argparse.Namespace, settings: Slice) -> dict[str, str]:
+    """Return the digests of all inputs of a model's predictions."""
+    return {
+        "checkpoint": model_digest(str(given.checkpoint), "prediction.checkpoint"),
+        "features": file_digest(given.features),
+        **{f"ensemble {path}": model_digest(path, ENSEMBLE) for path in settings[ENSEMBLE]},
+        **input_digests(given, settings),
+    }

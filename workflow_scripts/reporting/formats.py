@@ -234,6 +234,14 @@ class Difference(TypedDict):
     noise: bool | None
 
 
+class Unmasked(TypedDict):
+    """The model against a prediction that knows nothing, on a metric; ``matches``: no better."""
+
+    difference: float
+    p_holm: float
+    matches: bool | None
+
+
 class Ends(TypedDict):
     """The two ends of the scale in a context, by metric, and what chance does to the second."""
 
@@ -266,6 +274,7 @@ class Scores(TypedDict):
     comparisons: dict[str, dict[str, Difference]]
     diagnosis: dict[str, Diagnosis]
     ends: dict[str, Ends]
+    unmasking: dict[str, dict[str, Unmasked]]
     scaled: dict[str, dict[str, float]]
     scaled_by_context: dict[str, dict[str, dict[str, float]]]
     scaled_intervals: dict[str, dict[str, list[float]]]

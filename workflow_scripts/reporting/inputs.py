@@ -21,6 +21,7 @@ from workflow_scripts.reporting.formats import (
     SplitsAudit,
 )
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.schema.stages import UNMASKING
 from workflow_scripts.settings.slices import read_settings
 
 ALL = "(all)"
@@ -160,8 +161,13 @@ def _genes(paths: InputPaths) -> ChosenGenes | None:
 def _scored(paths: InputPaths) -> Scored | None:
     if paths.metrics is None or paths.scores is None or paths.effects is None:
         return None
-    scores = cast(Scores, _json(paths.scores, Scores.__required_keys__))
-    return Scored(_metrics(paths.metrics), scores, paths.effects)
+    content = _json(paths.scores, Scores.__required_keys__)
+    for key in ("overall", "by_context", "intervals", "scaled", "scaled_by_context"):
+        # What unmasks a model is no competitor: it is shown apart.
+        content[key] = {name: of for name, of in content[key].items() if name not in UNMASKING}
+    metrics = _metrics(paths.metrics)
+    metrics = metrics[~metrics["model"].isin(UNMASKING)].reset_index(drop=True)
+    return Scored(metrics, cast(Scores, content), paths.effects)
 
 
 def _text(path: Path) -> str:

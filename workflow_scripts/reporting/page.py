@@ -23,6 +23,7 @@ from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
 from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
+from workflow_scripts.reporting.unmasking import unmasked_rows
 from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
     MODEL,
@@ -113,6 +114,7 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
         "differences": difference_rows(scored.scores),
+        "unmasked": unmasked_rows(scored.scores, verdict.metric),
         "model_meanings": [
             (model_label(model), MODEL_MEANINGS.get(model, ""), remarks(scored.scores, model))
             for model in models_in_order(scored.scores["overall"])

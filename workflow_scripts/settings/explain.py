@@ -29,7 +29,7 @@ from workflow_scripts.settings.trace import (
 )
 from workflow_scripts.settings.tree import DELETED, dotted, is_interpolation
 
-_AFTER_TRAINING = ("predict", "reference_ends", "evaluate", "report")
+_AFTER_TRAINING = ("predict", "predict_unmasking", "reference_ends", "evaluate", "report")
 _AFTER_SPLITS = ("preflight", "genes", "train", "predict_baselines", *_AFTER_TRAINING)
 
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +41,7 @@ FOLLOWERS: Mapping[str, tuple[str, ...]] = {
     "train": _AFTER_TRAINING,
     "predict": ("reference_ends", "evaluate", "report"),
     "predict_baselines": ("evaluate", "report"),
+    "predict_unmasking": ("evaluate", "report"),
     "reference_ends": ("evaluate", "report"),
     "evaluate": ("report",),
     "report": (),

@@ -29,6 +29,7 @@ NUMERICS: Mapping[str, int] = {
     "train": 7,
     "predict": 3,
     "predict_baselines": 3,
+    "predict_unmasking": 1,
     "reference_ends": 1,
     "evaluate": 4,
 }

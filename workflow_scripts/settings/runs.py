@@ -29,10 +29,10 @@ _ENGINES: Mapping[str, tuple[str, ...]] = {
 }
 """Packages that compute what a stage gives."""
 
-_READ_CELLS = ("train", "predict", "predict_baselines")
+_READ_CELLS = ("train", "predict", "predict_baselines", "predict_unmasking")
 """Stages that read the chosen genes, where some are chosen."""
 
-_READ_TARGETS = ("preflight", "predict", "predict_baselines")
+_READ_TARGETS = ("preflight", "predict", "predict_baselines", "predict_unmasking")
 """Stages that read what is asked for in place of the test split, where something is."""
 
 

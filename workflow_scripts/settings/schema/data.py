@@ -100,7 +100,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "data.kwargs.basal_mapping_strategy",
         str,
-        "preflight train predict predict_baselines",
+        "preflight train predict predict_baselines predict_unmasking",
         "Where the control cells of a set come from: its context (random), or its technical batch "
         "in that context (batch), which falls back to the context where a batch has none",
         "对照细胞的来源:同一细胞背景(random),或同一细胞背景下的同一批次(batch;批次内没有对照时退回细胞背景)",

@@ -30,6 +30,7 @@ STAGES = (
     "train",
     "predict",
     "predict_baselines",
+    "predict_unmasking",
     "reference_ends",
     "evaluate",
     "report",

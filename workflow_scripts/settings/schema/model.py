@@ -18,7 +18,7 @@ KEYS: tuple[Key, ...] = (
     operational(
         "model.device",
         str,
-        "preflight train predict",
+        "preflight train predict predict_unmasking",
         "Where the model runs: cuda and auto are the GPU if there is one, cpu is never the GPU",
         "运行设备:cuda 与 auto 表示有 GPU 则用 GPU;cpu 表示不用 GPU",
         choices=("auto", "cuda", "cpu"),
@@ -26,7 +26,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "model.kwargs.cell_set_len",
         int,
-        "preflight train predict predict_baselines",
+        "preflight train predict predict_baselines predict_unmasking",
         "Cells of a set: those that attend to one another",
         "每个细胞集合的细胞数(集合内细胞互相注意)",
         at_least=1,

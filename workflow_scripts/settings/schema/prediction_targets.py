@@ -54,7 +54,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         WRITTEN_GENES,
         str,
-        "preflight predict predict_baselines",
+        "preflight predict predict_baselines predict_unmasking",
         "Text file, a gene a line: predictions are written of these genes alone, in this order. "
         "null: of all that are read, in their order",
         "基因列表文件(每行一个):只按此顺序写出这些基因;null 表示全部",
@@ -63,7 +63,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.unknown_batch",
         str,
-        "preflight predict",
+        "preflight predict predict_unmasking",
         "Technical batch in whose place the model takes cells of a batch that it was not trained "
         "on (noted for each cell in obs: prediction_note); null: such cells are an error",
         "遇到模型未训练过的技术批次时,改用此批次的编码(在 obs 的 prediction_note 中注明);"

@@ -8,7 +8,7 @@ KEYS: tuple[Key, ...] = (
     operational(
         "name",
         str,
-        "workflow train predict predict_baselines",
+        "workflow train predict predict_baselines predict_unmasking",
         "Name of the run: all it makes lies in the folder output_dir/name",
         "运行名称;所有结果写入 output_dir/name",
     ),

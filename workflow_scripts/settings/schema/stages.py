@@ -17,11 +17,17 @@ BASELINES = (
 )
 """The baselines there are."""
 
+SPOILED_FEATURES = ("shuffled_features", "random_features")
+"""Ways to unmask a model that predicts with them in place of the true features."""
+
+UNMASKING = (*SPOILED_FEATURES, "same_cells", "doubled_variance")
+"""Predictions that would do as well as a model's if it knew nothing."""
+
 KEYS: tuple[Key, ...] = (
     identity(
         "prediction.checkpoint",
         str,
-        "preflight predict",
+        "preflight predict predict_unmasking",
         "Which weights predict: those of the last step (final), those with the best validation "
         "(best, by engine.select_by), or those of a model that is there already, of which this is "
         "the path (a model folder or a .ckpt): then nothing is trained",
@@ -31,7 +37,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.ensemble",
         list,
-        "preflight predict",
+        "preflight predict predict_unmasking",
         "Models that are there already (folders or .ckpt files), such as other runs' with another "
         "seed: what is predicted is the mean of theirs and that of prediction.checkpoint",
         "已有的其他模型(目录或 .ckpt 文件,例如不同随机种子的运行):"
@@ -41,7 +47,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.seed",
         int,
-        "predict predict_baselines",
+        "predict predict_baselines predict_unmasking",
         "Seed of the draw of the control cells that predictions start from, and of the features "
         "that are permuted for some baselines",
         "预测时抽取对照细胞的随机种子,也用于部分基线打乱扰动特征",
@@ -51,7 +57,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.draws",
         int,
-        "predict predict_baselines",
+        "predict predict_baselines predict_unmasking",
         "How often control cells are drawn for each predicted cell",
         "为每个预测细胞抽取对照细胞的次数",
         at_least=1,
@@ -60,7 +66,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.average_draws",
         bool,
-        "predict predict_baselines",
+        "predict predict_baselines predict_unmasking",
         "Of several draws: write the mean of a cell's predictions (true: less noise, and less "
         "difference between cells), or a cell of each draw (false: so many times the cells, obs "
         "column draw)",
@@ -70,7 +76,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.clip",
         bool,
-        "predict predict_baselines",
+        "predict predict_baselines predict_unmasking",
         "Cut predicted values at log1p(cells.target_sum), the largest there can be; how many were "
         "cut is recorded",
         "是否把预测值截断到可能的最大值 log1p(cells.target_sum);截断数量会被记录",
@@ -78,7 +84,7 @@ KEYS: tuple[Key, ...] = (
     operational(
         "prediction.sets_per_pass",
         int,
-        "predict predict_baselines",
+        "predict predict_baselines predict_unmasking",
         "Cell sets in a forward pass: memory and speed, not results",
         "一次前向计算的细胞集合数;只影响内存与速度",
         at_least=1,
@@ -94,6 +100,20 @@ KEYS: tuple[Key, ...] = (
         "在各扰动间打乱的特征,用来衡量特征本身的作用",
         items=str,
         choices=BASELINES,
+    ),
+    identity(
+        "prediction.unmasking",
+        list,
+        "predict_unmasking evaluate",
+        "What is made of the model's predictions to see whether a score means anything: with the "
+        "features of other perturbations (shuffled_features) or none (random_features), with the "
+        "same cells for all perturbations (same_cells), with twice the variance between cells "
+        "(doubled_variance). The report marks a run that one of them matches",
+        "用于揭示得分是否有意义的对照预测:使用其他扰动的特征(shuffled_features)、随机特征"
+        "(random_features)、所有扰动使用同样的细胞(same_cells)、细胞间方差加倍"
+        "(doubled_variance);若与模型得分相当,报告会标出",
+        items=str,
+        choices=UNMASKING,
     ),
     identity(
         "evaluation.preset",

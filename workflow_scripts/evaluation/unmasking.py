@@ -1,0 +1,96 @@
+"""Predictions that do as well as a model's, if it knows nothing: whether they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from jaxtyping import Float
+from scipy.sparse import issparse
+
+from workflow_scripts.evaluation.engine import PERTURBATION
+from workflow_scripts.evaluation.statistics import comparisons
+
+LEVEL = 0.05
+"""Corrected p below which the model counts as better."""
+
+
+def same_cells(predicted: AnnData, control: str) -> AnnData:
+    """Give every perturbation the same predicted cells, as many as it had.
+
+    They are drawn from those of all perturbations, each of which gives the same number, as far as
+    it has them: a mean response with the variance of predicted cells.
+    """
+    labels = predicted.obs[PERTURBATION].to_numpy(dtype=str)
+    groups = {name: np.flatnonzero(labels == name) for name in np.unique(labels)}
+    groups.pop(control)
+    draws = np.random.Generator(np.random.Philox(key=0))
+    shuffled = [draws.permutation(rows) for rows in groups.values()]
+    # A cell of each in turn: the first cells are those of all perturbations alike.
+    longest = max(map(len, shuffled))
+    turns = [rows[at] for at in range(longest) for rows in shuffled if at < len(rows)]
+    source = np.arange(len(labels))
+    for rows in groups.values():
+        source[rows] = np.resize(turns, len(rows))
+    return AnnData(predicted.X[source], predicted.obs, predicted.var)
+
+
+def doubled_variance(predicted: AnnData, control: str) -> AnnData:
+    """Double the variance between the predicted cells of each perturbation, means kept.
+
+    No value falls below zero, which cells don't: where that costs mean, there is a little more.
+    """
+    labels = predicted.obs[PERTURBATION].to_numpy(dtype=str)
+    values = np.array(_dense(predicted), dtype=np.float32)
+    for name in np.unique(labels[labels != control]):
+        rows = np.flatnonzero(labels == name)
+        mean = values[rows].mean(axis=0, dtype=np.float64)
+        values[rows] = np.maximum(mean + np.sqrt(2.0) * (values[rows] - mean), 0.0)
+    return AnnData(values, predicted.obs, predicted.var)
+
+
+DERIVED: Mapping[str, Callable[[AnnData, str], AnnData]] = {
+    "same_cells": same_cells,
+    "doubled_variance": doubled_variance,
+}
+"""What is made of a model's predictions here; the others are predicted."""
+
+
+def unmask(
+    metrics: pd.DataFrame, model: str, ways: list[str], better: Mapping[str, str], resamples: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Compare a model with each way to unmask it, by metric, as with a baseline.
+
+    Parameters
+    ----------
+    metrics
+        Columns model, context, perturbation, metric, value.
+    model
+        The one that is compared.
+    ways
+        Names of the others, as they stand in ``metrics``.
+    better, resamples
+        See `statistics.comparisons`.
+
+    Returns
+    -------
+    What `comparisons` says, and ``matches``: whether the model is no better (its difference is not
+    in the better direction, or no rarer than `LEVEL`). None where so few perturbations could not
+    have shown a difference.
+    """
+    rows = metrics[metrics["model"].isin([model, *ways])]
+    found = comparisons(rows, model, better, resamples)
+    n_tests = len(found)
+    for of_way in found.values():
+        for metric, pair in of_way.items():
+            gain = pair["difference"] * (1.0 if better[metric] == "higher" else -1.0)
+            few = 2.0 ** (1 - pair["n"]) * n_tests >= LEVEL
+            pair["matches"] = None if few else not (gain > 0 and pair["p_holm"] < LEVEL)
+    return found
+
+
+def _dense(cells: AnnData) -> Float[np.ndarray, "cells genes"]:
+    return np.asarray(cells.X.toarray() if issparse(cells.X) else cells.X)
