@@ -69,6 +69,16 @@ DEMO_FILES = [
 ]
 
 
+# What scoring leaves; the report reads the first three.
+SCORED = (
+    "metrics.tsv",
+    "scores.json",
+    "effects.parquet",
+    "metrics_per_perturbation.parquet",
+    "genes.parquet",
+)
+
+
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
     cells="[0-9a-f]{16}",
@@ -223,9 +233,13 @@ def chosen_genes(wildcards):
 def baseline_features(wildcards):
     """Return features as an input for the baselines: nothing, where none asked for reads them."""
     asked = RUNS[wildcards.run].config["prediction"]["baselines"]
-    read = set(asked) & set(FEATURE_BASELINES)
+    return known_features(wildcards) if set(asked) & set(FEATURE_BASELINES) else []
+
+
+def known_features(wildcards):
+    """Return the features of what is trained on and of what is predicted, as inputs."""
     names = ["features", *(["target_features"] if RUNS[wildcards.run].asks else [])]
-    return [f"{wildcards.run}/{name}.safetensors" for name in names if read]
+    return [f"{wildcards.run}/{name}.safetensors" for name in names]
 
 
 def unmasking(wildcards):
@@ -244,9 +258,7 @@ def scored_files(run):
         prediction["adata"] is None and held_out == "none"
     ):
         return []
-    return [
-        f"{run}/{name}" for name in ("metrics.tsv", "scores.json", "effects.parquet")
-    ]
+    return [f"{run}/{name}" for name in SCORED]
 
 
 def predicting_runs():

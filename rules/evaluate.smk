@@ -6,6 +6,8 @@
 #        {run}/metrics.tsv          one row a (model, context, perturbation, metric)
 #        {run}/scores.json          means, the engine and its settings, what it refused
 #        {run}/effects.parquet      observed and predicted effect of every gene
+#        {run}/metrics_per_perturbation.parquet  the same scores beside what is known of each one
+#        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
 
 SHARED_ENDS = f"{CACHE}/reference_ends"
 
@@ -39,10 +41,14 @@ rule evaluate:
         baselines="{run}/baselines",
         unmasking=unmasking,
         ends="{run}/reference_ends.json",
+        splits="{run}/splits.parquet",
+        features=known_features,
     output:
         metrics="{run}/metrics.tsv",
         scores="{run}/scores.json",
         effects="{run}/effects.parquet",
+        per_perturbation="{run}/metrics_per_perturbation.parquet",
+        genes="{run}/genes.parquet",
     log:
         "{run}/logs/evaluate.log",
     conda:
@@ -60,4 +66,6 @@ rule evaluate:
         " --reference-ends {input.ends:q}"
         " --reference-dir {params.shared:q} --metrics {output.metrics:q}"
         " --scores {output.scores:q} --effects {output.effects:q}"
+        " --per-perturbation {output.per_perturbation:q} --genes {output.genes:q}"
+        " --splits {input.splits:q} --features {input.features:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"

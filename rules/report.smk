@@ -18,7 +18,7 @@ rule report:
         training=lambda wildcards: (
             [] if given_weights(wildcards.run) else f"{wildcards.run}/training.csv"
         ),
-        scored=lambda wildcards: scored_files(wildcards.run),
+        scored=lambda wildcards: scored_files(wildcards.run)[:3],
     output:
         "{run}/report.html",
     log:
@@ -28,7 +28,7 @@ rule report:
     params:
         scored=lambda wildcards: [
             part
-            for file in scored_files(wildcards.run)
+            for file in scored_files(wildcards.run)[:3]
             for part in (f"--{Path(file).stem}", file)
         ],
     message:

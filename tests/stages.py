@@ -158,6 +158,8 @@ class Stages:
             **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
             **{"unmasking": "unmasking"},
             **{"reference-ends": "reference_ends.json", "reference-dir": "shared_ends"},
+            **{"per-perturbation": "per_perturbation.parquet", "genes": "genes.parquet"},
+            **{"splits": "splits.parquet", "features": "features.safetensors"},
             **{"work-dir": "finished"},
         )
         audits = {f"{name}-audit": f"{name}_audit.json" for name in ("splits", "features")}

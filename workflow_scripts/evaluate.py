@@ -4,7 +4,8 @@ Writes a long table of metrics, a summary, and the effects gene by gene.
 
 Example: python -m workflow_scripts.evaluate --settings results/demo/stages/evaluate.json
 --observed observed.h5ad --predictions model=predictions.h5ad --baselines results/demo/baselines
---metrics metrics.tsv --scores scores.json --effects effects.parquet
+--metrics metrics.tsv --scores scores.json --effects effects.parquet --per-perturbation
+metrics_per_perturbation.parquet --genes genes.parquet
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_settings
 
+OUTPUTS = {
+    "metrics.tsv": "metrics",
+    "scores.json": "scores",
+    "effects.parquet": "effects",
+    "metrics_per_perturbation.parquet": "per_perturbation",
+    "genes.parquet": "genes",
+}
+"""What is written, and by which option."""
+
 
 def main(arguments: Sequence[str]) -> None:
     """Score, or link what was scored before from the same files."""
@@ -32,16 +42,15 @@ def main(arguments: Sequence[str]) -> None:
                 f"{given.baselines}: no predictions of the baselines {', '.join(missing)}; delete "
                 "the folder, and the workflow predicts them again"
             )
-    outputs = {
-        "metrics.tsv": given.metrics,
-        "scores.json": given.scores,
-        "effects.parquet": given.effects,
-    }
+    outputs = {name: getattr(given, option) for name, option in OUTPUTS.items()}
     if given.work_dir is None:
         _evaluate(given, settings, outputs)
         return
     # A missing file is said by the library, whose message is the better one.
     files = {"observed": given.observed} | given.predictions
+    if given.splits is not None:
+        files["splits"] = given.splits
+    files |= {f"features {at}": path for at, path in enumerate(given.features)}
     files |= {f"unmasking {name}": path for name, path in given.ways.items()}
     if given.reference_ends is not None:
         files["reference ends"] = given.reference_ends
@@ -88,9 +97,13 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--reference-ends", type=Path, help="ends of the scale (JSON); nothing is scaled without"
     )
     parser.add_argument("--reference-dir", type=Path, help="folder that runs share of such ends")
-    parser.add_argument("--metrics", type=Path, required=True, help="long table to write (TSV)")
-    parser.add_argument("--scores", type=Path, required=True, help="summary to write (JSON)")
-    parser.add_argument("--effects", type=Path, required=True, help="effects to write (Parquet)")
+    parser.add_argument("--splits", type=Path, help="split of each group, to say what is new")
+    parser.add_argument(
+        "--features", type=Path, nargs="*", default=[], help="vectors of the perturbations"
+    )
+    for name, option in OUTPUTS.items():
+        shown = f"--{option.replace('_', '-')}"
+        parser.add_argument(shown, type=Path, required=True, help=f"{name} to write")
     parser.add_argument("--work-dir", type=Path, help="folder of finished work; none is kept else")
     parser.add_argument("--threads", type=int, default=-1, help="CPU threads; all if not given")
     given = parser.parse_args(arguments)
@@ -121,12 +134,15 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     # Only now: work that is already done returns without these seconds.
     from workflow_scripts.evaluation.engine import EvaluationSettings
     from workflow_scripts.evaluation.reference_ends import Reference
-    from workflow_scripts.evaluation.scoring import evaluate, write_evaluation
+    from workflow_scripts.evaluation.scoring import TrainedOn, evaluate, write_evaluation
     from workflow_scripts.evaluation.unmasking import DERIVED
 
     reference = None
     if given.reference_ends is not None:
         reference = Reference.read(given.reference_ends, given.reference_dir)
+    trained_on = None
+    if given.splits is not None and given.features:
+        trained_on = TrainedOn.read(given.splits, given.features)
     result = evaluate(
         given.observed,
         given.predictions,
@@ -134,11 +150,12 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
         unmasking=given.ways,
         derived=[name for name in settings["prediction.unmasking"] if name in DERIVED],
         reference=reference,
+        trained_on=trained_on,
         resamples=settings["evaluation.resamples"],
         threads=given.threads,
         tell=lambda line: print(line, flush=True),
     )
-    write_evaluation(result, *outputs.values())
+    write_evaluation(result, **{option: outputs[name] for name, option in OUTPUTS.items()})
 
 
 if __name__ == "__main__":

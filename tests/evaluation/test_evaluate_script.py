@@ -26,7 +26,9 @@ def run(tmp_path):
         command = [sys.executable, "-m", "workflow_scripts.evaluate"]
         command += ["--settings", str(tmp_path / "evaluate.json")]
         command += ["--metrics", str(out / "metrics.tsv"), "--scores", str(out / "scores.json")]
-        command += ["--effects", str(out / "effects.parquet"), *arguments]
+        command += ["--effects", str(out / "effects.parquet")]
+        command += ["--per-perturbation", str(out / "metrics_per_perturbation.parquet")]
+        command += ["--genes", str(out / "genes.parquet"), *arguments]
         return subprocess.run(command, capture_output=True, text=True)
 
     return run
@@ -51,7 +53,9 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "effects.parquet",
+        "genes.parquet",
         "metrics.tsv",
+        "metrics_per_perturbation.parquet",
         "scores.json",
     ]
     metrics = pd.read_csv(out / "metrics.tsv", sep="\t", float_precision="round_trip")

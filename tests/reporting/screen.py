@@ -34,6 +34,7 @@ class Screen:
     has_effects: bool = True
     targets_outside_panel: tuple[str, ...] = ()
     unmasking: dict[str, Any] = field(default_factory=dict)
+    strata: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)

@@ -314,3 +314,19 @@ def test_variance_that_no_metric_sees_is_not_called(render: Render) -> None:
     assert "Twice the variance between predicted cells is" not in " ".join(
         page.text["verdict"].split()
     )
+
+
+def test_kinds_of_perturbations_are_scored_apart(render: Render) -> None:
+    assert "For which perturbations" not in render()
+    parts = [
+        {"range": "1 to 2", "n": 3, "scores": {"model": {"pds_cosine": 0.25}}},
+        {
+            "range": "4 to 8",
+            "n": 5,
+            "scores": {"model": {"pds_cosine": 0.75}, "control": {"pds_cosine": 0.5}},
+        },
+    ]
+    page = Page(render(strata={"n_cells": parts}))
+    first, second = rows(page, "Observed cells")
+    assert first[1:4] == ["1 to 2", "3", "0.250"]
+    assert second[1:4] == ["4 to 8", "5", "★ best 0.750"]

@@ -17,7 +17,7 @@ QUICK = "prediction.baselines=[control] evaluation.profile=pds evaluation.extra_
 HVG = "genes.select=hvg genes.n_top=12"
 FROM_GENES = {
     *("select_genes", "train", "predict", "predict_baselines", "evaluate", "report"),
-    *("freeze_config", "freeze_stage", "preflight"),
+    *("predict_unmasking", "reference_ends", "freeze_config", "freeze_stage", "preflight"),
 }
 
 

@@ -17,9 +17,18 @@ from workflow_scripts.explain_config import main as explain
 ALL = {
     *("freeze_config", "freeze_stage", "audit_cells", "audit_splits", "pack_cells"),
     *("validate_features", "preflight", "train", "predict", "predict_baselines"),
-    *("evaluate", "report"),
+    *("predict_unmasking", "reference_ends", "evaluate", "report"),
 }
-FROM_TRAINING = ["evaluate", "freeze_config", "freeze_stage", "predict", "report", "train"]
+FROM_TRAINING = [
+    *("evaluate", "freeze_config", "freeze_stage", "predict", "predict_unmasking"),
+    *("reference_ends", "report", "train"),
+]
+
+FOUND = {
+    **{"train": "trained", "predict": "predicted", "predict_unmasking": "predicted"},
+    **{"reference_ends": "computed", "evaluate": "scored"},
+}
+"""What stages say that find their finished work."""
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +78,13 @@ def test_learning_rate_trains_afresh_and_touches_no_data(folder):
     outcome = again(folder, "training.lr=2e-3")
     assert outcome.jobs == FROM_TRAINING
     assert "from step 0" in log(folder, "train")
+    assert "computed before" in log(folder, "reference_ends")  # the test cells are the same
 
 
 def test_going_back_finds_the_finished_work(folder):
     outcome = again(folder)
     assert outcome.jobs == FROM_TRAINING
-    for rule, words in (("train", "trained"), ("predict", "predicted"), ("evaluate", "scored")):
+    for rule, words in FOUND.items():
         assert f"{words} before" in log(folder, rule)
     assert "Nothing to be done" in again(folder).text
 
@@ -90,7 +100,7 @@ def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
     adata.write_h5ad(folder / "screen.h5ad")
     outcome = again(folder)
     assert {"audit_cells", "pack_cells", "train"} <= set(outcome.jobs)
-    for rule, words in (("train", "trained"), ("predict", "predicted"), ("evaluate", "scored")):
+    for rule, words in FOUND.items():
         assert f"{words} before" in log(folder, rule)
     assert "Nothing to be done" in again(folder).text
 

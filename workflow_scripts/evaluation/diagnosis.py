@@ -1,10 +1,12 @@
-"""What is wrong with predicted effects, beyond how far off they are: too small, or all the same."""
+"""What is wrong with predictions, beyond how far off they are: too small, too alike, mistaken."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from jaxtyping import Float64
+from scipy.sparse import csr_matrix
 
 
 def diagnose(effects: pd.DataFrame) -> dict[str, float | None]:
@@ -37,6 +39,92 @@ def diagnose(effects: pd.DataFrame) -> dict[str, float | None]:
     return {
         "amplitude_slope": float((observed * predicted).sum()) / size if size else None,
         "collapse_index": _between(predicted) / spread if spread else None,
+    }
+
+
+def confusion(effects: pd.DataFrame) -> pd.DataFrame:
+    """Say which perturbation each prediction looks like, in one context.
+
+    Predicted and observed mean effects are compared by their cosine over all genes.
+
+    Parameters
+    ----------
+    effects
+        From `mean_effects`.
+
+    Returns
+    -------
+    Columns perturbation; own_rank, of its own observed effect among all by closeness to the
+    prediction (1: the closest; ties share their mean rank); taken_for, the closest one; and cosine,
+    to its own. Missing where a prediction has no effect at all.
+    """
+    names = effects["perturbation"].cat.categories
+    observed, predicted = (
+        effects[f"{side}_effect"].to_numpy(np.float64).reshape(len(names), -1)
+        for side in ("observed", "predicted")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = observed / np.linalg.norm(observed, axis=1, keepdims=True)
+        predicted = predicted / np.linalg.norm(predicted, axis=1, keepdims=True)
+    cosines = pd.DataFrame(predicted @ observed.T, index=names, columns=names)
+    ranks = cosines.rank(axis=1, ascending=False)
+    known = cosines.notna().any(axis=1)
+    return pd.DataFrame(
+        {
+            "perturbation": names.astype(str),
+            "own_rank": np.diag(ranks),
+            "taken_for": cosines[known].idxmax(axis=1).reindex(names).to_numpy(dtype=object),
+            "cosine": np.diag(cosines),
+        }
+    )
+
+
+def compare_genes(predicted: AnnData, observed: AnnData, control: str) -> pd.DataFrame:
+    """Compare the perturbed cells of one context gene by gene.
+
+    Returns
+    -------
+    Columns gene; mean, over all perturbed cells; variance, between the cells of a perturbation,
+    pooled over perturbations; zeros, the share of values that are zero: each ``_observed`` and
+    ``_predicted``.
+    """
+    table = {"gene": observed.var_names.astype(str).to_numpy()}
+    for side, cells in (("observed", observed), ("predicted", predicted)):
+        labels = cells.obs["perturbation"].to_numpy(dtype=str)
+        rows = np.flatnonzero(labels != control)
+        perturbed = csr_matrix(cells.X[rows])
+        names, codes = np.unique(labels[rows], return_inverse=True)
+        shape = (len(names), len(rows))
+        members = csr_matrix((np.ones(len(rows)), (codes, np.arange(len(rows)))), shape=shape)
+        sums = np.asarray((members @ perturbed).todense(), dtype=np.float64)
+        squares = np.asarray(perturbed.multiply(perturbed).sum(axis=0), dtype=np.float64).ravel()
+        within = squares - (sums**2 / np.bincount(codes)[:, None]).sum(axis=0)
+        table[f"mean_{side}"] = sums.sum(axis=0) / len(rows)
+        table[f"variance_{side}"] = np.maximum(within, 0.0) / len(rows)
+        table[f"zeros_{side}"] = 1.0 - perturbed.getnnz(axis=0) / len(rows)
+    return pd.DataFrame(table)
+
+
+def summarise_genes(genes: pd.DataFrame) -> dict[str, float | None]:
+    """Sum up `compare_genes` over genes.
+
+    Returns
+    -------
+    variance_ratio
+        Median over genes of the predicted variance by the observed one, of genes that vary: below
+        1, predicted cells are more alike than real ones.
+    zeros_observed, zeros_predicted
+        Shares of all values.
+    mean_difference
+        Mean over genes of the absolute difference of means (units of the cells).
+    """
+    varies = genes["variance_observed"] > 0
+    ratio = genes["variance_predicted"][varies] / genes["variance_observed"][varies]
+    return {
+        "variance_ratio": float(ratio.median()) if varies.any() else None,
+        "zeros_observed": float(genes["zeros_observed"].mean()),
+        "zeros_predicted": float(genes["zeros_predicted"].mean()),
+        "mean_difference": float((genes["mean_predicted"] - genes["mean_observed"]).abs().mean()),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,12 @@ import pandas as pd
 from anndata import AnnData
 from cell_eval2 import EvalConfig
 
-from workflow_scripts.evaluation.diagnosis import diagnose
+from workflow_scripts.evaluation.diagnosis import (
+    compare_genes,
+    confusion,
+    diagnose,
+    summarise_genes,
+)
 from workflow_scripts.evaluation.effects import mean_effects
 from workflow_scripts.evaluation.engine import (
     EvaluationSettings,
@@ -35,7 +41,9 @@ from workflow_scripts.evaluation.populations import (
 from workflow_scripts.evaluation.reference_ends import Reference
 from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
+from workflow_scripts.evaluation.strata import KEYS, distance_to_training, how_new, stratified
 from workflow_scripts.evaluation.unmasking import DERIVED, unmask
+from workflow_scripts.features.validation import Features, load_features
 from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.
@@ -61,12 +69,19 @@ class Evaluation:
     effects
         Columns model, context, perturbation, gene, observed_effect, predicted_effect for `MODEL`
         (or for the first of the predictions where none has that name).
+    facts
+        A row a context and perturbation: its cells, effect and what is new in it, and which one the
+        prediction looks like (`diagnosis.confusion`, `strata`).
+    genes
+        A row a context and gene (`diagnosis.compare_genes`).
     """
 
     metrics: pd.DataFrame
     table: pd.DataFrame
     scores: dict[str, object]
     effects: pd.DataFrame
+    facts: pd.DataFrame
+    genes: pd.DataFrame
 
 
 def evaluate(
@@ -77,6 +92,7 @@ def evaluate(
     unmasking: Mapping[str, Path] = MappingProxyType({}),
     derived: Sequence[str] = (),
     reference: Reference | None = None,
+    trained_on: TrainedOn | None = None,
     resamples: int = 1000,
     threads: int = -1,
     tell: Callable[[str], None] = print,
@@ -97,6 +113,8 @@ def evaluate(
         What is made of the model's predictions beside them (`unmasking.DERIVED`).
     reference
         The ends of the scale of every context; None: nothing is scaled.
+    trained_on
+        What the model was trained on, for what is new in the test; None: it isn't said.
     resamples
         How often perturbations are drawn anew for intervals; 0 for none.
     threads
@@ -137,9 +155,18 @@ def evaluate(
         for context, found in scored.items()
         for model, pair in found.pairs.items()
     }
-    effects = [
-        found.effects.assign(model=subject, context=context) for context, found in scored.items()
-    ]
+    effects, genes, facts = (
+        pd.concat(
+            [getattr(found, part).assign(context=context) for context, found in scored.items()],
+            ignore_index=True,
+        )
+        for part in ("effects", "genes", "facts")
+    )
+    if trained_on is not None:
+        facts["kind"] = how_new(facts, trained_on.splits, observed.control)
+        facts["distance_to_training"] = distance_to_training(
+            facts, trained_on.splits, trained_on.features, observed.control
+        )
     ways = [*unmasking, *derived]
     metrics, overall = _long_table(pairs, observed_path), _means_over_contexts(pairs)
     better = better_directions(config)
@@ -160,7 +187,11 @@ def evaluate(
         "by_context": by_context,
         "ends": {context: found.to_dict() for context, found in ends.items()},
         **scale_all(metrics, by_context, ends, better, resamples),
-        "diagnosis": {context: diagnose(found.effects) for context, found in scored.items()},
+        "diagnosis": {
+            context: diagnose(found.effects) | summarise_genes(found.genes)
+            for context, found in scored.items()
+        },
+        "strata": stratified(metrics[~metrics["model"].isin(ways)], facts, better),
         "refused": [
             {"model": model, "context": context, "metric": metric, "reason": reason}
             for (model, context), pair in sorted(pairs.items())
@@ -173,10 +204,34 @@ def evaluate(
         metrics=metrics,
         table=long_table(run, metrics, scores, ends, better),
         scores=scores,
-        effects=pd.concat(effects, ignore_index=True)[EFFECTS].astype(
+        effects=effects.assign(model=subject)[EFFECTS].astype(
             dict.fromkeys(("model", "context", "perturbation", "gene"), "category")
         ),
+        facts=facts[KEYS + [name for name in facts if name not in KEYS]],
+        genes=genes[["context", *(name for name in genes if name != "context")]],
     )
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a model was trained on.
+
+    Attributes
+    ----------
+    splits
+        The split of each group of cells.
+    features
+        Vectors of the perturbations, trained on and predicted.
+    """
+
+    splits: pd.DataFrame
+    features: Features
+
+    @classmethod
+    def read(cls, splits: Path, features: Sequence[Path]) -> TrainedOn:
+        """Read what ``audit_splits`` and ``validate_features`` wrote."""
+        vectors = functools.reduce(Features.and_others, map(load_features, features))
+        return cls(pd.read_parquet(splits), vectors)
 
 
 @dataclass(frozen=True)
@@ -185,6 +240,8 @@ class _Scored:
 
     pairs: dict[str, PairScores]
     effects: pd.DataFrame
+    genes: pd.DataFrame
+    facts: pd.DataFrame
     sizes: dict[str, int]
     config: EvalConfig
 
@@ -212,7 +269,7 @@ class _Call:
         outside = self.observed.outside_panel(context)
         config = engine_config(self.settings, control, outside, self.threads)
         pairs: dict[str, PairScores] = {}
-        effects = pd.DataFrame()
+        effects, genes = pd.DataFrame(), pd.DataFrame()
         with TemporaryDirectory(prefix="stateline-observed-") as cache:
             if self.reference is not None:
                 self.reference.copy_engine_cache(number, Path(cache))
@@ -222,7 +279,9 @@ class _Call:
                 tell(_line(model, context, sizes, pairs[model], perf_counter() - start))
                 if model == self.subject:
                     effects = mean_effects(cells, observed, control)
-        return _Scored(pairs, effects, sizes, config)
+                    genes = compare_genes(cells, observed, control)
+        facts = _facts(effects, observed, pairs[self.subject])
+        return _Scored(pairs, effects, genes, facts, sizes, config)
 
     def _cells(self, context: str) -> Iterator[tuple[str, AnnData]]:
         """Yield the predicted cells of a context, and what is made of the model's."""
@@ -231,6 +290,22 @@ class _Call:
             yield model, cells
             for way in self.derived if model == self.subject else ():
                 yield way, DERIVED[way](cells, self.observed.control)
+
+
+def _facts(effects: pd.DataFrame, observed: AnnData, pair: PairScores) -> pd.DataFrame:
+    """Return what is known of each perturbation of a context, and how the model took it."""
+    facts = confusion(effects)
+    sizes = observed.obs["perturbation"].astype(str).value_counts()
+    squares = effects.groupby("perturbation", observed=False)["observed_effect"].agg(
+        lambda effect: float((effect.astype(float) ** 2).sum())
+    )
+    named = pair.values.pivot_table(index="perturbation", columns="metric", values="value")
+    significant = next((name for name in named if str(name).endswith("nsig_counts_real")), None)
+    names = facts["perturbation"]
+    facts = facts.assign(n_cells=names.map(sizes), effect_size=names.map(squares**0.5))
+    if significant is not None:
+        facts["n_de_genes"] = names.map(named[significant])
+    return facts
 
 
 def _line(
@@ -295,16 +370,28 @@ def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def write_evaluation(result: Evaluation, metrics: Path, scores: Path, effects: Path) -> None:
-    """Write ``metrics.tsv``, ``scores.json`` and ``effects.parquet``, each whole or not at all."""
-    for path in (metrics, scores, effects):
+def write_evaluation(
+    result: Evaluation,
+    *,
+    metrics: Path,
+    scores: Path,
+    effects: Path,
+    per_perturbation: Path,
+    genes: Path,
+) -> None:
+    """Write the files of an evaluation, each whole or not at all."""
+    paths = (metrics, scores, effects, per_perturbation, genes)
+    for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    parts = {path: path.with_name(path.name + ".partial") for path in (metrics, scores, effects)}
+    parts = {path: path.with_name(path.name + ".partial") for path in paths}
     # Python's own repr of a float: the shortest text that reads back to the same number.
     result.table.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
     parts[scores].write_text(
         json.dumps(result.scores, indent=2, allow_nan=False) + "\n", encoding="utf-8"
     )
     result.effects.to_parquet(parts[effects], index=False)
+    result.genes.to_parquet(parts[genes], index=False)
+    wide = result.metrics.merge(result.facts, on=KEYS, how="left")
+    wide.to_parquet(parts[per_perturbation], index=False)
     for path, part in parts.items():
         part.replace(path)

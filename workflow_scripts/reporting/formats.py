@@ -255,6 +255,18 @@ class Diagnosis(TypedDict):
 
     amplitude_slope: float | None
     collapse_index: float | None
+    variance_ratio: float | None
+    zeros_observed: float
+    zeros_predicted: float
+    mean_difference: float
+
+
+class Stratum(TypedDict):
+    """Scores of a kind of perturbations: model, metric."""
+
+    range: str
+    n: int
+    scores: dict[str, dict[str, float]]
 
 
 class Scores(TypedDict):
@@ -273,6 +285,7 @@ class Scores(TypedDict):
     intervals: dict[str, dict[str, list[float]]]
     comparisons: dict[str, dict[str, Difference]]
     diagnosis: dict[str, Diagnosis]
+    strata: dict[str, list[Stratum]]
     ends: dict[str, Ends]
     unmasking: dict[str, dict[str, Unmasked]]
     scaled: dict[str, dict[str, float]]

@@ -21,7 +21,7 @@ from workflow_scripts.reporting.formats import FindingEntry, in_order
 from workflow_scripts.reporting.inputs import VALIDATION_SCORES, RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
-from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
+from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables, strata_rows
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.unmasking import unmasked_rows
 from workflow_scripts.reporting.verdict import Verdict, judge
@@ -114,6 +114,7 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
         "differences": difference_rows(scored.scores),
+        "strata": strata_rows(scored.scores, verdict.metric),
         "unmasked": unmasked_rows(scored.scores, verdict.metric),
         "model_meanings": [
             (model_label(model), MODEL_MEANINGS.get(model, ""), remarks(scored.scores, model))

@@ -239,6 +239,45 @@ def _reason(refusal: Refusal, context: str | None) -> str:
     return refusal["reason"]
 
 
+STRATA: Mapping[str, str] = {
+    "effect_size": "Observed effect (norm over genes, log1p units)",
+    "n_de_genes": "Significant genes, observed",
+    "n_cells": "Observed cells",
+    "distance_to_training": "Cosine distance to the nearest features trained on",
+    "kind": "What is new",
+}
+"""Names of the facts by which perturbations are scored apart."""
+
+
+@dataclass(frozen=True)
+class StratumRow:
+    """A kind of perturbations, and what each model scores on it."""
+
+    fact: str
+    range: str
+    n: int
+    cells: tuple[Cell, ...]
+
+
+def strata_rows(scores: Scores, metric: str | None) -> tuple[list[str], list[StratumRow]]:
+    """Return the labels of the models, and a row a kind of perturbations, on the main metric."""
+    if metric is None:
+        return [], []
+    models = models_in_order(scores["overall"])
+    better: Better = scores["better"].get(metric, "neither")
+    words, rows = metric_words(metric), []
+    for fact, parts in scores["strata"].items():
+        for part in parts:
+            values = [part["scores"].get(model, {}).get(metric) for model in models]
+            best = _best(values, better)
+            cells = tuple(
+                Cell(words.shown(value), value, is_best=value is not None and value == best)
+                for value in values
+            )
+            rows.append(StratumRow(STRATA.get(fact, fact), part["range"], part["n"], cells))
+    return [model_label(model) for model in models], rows
+
+
 def remarks(scores: Scores, model: str) -> list[str]:
     """Return what a model's predictions say they rest on, the most frequent first."""
     found = sorted(scores["notes"].get(model, {}).items(), key=lambda item: (-item[1], item[0]))

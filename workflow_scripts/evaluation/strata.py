@@ -1,0 +1,136 @@
+"""Kinds of perturbations that are scored apart: large effects, few cells, far from training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.features.validation import Features
+
+KEYS = ["context", "perturbation"]
+
+MEASURED = ("effect_size", "n_de_genes", "n_cells", "distance_to_training")
+"""Facts that are cut into thirds."""
+
+LEAST = 6
+"""Perturbations below which nothing is cut: thirds of fewer say nothing."""
+
+
+def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Series[str]:
+    """Say of each perturbation in its context what training had seen of the two.
+
+    Parameters
+    ----------
+    facts
+        Columns context and perturbation at least.
+    splits
+        The split of each group (columns context, perturbation, split).
+    control
+        Label of the control.
+    """
+    trained = splits[splits["split"] == "train"]
+    perturbations = set(trained["perturbation"]) - {control}
+    contexts = set(trained["context"])
+    kinds = []
+    for context, perturbation in facts[KEYS].itertuples(index=False, name=None):
+        kind = "known perturbation" if perturbation in perturbations else "unseen perturbation"
+        if "+" in perturbation and perturbation not in perturbations:
+            kind = "unseen combination"
+        where = "known context" if context in contexts else "unseen context"
+        kinds.append(f"{kind}, {where}")
+    return pd.Series(kinds, index=facts.index, dtype=object)
+
+
+def distance_to_training(
+    facts: pd.DataFrame, splits: pd.DataFrame, features: Features, control: str
+) -> pd.Series[float]:
+    """Return the cosine distance of each perturbation to the nearest one that was trained on.
+
+    0 for one that was trained on itself; NaN where a vector is missing or has no direction.
+    """
+    at = {name: number for number, name in enumerate(features.names)}
+    trained = sorted(set(splits.loc[splits["split"] == "train", "perturbation"]) & at.keys())
+    known = [at[name] for name in trained if name != control]
+    matrix = features.matrix.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    nearest: dict[str, float] = {}
+    for name in facts["perturbation"].unique():
+        if name in at and known:
+            similar = matrix[known] @ matrix[at[name]]
+            if not np.isnan(similar).all():
+                nearest[name] = max(0.0, 1.0 - float(np.nanmax(similar)))
+    return facts["perturbation"].map(nearest).astype(float)
+
+
+def strata_of(facts: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """Cut the perturbations by each fact; by those alone that make a difference.
+
+    Parameters
+    ----------
+    facts
+        One row a context and perturbation, with those of `MEASURED` that are known, and ``kind``
+        (`how_new`).
+
+    Returns
+    -------
+    By fact, the name of the stratum of each row; missing where the fact is.
+    """
+    found = {}
+    for name in (name for name in MEASURED if name in facts):
+        values = facts[name].astype(float)
+        inside = values.dropna()
+        if len(inside) < LEAST:
+            continue
+        third = np.searchsorted(np.unique(np.quantile(inside, [1 / 3, 2 / 3])), inside)
+        ends = inside.groupby(third).agg(["min", "max"])
+        if len(ends) > 1:
+            names = {at: f"{low:.4g} to {high:.4g}" for at, low, high in ends.itertuples()}
+            found[name] = pd.Series(third, inside.index).map(names).reindex(values.index)
+    if "kind" in facts and facts["kind"].nunique() > 1:
+        found["kind"] = facts["kind"]
+    return found
+
+
+def stratified(
+    metrics: pd.DataFrame, facts: pd.DataFrame, better: Mapping[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Average scores over the perturbations of each stratum, of all contexts together.
+
+    Parameters
+    ----------
+    metrics
+        Columns model, context, perturbation, metric, value.
+    facts
+        See `strata_of`.
+    better
+        Which way is better, by metric; ``neither`` is left out.
+
+    Returns
+    -------
+    By fact, from small to large: ``range``, ``n`` (perturbations), ``scores`` (model, metric).
+    """
+    scored = metrics[metrics["metric"].map(better) != "neither"]
+    found = {}
+    for name, labels in strata_of(facts).items():
+        rows = scored.merge(facts[KEYS].assign(stratum=labels.astype(object)), on=KEYS)
+        by = facts[name] if name in MEASURED else labels
+        order = by.groupby(labels.astype(object)).min().sort_values().index
+        found[name] = [
+            {
+                "range": label,
+                "n": int((labels == label).sum()),
+                "scores": {
+                    str(model): {
+                        str(metric): float(value)
+                        for metric, value in part.groupby("metric")["value"].mean().dropna().items()
+                    }
+                    for model, part in rows[rows["stratum"] == label].groupby("model")
+                },
+            }
+            for label in order
+        ]
+    return found
