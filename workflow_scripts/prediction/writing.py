@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import anndata
 import anndata.io
 import h5py
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Float32, Int64
 from tqdm import tqdm
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.prediction.matrices import DenseMatrix, Matrix, SparseMatrix, new_matrix
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.settings.finished import replacing
 
@@ -45,11 +45,12 @@ def write_observed(
     rows = np.concatenate([targets.observed, targets.controls])
     obs = _labels(store, rows)
     obs["barcode"] = store.barcodes[rows]
-    adata = anndata.AnnData(
-        store.sparse(rows), obs=obs, var=_var(store), uns={"stateline": dict(description)}
-    )
-    with replacing(path) as beside:
-        adata.write_h5ad(beside, compression="gzip")
+    with replacing(path) as beside, h5py.File(beside, "w") as file:
+        _begin(file)
+        matrix = SparseMatrix(file, "X", store.n_genes)
+        for start in range(0, len(rows), _ROWS):
+            matrix.append(store.sparse(rows[start : start + _ROWS]))
+        _write_tables(file, obs, store, description)
 
 
 def write_predicted(
@@ -107,38 +108,44 @@ def write_predicted(
     if notes is not None:
         obs["prediction_note"] = np.concatenate([notes, np.full(n_controls, "", dtype=object)])
 
+    shape = (n_predicted + n_controls, store.n_genes)
     with replacing(path) as beside, h5py.File(beside, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        matrix = _new_matrix(file, "X", (n_predicted + n_controls, store.n_genes))
+        _begin(file)
+        matrix: Matrix | None = None
         embedded = None
         if decoded_from is not None:
-            shape = (n_predicted + n_controls, store.embedding_dim or 0)
             file.create_group("obsm").attrs.update(_A_DICT)
-            embedded = _new_matrix(file, f"obsm/{decoded_from}", shape)
+            width = (shape[0], store.embedding_dim or 0)
+            embedded = DenseMatrix(file, f"obsm/{decoded_from}", width)
         filled = 0
         bar = tqdm(total=n_predicted, unit=" cells", mininterval=2.0, file=sys.stdout)
         for block, embedding in blocks:
-            if embedded is not None:
-                embedded[filled : filled + len(block)] = embedding
+            if embedded is not None and embedding is not None:
+                embedded.append(embedding)
             if bound is not None:
                 cut += int((block > bound).sum())
                 np.minimum(block, bound, out=block)
-            matrix[filled : filled + len(block)] = block
+            if matrix is None:
+                matrix = new_matrix(file, "X", shape, block)
+            matrix.append(block)
             filled += len(block)
             bar.update(len(block))
         bar.close()
         if filled != n_predicted:
             raise AssertionError(f"{filled} cells were predicted, {n_predicted} were asked for")
-        for start in range(0, n_controls, 1024):
-            rows = targets.controls[start : start + 1024]
-            here = slice(filled + start, filled + start + len(rows))
-            matrix[here] = store.dense(rows)
+        for start in range(0, n_controls, _ROWS):
+            rows = targets.controls[start : start + _ROWS]
+            controls = store.sparse(rows)
+            if matrix is None:
+                matrix = new_matrix(file, "X", shape, controls)
+            matrix.append(controls)
             if embedded is not None:
-                embedded[here] = store.embedded(rows)
-        anndata.io.write_elem(file, "obs", obs)
-        anndata.io.write_elem(file, "var", _var(store))
+                embedded.append(store.embedded(rows))
+        for written in (matrix, embedded):
+            if written is not None:
+                written.close()
         clipped = {} if bound is None else {"clipped_at": bound, "clipped_values": cut}
-        anndata.io.write_elem(file, "uns", {"stateline": {**description, **clipped}})
+        _write_tables(file, obs, store, {**description, **clipped})
     return cut
 
 
@@ -155,21 +162,20 @@ def describe(store: CellStore, run: str) -> dict[str, Any]:
 
 _A_DICT = {"encoding-type": "dict", "encoding-version": "0.1.0"}
 
+_ROWS = 1024
+"""Measured cells that are written at once."""
 
-def _new_matrix(file: h5py.File, place: str, shape: tuple[int, int]) -> h5py.Dataset:
-    # Chunks of about 1 MB: one compressed unit is then neither many seeks nor much memory.
-    rows = max(1, min(shape[0], 262_144 // shape[1]))
-    matrix = file.create_dataset(
-        place,
-        shape=shape,
-        dtype=np.float32,
-        chunks=(rows, shape[1]),
-        compression="gzip",
-        compression_opts=1,
-        shuffle=True,
-    )
-    matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    return matrix
+
+def _begin(file: h5py.File) -> None:
+    file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+
+
+def _write_tables(
+    file: h5py.File, obs: pd.DataFrame, store: CellStore, description: Mapping[str, Any]
+) -> None:
+    anndata.io.write_elem(file, "obs", obs)
+    anndata.io.write_elem(file, "var", _var(store))
+    anndata.io.write_elem(file, "uns", {"stateline": dict(description)})
 
 
 def _labels(store: CellStore, rows: Int64[np.ndarray, " cells"]) -> pd.DataFrame:

@@ -1,0 +1,148 @@
+"""Matrices of cells that are written a block at a time, sparse or dense, compressed on the way."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeAlias
+
+import anndata.io
+import h5py
+import numpy as np
+from jaxtyping import Float32
+from scipy.sparse import csr_matrix, issparse
+
+Block: TypeAlias = Any
+"""Cells as rows, dense or as a CSR matrix (of which scipy has no types)."""
+
+SPARSE_BELOW = 1 / 3
+"""Share of values that aren't zero below which a matrix is sparse: a stored value takes twice the
+bytes there, and is compressed half as well."""
+
+_CHUNK = 262_144
+"""Values that are compressed together, about: neither many seeks nor much memory."""
+
+_LEVEL = 1
+"""Of the compression: higher ones take several times as long for a few per cent."""
+
+
+class Matrix(Protocol):
+    """A matrix in a file, filled from the top."""
+
+    def append(self, block: Block) -> None:
+        """Add cells below those that are there."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+def new_matrix(file: h5py.File, place: str, shape: tuple[int, int], first: Block) -> Matrix:
+    """Begin a matrix, sparse or dense as its first block is.
+
+    Parameters
+    ----------
+    file, place
+        Where it lies: an AnnData element.
+    shape
+        Of all blocks together.
+    first
+        The first of them, which is not written yet.
+    """
+    n_there = first.nnz if issparse(first) else int(np.count_nonzero(first))
+    if n_there < SPARSE_BELOW * max(1, first.shape[0] * first.shape[1]):
+        return SparseMatrix(file, place, shape[1])
+    return DenseMatrix(file, place, shape)
+
+
+class SparseMatrix:
+    """Cells as compressed sparse rows."""
+
+    def __init__(self, file: h5py.File, place: str, n_columns: int) -> None:
+        anndata.io.write_elem(
+            file,
+            place,
+            csr_matrix((0, n_columns), dtype=np.float32),
+            # From the start, or more than 2³¹ values would not fit in the end.
+            dataset_kwargs={
+                "compression": "gzip",
+                "compression_opts": _LEVEL,
+                "shuffle": True,
+                "chunks": (_CHUNK,),
+                "indptr_dtype": np.dtype(np.int64),
+            },
+        )
+        self._matrix = anndata.io.sparse_dataset(file[place])
+
+    def append(self, block: Block) -> None:
+        """Add cells below those that are there."""
+        self._matrix.append(csr_matrix(block, dtype=np.float32))
+
+    def close(self) -> None:
+        """Do nothing: everything is written."""
+
+
+class DenseMatrix:
+    """Cells as full rows; threads compress them, outside the interpreter's lock, while others come.
+
+    HDF5 compresses in the thread that writes, one chunk after the other. Here chunks are made as
+    its filters (shuffle, then gzip) make them, and written as they are.
+    """
+
+    def __init__(self, file: h5py.File, place: str, shape: tuple[int, int]) -> None:
+        n_columns = max(shape[1], 1)
+        self._rows = max(1, min(shape[0], _CHUNK // n_columns))
+        self._matrix = file.create_dataset(
+            place,
+            shape=shape,
+            dtype=np.float32,
+            chunks=(self._rows, n_columns) if shape[0] and shape[1] else None,
+            compression="gzip",
+            compression_opts=_LEVEL,
+            shuffle=True,
+        )
+        self._matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        self._chunk = np.zeros((self._rows, shape[1]), dtype=np.float32)
+        self._filled = self._written = 0
+        threads = min(8, len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="compress")
+        self._pending: deque[Future[bytes]] = deque()
+        self._most_pending = 4 * threads
+
+    def append(self, block: Block) -> None:
+        """Add cells below those that are there."""
+        rows = block.toarray() if issparse(block) else block
+        start = 0
+        while start < len(rows):
+            taken = min(self._rows - self._filled, len(rows) - start)
+            self._chunk[self._filled : self._filled + taken] = rows[start : start + taken]
+            self._filled += taken
+            start += taken
+            if self._filled == self._rows:
+                self._send()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._filled:
+            self._chunk[self._filled :] = 0
+            self._send()
+        self._drain(0)
+        self._threads.shutdown()
+
+    def _send(self) -> None:
+        self._pending.append(self._threads.submit(_compressed, self._chunk.copy()))
+        self._filled = 0
+        self._drain(self._most_pending)
+
+    def _drain(self, leave: int) -> None:
+        while len(self._pending) > leave:
+            place = (self._written * self._rows, 0)
+            self._matrix.id.write_direct_chunk(place, self._pending.popleft().result())
+            self._written += 1
+
+
+def _compressed(chunk: Float32[np.ndarray, "rows columns"]) -> bytes:
+    """Return a chunk as HDF5's shuffle and gzip leave it: first all first bytes, then the second."""
+    apart = chunk.reshape(-1).view(np.uint8).reshape(-1, 4).T
+    return zlib.compress(apart.tobytes(), _LEVEL)
