@@ -3,8 +3,8 @@
 Example: python benchmarks/predict.py
 
 state_sm at 18,080 genes with random weights, 16 sets of 128 cells a pass, on cells simulated by
-structure. The forward pass alone is asked for the same sets, again and again, from controls that are
-in memory. Both take turns, each in a process of its own.
+structure. The forward pass alone is asked for as many sets, from controls that are in memory. Both
+take turns, each in a process of its own.
 
     --memory   peak of resident memory as the number of predicted cells grows (the baseline
                ``control``, whose cells are sparse, and a dense model of few parameters)

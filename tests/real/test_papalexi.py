@@ -123,8 +123,9 @@ def test_observed_cells_are_those_of_the_screen(run):
 
 def test_all_eight_perturbations_are_scored_beside_the_baselines(run):
     metrics = pd.read_csv(run / "metrics.tsv", sep="\t").query("perturbation != '(all)'")
-    asked = yaml.safe_load((run / "config.yaml").read_text())["prediction"]["baselines"]
-    assert set(metrics["model"]) == {"model", *asked}
+    prediction = yaml.safe_load((run / "config.yaml").read_text())["prediction"]
+    asked = prediction["baselines"]
+    assert set(metrics["model"]) == {"model", *asked, *prediction["unmasking"]}
     assert {"mean_response", "perturbation_mean_effect", "additive", "ridge"} <= set(asked)
     for _, part in metrics.groupby("model"):
         assert set(part.loc[part["metric"] == "pds_l1", "perturbation"]) == set(TEST)
@@ -135,6 +136,7 @@ def test_all_eight_perturbations_are_scored_beside_the_baselines(run):
 
 def test_model_tells_perturbations_apart(run, capsys):
     overall = json.loads((run / "scores.json").read_text())["overall"]
+    assert "doubled_variance" in overall
     with capsys.disabled():
         shown = {name: round(values["pds_l1"], 3) for name, values in overall.items()}
         print(f"\npds_l1 (v2) on {HELD_OUT_CONTEXT}: {shown}")

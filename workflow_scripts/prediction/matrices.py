@@ -143,6 +143,6 @@ class DenseMatrix:
 
 
 def _compressed(chunk: Float32[np.ndarray, "rows columns"]) -> bytes:
-    """Return a chunk as HDF5's shuffle and gzip leave it: first all first bytes, then the second."""
+    """Return a chunk as HDF5's shuffle and gzip leave it: all first bytes first, and so on."""
     apart = chunk.reshape(-1).view(np.uint8).reshape(-1, 4).T
     return zlib.compress(apart.tobytes(), _LEVEL)
