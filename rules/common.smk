@@ -249,14 +249,15 @@ def unmasking(wildcards):
 
 
 def scored_files(run):
-    """Return what is scored of a run: nothing, where nobody measured what is predicted."""
+    """Return what is scored of a run: nothing where it isn't asked for, or nobody measured it."""
     prediction, held_out = (
         RUNS[run].config["prediction"],
         RUNS[run].config["splits"]["test"],
     )
-    if prediction["targets"] is not None or (
+    unmeasured = prediction["targets"] is not None or (
         prediction["adata"] is None and held_out == "none"
-    ):
+    )
+    if unmeasured or RUNS[run].config.get("evaluation") is None:
         return []
     return [f"{run}/{name}" for name in SCORED]
 

@@ -131,6 +131,7 @@ def config_of(screen: Screen) -> dict[str, Any]:
                 "predict_residual": True,
             },
         },
+        "evaluation": {"preset": "v2"},
         "training": {"max_steps": screen.n_steps, "batch_size": 8, "lr": 1e-4, "train_seed": 42},
         **screen.config,
     }

@@ -304,3 +304,14 @@ def test_profiles_and_presets_are_those_of_the_scorer() -> None:
     )
     for preset, profile in pairs:
         engine_config(EvaluationSettings(preset, profile, extra_metrics=()), "control")
+
+
+@pytest.mark.parametrize("override", ["", "~evaluation"])
+def test_evaluation_may_be_left_out(tmp_path: Path, override: str) -> None:
+    run_file = tmp_path / "run.yaml"
+    run_file.write_text("" if override else "evaluation: null\n")
+    run = resolve_run(CONFIG, str(run_file), [override] if override else [])
+    assert run.config.get("evaluation") is None
+    run_file.write_text("prediction: null\n")
+    with pytest.raises(ConfigError, match="prediction: is null; it is a section"):
+        resolve_run(CONFIG, str(run_file), [])

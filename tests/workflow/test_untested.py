@@ -22,6 +22,18 @@ def test_everything_trains_and_nothing_is_scored(tmp_path):
     assert "Nothing to be done" in snakemake(tmp_path, *config).text
 
 
+def test_run_without_an_evaluation_predicts_and_is_not_scored(tmp_path):
+    run_file = write_tiny_run(tmp_path)
+    run_file.write_text(f"{run_file.read_text()}evaluation: null\n")
+    outcome = snakemake(tmp_path, "--config", f"runs={run_file}")
+    assert {"train", "predict", "report"} <= set(outcome.jobs)
+    scoring = {"predict_baselines", "predict_unmasking", "reference_ends", "evaluate"}
+    assert not scoring & set(outcome.jobs)
+    page = (tmp_path / "out/tiny/report.html").read_text()
+    assert "Nothing was scored: the run has no evaluation." in page
+    assert "Nothing to be done" in snakemake(tmp_path, "--config", f"runs={run_file}").text
+
+
 def test_a_split_that_was_drawn_serves_as_a_split_file(tmp_path):
     run_file = write_tiny_run(tmp_path)
     overrides = [

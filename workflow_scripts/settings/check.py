@@ -10,7 +10,7 @@ from workflow_scripts.settings.check_together import combinations
 from workflow_scripts.settings.check_value import shown, value_problem
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.problem import Problem
-from workflow_scripts.settings.schema import BY_PATH, KEYS, Kind, leaves
+from workflow_scripts.settings.schema import BY_PATH, KEYS, OPTIONAL_SECTIONS, Kind, leaves
 
 SECTIONS: tuple[str, ...] = tuple(
     dict.fromkeys(
@@ -82,6 +82,8 @@ def _walk(config: Mapping[Any, Any], prefix: str, found: dict[str, Any]) -> Iter
             yield Problem(path, f"no such key{meant(path)}")
         elif isinstance(value, Mapping):
             yield from _walk(value, f"{path}.", found)
+        elif value is None and path in OPTIONAL_SECTIONS:
+            continue
         else:
             yield Problem(path, f"is {shown(value)}; it is a section, of {_names_in(path)}")
 
@@ -142,7 +144,7 @@ def _missing(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Pr
         absent = _first_absent(config, key.path)
         if absent == key.path:
             yield Problem(key.path, "missing; add it", about=key.meaning)
-        elif absent is not None and absent not in reported:
+        elif absent is not None and absent not in {*reported, *OPTIONAL_SECTIONS}:
             reported.add(absent)
             group = absent.partition(".")[0]
             text = f"missing; config/{group}/ has its keys: choose one of the files there"

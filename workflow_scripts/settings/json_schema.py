@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from workflow_scripts.settings.schema import KEYS, Key, Kind
+from workflow_scripts.settings.schema import KEYS, OPTIONAL_SECTIONS, Key, Kind
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -82,9 +82,15 @@ def _section(tree: Mapping[str, Any], *, frozen: bool) -> dict[str, Any]:
         else _section(part, frozen=frozen)
         for name, part in tree.items()
     }
+    for name in OPTIONAL_SECTIONS & properties.keys():  # none lies inside another section
+        properties[name]["type"] = ["object", "null"]
     section = {"type": "object", "properties": properties, "additionalProperties": False}
     if frozen:
-        section["required"] = [name for name, part in tree.items() if _is_needed(part)]
+        section["required"] = [
+            name
+            for name, part in tree.items()
+            if _is_needed(part) and name not in OPTIONAL_SECTIONS
+        ]
     return section
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from workflow_scripts.settings.compose import Composition
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.schema import NOT_ONE, Kind, find
+from workflow_scripts.settings.schema import NOT_ONE, OPTIONAL_SECTIONS, Kind, find
 from workflow_scripts.settings.secrets import holds_secret
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.tree import DELETED, Setting, dotted, is_interpolation
@@ -73,6 +73,8 @@ def to_tsv(rows: Sequence[Row]) -> str:
 def status_of(path: str) -> str:
     """Say what a change of a key does, in the words of a trace."""
     key = find(path)
+    if path in OPTIONAL_SECTIONS:
+        return "a section: none of what it is about is done"
     if key is None:
         return "unknown"
     if key.kind is Kind.INERT:

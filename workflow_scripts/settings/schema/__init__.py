@@ -25,7 +25,18 @@ from workflow_scripts.settings.schema import (
 )
 from workflow_scripts.settings.schema.key import NOT_ONE, STAGES, WORKFLOW, Key, Kind
 
-__all__ = ["BY_PATH", "KEYS", "NOT_ONE", "STAGES", "WORKFLOW", "Key", "Kind", "find", "leaves"]
+__all__ = [
+    "BY_PATH",
+    "KEYS",
+    "NOT_ONE",
+    "OPTIONAL_SECTIONS",
+    "STAGES",
+    "WORKFLOW",
+    "Key",
+    "Kind",
+    "find",
+    "leaves",
+]
 
 KEYS: tuple[Key, ...] = (
     *run.KEYS,
@@ -43,6 +54,9 @@ KEYS: tuple[Key, ...] = (
 """All keys, in the order of the reference."""
 
 BY_PATH: Mapping[str, Key] = {key.path: key for key in KEYS}
+
+OPTIONAL_SECTIONS = frozenset({"evaluation"})
+"""Sections that may be null, or taken out: then nothing is done of what they are about."""
 
 
 def find(path: str) -> Key | None:
