@@ -76,6 +76,7 @@ SCORED = (
     "effects.parquet",
     "metrics_per_perturbation.parquet",
     "genes.parquet",
+    "evaluation_results.json",
 )
 
 

@@ -7,6 +7,7 @@
 #        {run}/scores.json          means, the engine and its settings, what it refused
 #        {run}/effects.parquet      observed and predicted effect of every gene
 #        {run}/metrics_per_perturbation.parquet  the same scores beside what is known of each one
+#        {run}/evaluation_results.json  what the engine itself writes of the model, by context
 #        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
 
 SHARED_ENDS = f"{CACHE}/reference_ends"
@@ -49,6 +50,7 @@ rule evaluate:
         effects="{run}/effects.parquet",
         per_perturbation="{run}/metrics_per_perturbation.parquet",
         genes="{run}/genes.parquet",
+        results="{run}/evaluation_results.json",
     log:
         "{run}/logs/evaluate.log",
     conda:
@@ -67,5 +69,6 @@ rule evaluate:
         " --reference-dir {params.shared:q} --metrics {output.metrics:q}"
         " --scores {output.scores:q} --effects {output.effects:q}"
         " --per-perturbation {output.per_perturbation:q} --genes {output.genes:q}"
+        " --results {output.results:q}"
         " --splits {input.splits:q} --features {input.features:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"

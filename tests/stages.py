@@ -159,6 +159,7 @@ class Stages:
             **{"unmasking": "unmasking"},
             **{"reference-ends": "reference_ends.json", "reference-dir": "shared_ends"},
             **{"per-perturbation": "per_perturbation.parquet", "genes": "genes.parquet"},
+            **{"results": "evaluation_results.json"},
             **{"splits": "splits.parquet", "features": "features.safetensors"},
             **{"work-dir": "finished"},
         )

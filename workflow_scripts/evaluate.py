@@ -5,7 +5,7 @@ Writes a long table of metrics, a summary, and the effects gene by gene.
 Example: python -m workflow_scripts.evaluate --settings results/demo/stages/evaluate.json
 --observed observed.h5ad --predictions model=predictions.h5ad --baselines results/demo/baselines
 --metrics metrics.tsv --scores scores.json --effects effects.parquet --per-perturbation
-metrics_per_perturbation.parquet --genes genes.parquet
+metrics_per_perturbation.parquet --genes genes.parquet --results evaluation_results.json
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ OUTPUTS = {
     "effects.parquet": "effects",
     "metrics_per_perturbation.parquet": "per_perturbation",
     "genes.parquet": "genes",
+    "evaluation_results.json": "results",
 }
 """What is written, and by which option."""
 

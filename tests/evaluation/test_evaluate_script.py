@@ -28,7 +28,8 @@ def run(tmp_path):
         command += ["--metrics", str(out / "metrics.tsv"), "--scores", str(out / "scores.json")]
         command += ["--effects", str(out / "effects.parquet")]
         command += ["--per-perturbation", str(out / "metrics_per_perturbation.parquet")]
-        command += ["--genes", str(out / "genes.parquet"), *arguments]
+        command += ["--genes", str(out / "genes.parquet")]
+        command += ["--results", str(out / "evaluation_results.json"), *arguments]
         return subprocess.run(command, capture_output=True, text=True)
 
     return run
@@ -53,6 +54,7 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "effects.parquet",
+        "evaluation_results.json",
         "genes.parquet",
         "metrics.tsv",
         "metrics_per_perturbation.parquet",

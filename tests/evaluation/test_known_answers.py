@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from cell_eval2.cli import main as cell_eval2_command
+from cell_eval2.evaluation_results import FILENAME, check_document, load_document
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
@@ -138,6 +139,22 @@ def test_values_equal_a_run_of_the_scorers_own_command(result, one_context, tmp_
     cell_eval2_command(command)
     plain = pl.read_csv(tmp_path / "results.csv")
     check_equal(result, "control", plain, but=("pds_cosine",))
+
+
+def test_document_is_the_one_that_the_scorers_own_command_writes(result, one_context, tmp_path):
+    command = ["run", "--outdir", str(tmp_path)]
+    command += ["-ap", str(one_context["observed"]), "-ar", str(one_context["observed"])]
+    command += ["--preset", "v2", "--profile", "minimal", "--input-type", "lognorm"]
+    command += ["--pert-col", "perturbation", "--control", CONTROL, "--set", "de.backend=pdex"]
+    cell_eval2_command(command)
+    plain, ours = load_document(tmp_path / FILENAME), result.documents["right"]
+    check_document(ours)
+    assert ours.keys() == plain.keys()
+    assert set(ours["metrics"]) == {*plain["metrics"], "pds_cosine"}
+    for metric, entry in plain["metrics"].items():
+        assert ours["metrics"][metric].keys() == entry.keys()
+        assert ours["metrics"][metric]["values"] == pytest.approx(entry["values"], abs=1e-8)
+    assert result.documents.keys() == {"left", "right"}
 
 
 def test_overall_is_the_mean_over_contexts_of_means_over_perturbations(result):

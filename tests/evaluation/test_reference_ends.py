@@ -23,7 +23,7 @@ from workflow_scripts.evaluation.scaling import ALL, scale, why_unscaled
 from workflow_scripts.evaluation.scoring import evaluate
 
 CONTROL = "non-targeting"
-OPTIONS = ("metrics", "scores", "effects", "per-perturbation", "genes")
+OPTIONS = ("metrics", "scores", "effects", "per-perturbation", "genes", "results")
 SETTINGS = EvaluationSettings()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cell_eval2
 import pandas as pd
@@ -13,7 +14,8 @@ import polars as pl
 from anndata import AnnData
 from cell_eval2 import EvalConfig
 from cell_eval2.catalog import CATALOG, MetricSpec, resolve_metrics
-from cell_eval2.run import metric_output_names
+from cell_eval2.evaluation_results import build_document, no_document_reason
+from cell_eval2.run import _compute_metrics_with_facts, metric_output_names
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.slices import Slice
@@ -183,11 +185,15 @@ class PairScores:
         ratio of sums for the metrics that are defined so).
     refused
         Metrics that the engine refused, with its reason; ``None`` stands for the whole call.
+    document
+        What the engine writes as ``evaluation_results.json``; None where it writes none (the first
+        version's presets), or refused a metric.
     """
 
     values: pd.DataFrame
     means: dict[str, float]
     refused: tuple[tuple[str | None, str], ...]
+    document: dict[str, Any] | None = None
 
 
 def score_pair(
@@ -212,9 +218,13 @@ def score_pair(
     config = replace(config, cache_real=str(cache))
     metrics = metric_output_names(config)
     refused: list[tuple[str | None, str]] = []
+    document = None
     try:
-        table = cell_eval2.compute_metrics(predicted, observed, config=config)
+        # As `compute_metrics`, which is the same call and keeps the facts to itself.
+        table, facts = _compute_metrics_with_facts(predicted, observed, config=config)
         scored = metrics
+        if no_document_reason(facts.config) is None:
+            document = build_document(table, facts, metrics=metrics)
     except REFUSALS as error:
         table, scored, refused = _score_one_by_one(predicted, observed, config)
         if not scored:
@@ -232,6 +242,7 @@ def score_pair(
         values=pd.DataFrame(table.to_dict(as_series=False)),
         means={} if means is None else dict(zip(means["metric"], means["mean"], strict=True)),
         refused=tuple(refused),
+        document=document,
     )
 
 

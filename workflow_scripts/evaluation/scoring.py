@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 from anndata import AnnData
@@ -66,6 +67,8 @@ class Evaluation:
         What ``metrics.tsv`` says (`scaling.long_table`).
     scores
         What ``scores.json`` says.
+    documents
+        What the engine itself writes of the model, by context; None where it writes nothing.
     effects
         Columns model, context, perturbation, gene, observed_effect, predicted_effect for `MODEL`
         (or for the first of the predictions where none has that name).
@@ -79,6 +82,7 @@ class Evaluation:
     metrics: pd.DataFrame
     table: pd.DataFrame
     scores: dict[str, object]
+    documents: dict[str, dict[str, Any] | None]
     effects: pd.DataFrame
     facts: pd.DataFrame
     genes: pd.DataFrame
@@ -207,6 +211,7 @@ def evaluate(
         effects=effects.assign(model=subject)[EFFECTS].astype(
             dict.fromkeys(("model", "context", "perturbation", "gene"), "category")
         ),
+        documents={context: found.pairs[subject].document for context, found in scored.items()},
         facts=facts[KEYS + [name for name in facts if name not in KEYS]],
         genes=genes[["context", *(name for name in genes if name != "context")]],
     )
@@ -378,17 +383,18 @@ def write_evaluation(
     effects: Path,
     per_perturbation: Path,
     genes: Path,
+    results: Path,
 ) -> None:
     """Write the files of an evaluation, each whole or not at all."""
-    paths = (metrics, scores, effects, per_perturbation, genes)
+    paths = (metrics, scores, effects, per_perturbation, genes, results)
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
     parts = {path: path.with_name(path.name + ".partial") for path in paths}
     # Python's own repr of a float: the shortest text that reads back to the same number.
     result.table.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
-    parts[scores].write_text(
-        json.dumps(result.scores, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    for path, content in ((scores, result.scores), (results, result.documents)):
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        parts[path].write_text(text, encoding="utf-8")
     result.effects.to_parquet(parts[effects], index=False)
     result.genes.to_parquet(parts[genes], index=False)
     wide = result.metrics.merge(result.facts, on=KEYS, how="left")
