@@ -21,7 +21,7 @@ from cells import pack
 from model_step import FEATURES, plan_of
 from screens import write_screen
 
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.training.callbacks import StepKeeper
 from workflow_scripts.training.checkpoint_writer import CheckpointWriter
 from workflow_scripts.training.checkpoints import kept_steps

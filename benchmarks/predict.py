@@ -31,7 +31,7 @@ from model_step import FEATURES, plan_of
 from screens import write_screen
 
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction.model import predict_with_model
 from workflow_scripts.prediction.targets import Targets, targets_of_list
 from workflow_scripts.prediction.writing import Predicted, describe, write_observed, write_predicted

@@ -68,7 +68,7 @@ def _predict(
     # Only now: work that is already done returns without these seconds.
     import functools
 
-    from workflow_scripts.features.validation import Features, load_features
+    from workflow_scripts.features.vectors import Features, load_features
     from workflow_scripts.prediction.baselines import Baseline, Baselines
     from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
     from workflow_scripts.prediction.targets import Targets

@@ -105,7 +105,7 @@ def _train(
     import torch
 
     from workflow_scripts.cells.store import CellStore
-    from workflow_scripts.features.validation import load_features
+    from workflow_scripts.features.vectors import load_features
     from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
     from workflow_scripts.training.machine import Machine
     from workflow_scripts.training.plan import TrainingPlan

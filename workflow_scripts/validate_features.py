@@ -26,13 +26,8 @@ from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.command import BY_HAND, run_command, show_findings
 from workflow_scripts.features.reading import read_entries
-from workflow_scripts.features.validation import (
-    Embedded,
-    FeatureSettings,
-    load_features,
-    validate_features,
-    write_features,
-)
+from workflow_scripts.features.validation import Embedded, FeatureSettings, validate_features
+from workflow_scripts.features.vectors import load_features, write_features
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically

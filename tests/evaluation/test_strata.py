@@ -12,7 +12,7 @@ from workflow_scripts.evaluation.strata import (
     strata_of,
     stratified,
 )
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 
 FACTS = pd.DataFrame(
     [("old", "A"), ("old", "B"), ("old", "A+B"), ("new", "A"), ("new", "C")],

@@ -17,12 +17,8 @@ from tests.features.feature_audits import (
     vector,
     without,
 )
-from workflow_scripts.features.validation import (
-    FeatureSettings,
-    load_features,
-    validate_features,
-    write_features,
-)
+from workflow_scripts.features.validation import FeatureSettings, validate_features
+from workflow_scripts.features.vectors import load_features, write_features
 
 
 def test_canonical_features_hold_the_vectors_of_the_data_by_name(tmp_path):

@@ -18,7 +18,7 @@ from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.simulated_folder import write_screen
 from workflow_scripts.cells.simulation import CONTROL, SimulationSettings, simulate
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction import notes
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.targets import Targets, targets_of_test

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.prediction.test_predictions import small_model, splits, store, targets  # noqa: F401
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import ModelDescription, save_model
 from workflow_scripts.prediction.ensemble import Ensemble
 from workflow_scripts.prediction.readiness import Asked

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.prediction.test_predictions import small_model, splits, store  # noqa: F401
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.inputs import join_notes
 from workflow_scripts.prediction.model import predict_with_model, unknown_batches

@@ -17,7 +17,7 @@ from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import BackboneSettings, StateTransition, StateTransitionSettings
 from workflow_scripts.prediction import notes
 from workflow_scripts.prediction.baselines import Baselines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction.unmasking import circle, spoiled
 
 NAMES = tuple(sorted(["control", *(f"g{n}" for n in range(40))]))

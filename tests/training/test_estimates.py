@@ -18,7 +18,7 @@ from tests.cells.test_packing import settings as packing_settings
 from tests.screens import write_screen
 from tests.training.test_step_memory import BATCHES, DECODER, FEATURES, GENES, LLAMA, plan
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.training import trainer
 from workflow_scripts.training.estimates import (
     CELL_BYTES,

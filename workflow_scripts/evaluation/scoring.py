@@ -44,7 +44,7 @@ from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, s
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.evaluation.strata import KEYS, distance_to_training, how_new, stratified
 from workflow_scripts.evaluation.unmasking import DERIVED, unmask
-from workflow_scripts.features.validation import Features, load_features
+from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.

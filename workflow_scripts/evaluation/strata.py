@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 
 KEYS = ["context", "perturbation"]
 

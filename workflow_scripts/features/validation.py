@@ -30,6 +30,7 @@ from workflow_scripts.features.checks import check_vectors
 from workflow_scripts.features.entries import FileCheck, plain_entries
 from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.summary import vector_norm
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, has_errors, listing
 from workflow_scripts.settings.finished import file_digest
@@ -126,29 +127,6 @@ class FeatureSettings:
             bool(settings["features.stand_in"]),
             embedding,
         )
-
-
-@dataclass(frozen=True)
-class Features:
-    """Vectors of the perturbations of a run.
-
-    Attributes
-    ----------
-    names
-        Sorted labels of the data, the control among them.
-    matrix
-        Their vectors [names, dimension].
-    """
-
-    names: tuple[str, ...]
-    matrix: Float32[np.ndarray, "names dimension"]
-
-    def and_others(self, others: Features) -> Features:
-        """Return these, and of the others those whose names aren't here."""
-        there = set(self.names)
-        new = [at for at, name in enumerate(others.names) if name not in there]
-        names = (*self.names, *(others.names[at] for at in new))
-        return Features(names, np.concatenate([self.matrix, others.matrix[new]]))
 
 
 @dataclass(frozen=True)
@@ -294,21 +272,3 @@ def _add_embedded(check: FileCheck, embedded: Embedded, *, alone: bool) -> None:
     if replaced := [gene for gene in facts.get("replaced", ()) if gene in new]:
         what = "letters that the protein model does not know were read as X in the proteins of"
         check.found("note", "features-embedding", {gene: gene for gene in replaced}, what)
-
-
-def write_features(features: Features, path: Path) -> None:
-    """Write features as safetensors: one tensor a perturbation, sorted by name."""
-    tensors = {
-        name: np.ascontiguousarray(vector)
-        for name, vector in zip(features.names, features.matrix, strict=True)
-    }
-    safetensors.numpy.save_file(tensors, path)
-
-
-def load_features(path: Path) -> Features:
-    """Read features as `write_features` wrote them."""
-    tensors = safetensors.numpy.load_file(path)
-    names = tuple(sorted(tensors))
-    if not names:
-        raise DataError(f"{path}: holds no vectors; see features_audit.json beside it")
-    return Features(names, np.stack([tensors[name] for name in names]).astype(np.float32))

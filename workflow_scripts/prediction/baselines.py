@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     Additive,
     ContextMean,

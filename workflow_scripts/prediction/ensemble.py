@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     ModelDescription,
     StateTransition,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int64
 
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import StateTransition
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks, Predicted

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int64
 
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 
 
 def circle(n: int, seed: int) -> Int64[np.ndarray, " n"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.features.validation import Features, load_features
+from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.prediction.ensemble import Ensemble
 from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
 from workflow_scripts.prediction.readiness import Asked

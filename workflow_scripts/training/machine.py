@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import Logger
 
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.compiling import ObjectiveOf, objective_for
 from workflow_scripts.training.estimates import DataSizes

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     ModelDescription,
     StateTransition,

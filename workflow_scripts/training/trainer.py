@@ -18,7 +18,7 @@ from workflow_scripts.cells.groups import Group, describe_small_groups, make_gro
 from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.sampling import SetSampler, fixed_sets
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.validation import Features
+from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import ModelDescription
 from workflow_scripts.models.from_config import set_loss
 from workflow_scripts.models.objective import objective
