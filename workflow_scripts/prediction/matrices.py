@@ -25,7 +25,7 @@ _CHUNK = 262_144
 """Values that are compressed together, about: neither many seeks nor much memory."""
 
 _LEVEL = 1
-"""Of the compression: higher ones take several times as long for a few per cent."""
+"""Of HDF5's own compression: higher ones take several times as long for a few per cent."""
 
 
 class Matrix(Protocol):
@@ -111,28 +111,32 @@ class DenseMatrix:
         self._most_pending = 4 * threads
 
     def append(self, block: Block) -> None:
-        """Add cells below those that are there."""
-        rows = block.toarray() if issparse(block) else block
+        """Add cells below those that are there; a dense block must stay as it is from then on."""
+        rows = np.ascontiguousarray(block.toarray() if issparse(block) else block)
         start = 0
         while start < len(rows):
+            if not self._filled and len(rows) - start >= self._rows:
+                self._send(rows[start : start + self._rows])
+                start += self._rows
+                continue
             taken = min(self._rows - self._filled, len(rows) - start)
             self._chunk[self._filled : self._filled + taken] = rows[start : start + taken]
             self._filled += taken
             start += taken
             if self._filled == self._rows:
-                self._send()
+                self._send(self._chunk.copy())
+                self._filled = 0
 
     def close(self) -> None:
         """Write what is left."""
         if self._filled:
             self._chunk[self._filled :] = 0
-            self._send()
+            self._send(self._chunk)
         self._drain(0)
         self._threads.shutdown()
 
-    def _send(self) -> None:
-        self._pending.append(self._threads.submit(_compressed, self._chunk.copy()))
-        self._filled = 0
+    def _send(self, chunk: Float32[np.ndarray, "rows columns"]) -> None:
+        self._pending.append(self._threads.submit(_compressed, chunk))
         self._drain(self._most_pending)
 
     def _drain(self, leave: int) -> None:
@@ -143,6 +147,11 @@ class DenseMatrix:
 
 
 def _compressed(chunk: Float32[np.ndarray, "rows columns"]) -> bytes:
-    """Return a chunk as HDF5's shuffle and gzip leave it: all first bytes first, and so on."""
+    """Return a chunk as HDF5's shuffle and gzip leave it: all first bytes first, and so on.
+
+    With Huffman's codes alone: what gzip's search for repetitions adds to that takes two thirds of
+    its time and finds nothing in shuffled numbers (benchmarks/RESULTS.md).
+    """
     apart = chunk.reshape(-1).view(np.uint8).reshape(-1, 4).T
-    return zlib.compress(apart.tobytes(), _LEVEL)
+    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, strategy=zlib.Z_HUFFMAN_ONLY)
+    return stream.compress(apart.tobytes()) + stream.flush()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
 
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.vectors import Features
@@ -78,11 +79,19 @@ def predict_with_model(
             )
             decoded = None if store.embedding is None else model.decode(predicted)
         kept = targets.kept(sets)
-        said = predicted.float().cpu().numpy()[kept]
-        expression = said if decoded is None else decoded.float().cpu().numpy()[kept]
+        said = _kept(predicted, kept)
+        expression = said if decoded is None else _kept(decoded, kept)
         if place is not None:
             expression[:, place] = expression.copy()
         yield Predicted(expression, None if decoded is None else said)
+
+
+def _kept(
+    predicted: Float[Tensor, "sets cells columns"], kept: Bool[np.ndarray, "sets cells"]
+) -> Float32[np.ndarray, "kept columns"]:
+    """Return the cells that are kept, without a copy where all are."""
+    cells: Float32[np.ndarray, "sets cells columns"] = predicted.float().cpu().numpy()
+    return cells.reshape(-1, cells.shape[2]) if kept.all() else cells[kept]
 
 
 def unknown_batches(

@@ -122,7 +122,7 @@ def write_predicted(
         for block, embedding in blocks:
             if embedded is not None and embedding is not None:
                 embedded.append(embedding)
-            if bound is not None:
+            if bound is not None and block.size and block.max() > bound:
                 cut += int((block > bound).sum())
                 np.minimum(block, bound, out=block)
             if matrix is None:
