@@ -10,7 +10,9 @@
 #        {run}/evaluation_results.json  what the engine itself writes of the model, by context
 #        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
 
-SHARED_ENDS = f"{CACHE}/reference_ends"
+from workflow_scripts.settings.kept import SHARED_ENDS as ENDS_FOLDER
+
+SHARED_ENDS = f"{CACHE}/{ENDS_FOLDER}"
 
 
 rule reference_ends:

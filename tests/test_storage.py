@@ -310,3 +310,19 @@ def test_nothing_kept_is_said(tmp_path, monkeypatch, capsys):
     assert show(capsys).startswith("nothing is kept in cache or in run folders here")
     with pytest.raises(DataError, match="nowhere: no such folder"):
         storage.main(["nowhere"])
+
+
+def test_ends_that_no_run_here_uses_go(started, capsys):
+    started.train()
+    started.rest()
+    (ends,) = identity_folders(Path("shared_ends"))
+    Path("cache").mkdir(exist_ok=True)
+    Path("shared_ends").rename("cache/reference_ends")
+    own = Path("cache/reference_ends") / ends.name
+    other = own.with_name("0" * 32)
+    shutil.copytree(own, other)
+    text = show(capsys, ".", "--cache", "cache", "--remove")
+    assert "used by ." in row(text, own)
+    assert "used by no run here" in row(text, other)
+    assert own.is_dir()
+    assert not other.exists()

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.finished import IdentityFolder, identity_of, write_atomically
+from workflow_scripts.settings.kept import ENDS
 from workflow_scripts.settings.slices import Slice, canonical_json, read_settings
-
-ENDS = "reference_ends.json"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,6 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     settings = read_settings("reference_ends", given.settings)
 
+    # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     from workflow_scripts.evaluation.engine import engine_versions
     from workflow_scripts.evaluation.populations import open_population
     from workflow_scripts.evaluation.reference_ends import content_digest
@@ -53,8 +54,6 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _compute(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -> None:
-    # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     from workflow_scripts.evaluation.engine import EvaluationSettings, describe_engine
     from workflow_scripts.evaluation.reference_ends import compute_all
 

@@ -25,7 +25,14 @@ from workflow_scripts.reporting.words import counted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import size
 from workflow_scripts.settings.finished import is_locked, remove_identity
-from workflow_scripts.settings.kept import Kept, bytes_freed, bytes_of, find_runs, kept_by_run
+from workflow_scripts.settings.kept import (
+    Kept,
+    bytes_freed,
+    bytes_of,
+    find_runs,
+    kept_by_run,
+    kept_ends,
+)
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -65,7 +72,8 @@ def main(arguments: Sequence[str]) -> None:
     if given.verify:
         _verify(cache, packings)
         return
-    kept = [*packings, *(one for run in runs for one in kept_by_run(run))]
+    of_runs = [one for run in runs for one in kept_by_run(run)]
+    kept = [*packings, *kept_ends(cache, runs), *of_runs]
     idle = [one.folder for one in kept if not one.needed and not is_locked(one.folder)]
     frees = dict(zip(idle, bytes_freed(idle), strict=True))
     if not kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,12 @@ from workflow_scripts.settings.finished import NOTES, noted
 
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""
+
+SHARED_ENDS = "reference_ends"
+"""The folder of the cache in which runs share what is computed of their test cells."""
+
+ENDS = "reference_ends.json"
+"""What a run has of it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,25 @@ def kept_by_run(run: Path) -> Iterator[Kept]:
             state = "current" if current else "superseded" if stages else "unknown"
             holds = ", ".join(sorted(stages)) or "of a version that noted no stage"
             yield Kept(folder, holds, state, needed=state != "superseded")
+
+
+def kept_ends(cache: Path, runs: Sequence[Path]) -> Iterator[Kept]:
+    """Yield the folders of the ends of scores' scales that runs share.
+
+    One that no run here uses counts as not needed: runs have their own copy of what it says, and
+    who asks for it again waits for its computation alone.
+    """
+    users: dict[str, list[str]] = {}
+    for run in runs:
+        try:
+            identity = json.loads((run / ENDS).read_text(encoding="utf-8"))["identity"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        users.setdefault(str(identity), []).append(os.fspath(run))
+    for folder in identity_folders(cache / SHARED_ENDS):
+        names = users.get(folder.name, [])
+        state = f"used by {', '.join(names)}" if names else "used by no run here"
+        yield Kept(folder, "reference_ends", state, needed=bool(names))
 
 
 def identity_folders(parent: Path) -> list[Path]:
