@@ -135,8 +135,10 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     # Only now: work that is already done returns without these seconds.
     from workflow_scripts.evaluation.engine import EvaluationSettings
     from workflow_scripts.evaluation.reference_ends import Reference
-    from workflow_scripts.evaluation.scoring import TrainedOn, evaluate, write_evaluation
+    from workflow_scripts.evaluation.scoring import evaluate
+    from workflow_scripts.evaluation.strata import TrainedOn
     from workflow_scripts.evaluation.unmasking import DERIVED
+    from workflow_scripts.evaluation.writing_scores import write_evaluation
 
     reference = None
     if given.reference_ends is not None:

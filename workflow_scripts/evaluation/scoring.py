@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
-from anndata import AnnData
-from cell_eval2 import EvalConfig
 
-from workflow_scripts.evaluation.diagnosis import (
-    compare_genes,
-    confusion,
-    diagnose,
-    summarise_genes,
-)
-from workflow_scripts.evaluation.effects import mean_effects
+from workflow_scripts.evaluation.context_scores import Scoring
+from workflow_scripts.evaluation.diagnosis import diagnose, summarise_genes
 from workflow_scripts.evaluation.engine import (
     EvaluationSettings,
     PairScores,
     better_directions,
     describe_config,
     describe_engine,
-    engine_config,
-    score_pair,
 )
 from workflow_scripts.evaluation.populations import (
-    Population,
     check_same_cells_asked,
     open_population,
 )
 from workflow_scripts.evaluation.reference_ends import Reference
 from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
-from workflow_scripts.evaluation.strata import KEYS, distance_to_training, how_new, stratified
-from workflow_scripts.evaluation.unmasking import DERIVED, unmask
-from workflow_scripts.features.vectors import Features, load_features
+from workflow_scripts.evaluation.strata import (
+    KEYS,
+    TrainedOn,
+    distance_to_training,
+    how_new,
+    stratified,
+)
+from workflow_scripts.evaluation.unmasking import unmask
 from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.
@@ -147,7 +138,7 @@ def evaluate(
         for predicted in predictions.values():
             check_same_cells_asked(observed, predicted)
         subject = MODEL if MODEL in predictions else next(iter(predictions))
-        call = _Call(observed, predictions, subject, tuple(derived), settings, reference, threads)
+        call = Scoring(observed, predictions, subject, tuple(derived), settings, reference, threads)
         scored = {
             context: call.score(number, context, tell) for number, context in enumerate(contexts)
         }
@@ -217,112 +208,6 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True)
-class TrainedOn:
-    """What a model was trained on.
-
-    Attributes
-    ----------
-    splits
-        The split of each group of cells.
-    features
-        Vectors of the perturbations, trained on and predicted.
-    """
-
-    splits: pd.DataFrame
-    features: Features
-
-    @classmethod
-    def read(cls, splits: Path, features: Sequence[Path]) -> TrainedOn:
-        """Read what ``audit_splits`` and ``validate_features`` wrote."""
-        vectors = functools.reduce(Features.and_others, map(load_features, features))
-        return cls(pd.read_parquet(splits), vectors)
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """What was found in one context."""
-
-    pairs: dict[str, PairScores]
-    effects: pd.DataFrame
-    genes: pd.DataFrame
-    facts: pd.DataFrame
-    sizes: dict[str, int]
-    config: EvalConfig
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What is scored, the same for every context."""
-
-    observed: Population
-    predictions: Mapping[str, Population]
-    subject: str
-    derived: tuple[str, ...]
-    settings: EvaluationSettings
-    reference: Reference | None
-    threads: int
-
-    def score(self, number: int, context: str, tell: Callable[[str], None]) -> _Scored:
-        observed, control = self.observed.cells(context), self.observed.control
-        is_control = observed.obs["perturbation"] == control
-        sizes = {
-            "n_perturbations": len(self.observed.perturbations(context)),
-            "n_cells_observed": int((~is_control).sum()),
-            "n_control_cells": int(is_control.sum()),
-        }
-        outside = self.observed.outside_panel(context)
-        config = engine_config(self.settings, control, outside, self.threads)
-        pairs: dict[str, PairScores] = {}
-        effects, genes = pd.DataFrame(), pd.DataFrame()
-        with TemporaryDirectory(prefix="stateline-observed-") as cache:
-            if self.reference is not None:
-                self.reference.copy_engine_cache(number, Path(cache))
-            for model, cells in self._cells(context):
-                start = perf_counter()
-                pairs[model] = score_pair(cells, observed, config, Path(cache))
-                tell(_line(model, context, sizes, pairs[model], perf_counter() - start))
-                if model == self.subject:
-                    effects = mean_effects(cells, observed, control)
-                    genes = compare_genes(cells, observed, control)
-        facts = _facts(effects, observed, pairs[self.subject])
-        return _Scored(pairs, effects, genes, facts, sizes, config)
-
-    def _cells(self, context: str) -> Iterator[tuple[str, AnnData]]:
-        """Yield the predicted cells of a context, and what is made of the model's."""
-        for model, predicted in self.predictions.items():
-            cells = predicted.cells(context)
-            yield model, cells
-            for way in self.derived if model == self.subject else ():
-                yield way, DERIVED[way](cells, self.observed.control)
-
-
-def _facts(effects: pd.DataFrame, observed: AnnData, pair: PairScores) -> pd.DataFrame:
-    """Return what is known of each perturbation of a context, and how the model took it."""
-    facts = confusion(effects)
-    sizes = observed.obs["perturbation"].astype(str).value_counts()
-    squares = effects.groupby("perturbation", observed=False)["observed_effect"].agg(
-        lambda effect: float((effect.astype(float) ** 2).sum())
-    )
-    named = pair.values.pivot_table(index="perturbation", columns="metric", values="value")
-    significant = next((name for name in named if str(name).endswith("nsig_counts_real")), None)
-    names = facts["perturbation"]
-    facts = facts.assign(n_cells=names.map(sizes), effect_size=names.map(squares**0.5))
-    if significant is not None:
-        facts["n_de_genes"] = names.map(named[significant])
-    return facts
-
-
-def _line(
-    model: str, context: str, sizes: Mapping[str, int], pair: PairScores, seconds: float
-) -> str:
-    refusals = f", {len(pair.refused)} refused" if pair.refused else ""
-    return (
-        f"{model} in {context}: {len(pair.means)} metrics of {sizes['n_perturbations']} "
-        f"perturbations{refusals}, {seconds:.1f} s"
-    )
-
-
 def _long_table(pairs: Mapping[tuple[str, str], PairScores], observed_path: Path) -> pd.DataFrame:
     """Join the engine's tables into one, sorted."""
     columns = ["model", "context", "perturbation", "metric", "value"]
@@ -373,31 +258,3 @@ def _means_over_contexts(
 def _or_none(value: float) -> float | None:
     """Say None for NaN, which JSON has no word for."""
     return None if math.isnan(value) else value
-
-
-def write_evaluation(
-    result: Evaluation,
-    *,
-    metrics: Path,
-    scores: Path,
-    effects: Path,
-    per_perturbation: Path,
-    genes: Path,
-    results: Path,
-) -> None:
-    """Write the files of an evaluation, each whole or not at all."""
-    paths = (metrics, scores, effects, per_perturbation, genes, results)
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    parts = {path: path.with_name(path.name + ".partial") for path in paths}
-    # Python's own repr of a float: the shortest text that reads back to the same number.
-    result.table.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
-    for path, content in ((scores, result.scores), (results, result.documents)):
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        parts[path].write_text(text, encoding="utf-8")
-    result.effects.to_parquet(parts[effects], index=False)
-    result.genes.to_parquet(parts[genes], index=False)
-    wide = result.metrics.merge(result.facts, on=KEYS, how="left")
-    wide.to_parquet(parts[per_perturbation], index=False)
-    for path, part in parts.items():
-        part.replace(path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.features.vectors import Features
+from workflow_scripts.features.vectors import Features, load_features
 
 KEYS = ["context", "perturbation"]
 
@@ -17,6 +20,28 @@ MEASURED = ("effect_size", "n_de_genes", "n_cells", "distance_to_training")
 
 LEAST = 6
 """Perturbations below which nothing is cut: thirds of fewer say nothing."""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a model was trained on.
+
+    Attributes
+    ----------
+    splits
+        The split of each group of cells.
+    features
+        Vectors of the perturbations, trained on and predicted.
+    """
+
+    splits: pd.DataFrame
+    features: Features
+
+    @classmethod
+    def read(cls, splits: Path, features: Sequence[Path]) -> TrainedOn:
+        """Read what ``audit_splits`` and ``validate_features`` wrote."""
+        vectors = functools.reduce(Features.and_others, map(load_features, features))
+        return cls(pd.read_parquet(splits), vectors)
 
 
 def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Series[str]:

@@ -21,7 +21,8 @@ from workflow_scripts.reporting.formats import FindingEntry, in_order
 from workflow_scripts.reporting.inputs import VALIDATION_SCORES, RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.run_facts import commands, essentials, run_name
-from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables, strata_rows
+from workflow_scripts.reporting.strata import strata_rows
+from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.unmasking import unmasked_rows
 from workflow_scripts.reporting.verdict import Verdict, judge

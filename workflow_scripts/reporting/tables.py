@@ -167,7 +167,7 @@ def _score_table(
     for metric in metrics:
         better: Better = scores["better"].get(metric, "neither")
         numbers = [_finite(values.get(model, {}).get(metric)) for model in models]
-        best = _best(numbers, better)
+        best = best_of(numbers, better)
         words = metric_words(metric)
         cells = []
         for model, value in zip(models, numbers, strict=True):
@@ -217,7 +217,7 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _best(numbers: Sequence[float | None], better: Better) -> float | None:
+def best_of(numbers: Sequence[float | None], better: Better) -> float | None:
     """Return the best of a row; none where only one model has a number or none is better."""
     known = [value for value in numbers if value is not None]
     if better == "neither" or len(known) < 2:
@@ -237,45 +237,6 @@ def _reason(refusal: Refusal, context: str | None) -> str:
     if context is None and refusal["context"]:
         return f"{refusal['context']}: {refusal['reason']}"
     return refusal["reason"]
-
-
-STRATA: Mapping[str, str] = {
-    "effect_size": "Observed effect (norm over genes, log1p units)",
-    "n_de_genes": "Significant genes, observed",
-    "n_cells": "Observed cells",
-    "distance_to_training": "Cosine distance to the nearest features trained on",
-    "kind": "What is new",
-}
-"""Names of the facts by which perturbations are scored apart."""
-
-
-@dataclass(frozen=True)
-class StratumRow:
-    """A kind of perturbations, and what each model scores on it."""
-
-    fact: str
-    range: str
-    n: int
-    cells: tuple[Cell, ...]
-
-
-def strata_rows(scores: Scores, metric: str | None) -> tuple[list[str], list[StratumRow]]:
-    """Return the labels of the models, and a row a kind of perturbations, on the main metric."""
-    if metric is None:
-        return [], []
-    models = models_in_order(scores["overall"])
-    better: Better = scores["better"].get(metric, "neither")
-    words, rows = metric_words(metric), []
-    for fact, parts in scores["strata"].items():
-        for part in parts:
-            values = [part["scores"].get(model, {}).get(metric) for model in models]
-            best = _best(values, better)
-            cells = tuple(
-                Cell(words.shown(value), value, is_best=value is not None and value == best)
-                for value in values
-            )
-            rows.append(StratumRow(STRATA.get(fact, fact), part["range"], part["n"], cells))
-    return [model_label(model) for model in models], rows
 
 
 def remarks(scores: Scores, model: str) -> list[str]:
