@@ -44,7 +44,7 @@ def test_packing_that_is_interrupted_says_so_in_a_word(tmp_path, make_screen):
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)
+            process.wait(timeout=0.5)
     assert process.returncode == 130
     assert log.read_text().splitlines()[-1] == "interrupted"
     assert not (tmp_path / "store" / "manifest.json").exists()
