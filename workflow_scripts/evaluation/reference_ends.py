@@ -53,8 +53,8 @@ class Ends:
     ----------
     mean_response
         Score of one profile for all perturbations: the mean of the observed ones, each without the
-        perturbation that targets the gene. It has seen the answers, so no model is worse off for
-        having less to go by.
+        perturbation that targets the gene. It has seen the answers, so that it is no floor: a model
+        may end below it and still know something.
     replicate
         Score of one half of the observed cells, controls too, against the other half: mean of
         `SPLITS` random splits. Halves have half of the cells: a whole repeat would get more.
