@@ -47,7 +47,8 @@ rule preflight:
         features="{run}/features_audit.json",
         targets=if_asked("targets_audit.json"),
         target_features=if_asked("target_features_audit.json"),
-        target_batches=other_batches,
+        target_batches=other_cells("batches.parquet"),
+        target_cells=other_cells("cells_audit.json"),
     output:
         "{run}/preflight.json",
     log:
@@ -66,6 +67,6 @@ rule preflight:
         " --splits {input.splits:q} --split-table {input.table:q} --features {input.features:q}"
         " --all-genes {input.genes:q} --store {params.store:q}"
         " --targets {input.targets:q} --target-features {input.target_features:q}"
-        " --target-batches {input.target_batches:q}"
+        " --target-batches {input.target_batches:q} --target-cells {input.target_cells:q}"
         " --record {params.record:q} --passed {output:q}"
         " > {log:q} 2>&1"

@@ -19,7 +19,11 @@ sys.path.insert(0, str(ROOT))
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.model_path import given_model, known_by
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.schema.stages import FEATURE_BASELINES, SPOILED_FEATURES
+from workflow_scripts.settings.schema.stages import (
+    FEATURE_BASELINES,
+    SPOILED_FEATURES,
+    VALIDATION,
+)
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -137,10 +141,13 @@ def if_asked(name):
     )
 
 
-def other_batches(wildcards):
-    """Return the batches of other cells that a run predicts from, as an input."""
-    other = RUNS[wildcards.run].config["prediction"]["adata"] is not None
-    return asked_file("batches.parquet")(wildcards) if other else []
+def other_cells(name):
+    """Return the input function for a file of other cells that a run predicts from, if it does."""
+    return lambda wildcards: (
+        asked_file(name)(wildcards)
+        if RUNS[wildcards.run].config["prediction"]["adata"] is not None
+        else []
+    )
 
 
 def target_list(wildcards):
@@ -162,9 +169,21 @@ def genes_to_find(wildcards):
 
 
 def vectors(wildcards):
-    """Return the features of the perturbations that are predicted, as an input."""
-    name = "target_features" if RUNS[wildcards.run].asks else "features"
-    return f"{wildcards.run}/{name}.safetensors"
+    """Return the features of what a model is asked for, as inputs.
+
+    Of the perturbations that are predicted, and where an amplitude is fitted or controls are
+    predicted, of those of the run.
+    """
+    run, config = wildcards.run, RUNS[wildcards.run].config
+    if not RUNS[run].asks:
+        return [f"{run}/features.safetensors"]
+    scored = config.get("evaluation") or {}
+    both = (
+        config["prediction"]["amplitude"] == VALIDATION
+        or scored.get("controls") == "predicted"
+    )
+    names = ["target_features", *(["features"] if both else [])]
+    return [f"{run}/{name}.safetensors" for name in names]
 
 
 def cells_file(name):

@@ -15,6 +15,7 @@ from pathlib import Path
 from workflow_scripts.command import run_command
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
+from workflow_scripts.settings.schema.stages import VALIDATION
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -47,6 +48,8 @@ def _predict(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -
 
     asked = ModelPrediction.open(given, settings)
     n_cells = len(asked.inputs.targets.paired)
+    if settings["prediction.amplitude"] == VALIDATION:
+        print(f"amplitude of the effects, fitted on validation: {asked.amplitude:.4f}")
     print(f"predicting {n_cells} cells on {asked.device.type}", flush=True)
     if cut := asked.write(work.path / "predictions.h5ad", asked.features, "model"):
         largest = asked.inputs.store.largest_value

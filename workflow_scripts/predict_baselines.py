@@ -72,7 +72,7 @@ def _predict(
     from workflow_scripts.prediction.baselines import Baseline, Baselines
     from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
     from workflow_scripts.prediction.targets import Targets
-    from workflow_scripts.prediction.writing import Blocks, describe, write_predicted
+    from workflow_scripts.prediction.writing import Blocks, write_predicted
 
     inputs = PredictionInputs.open(given, settings)
     store, targets = inputs.store, inputs.targets
@@ -98,7 +98,7 @@ def _predict(
             inputs.written_store,
             targets,
             inputs.predict(functools.partial(predict, baseline)),
-            {**describe(store, settings["name"]), **inputs.described, "model": name},
+            {**inputs.described, "model": name},
             clip=settings["prediction.clip"],
             notes=join_notes(baselines.notes(baseline, targets), inputs.notes),
         )

@@ -25,8 +25,10 @@ from workflow_scripts.cells.splits import used_targets
 from workflow_scripts.command import run_command, show_findings
 from workflow_scripts.prediction.readiness import (
     Asked,
+    check_amplitude,
     check_batches,
     check_given_model,
+    check_output,
     check_written_genes,
 )
 from workflow_scripts.reporting.preflight_page import render_preflight
@@ -73,6 +75,9 @@ def main(arguments: Sequence[str]) -> None:
     asked = parser.add_argument_group("where something else than the test split is predicted")
     asked.add_argument("--targets", type=Path, nargs="?", help="audit of what is asked for")
     asked.add_argument("--target-features", type=Path, nargs="?", help="audit of its features")
+    asked.add_argument(
+        "--target-cells", type=Path, nargs="?", help="audit of the cells predicted from"
+    )
     asked.add_argument(
         "--target-batches", type=Path, nargs="?", help="groups by batch of the cells predicted from"
     )
@@ -121,7 +126,10 @@ def main(arguments: Sequence[str]) -> None:
                 embedding_dim=embedding_dim,
             ),
         ]
-    found["Prediction"] = _check_prediction(given, settings, plan, read, batches)
+    found["Prediction"] = [
+        *check_amplitude(settings["prediction.amplitude"], set(table["split"].astype(str))),
+        *_check_prediction(given, settings, plan, read, batches),
+    ]
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None
     if model is None and n_sets and not any(has_errors(findings) for findings in found.values()):
@@ -174,6 +182,9 @@ def _check_prediction(
 ) -> list[Finding]:
     """Find what would stop the prediction after hours of training."""
     findings = check_written_genes(settings["prediction.genes"], read)
+    source = json.loads((given.target_cells or given.cells).read_text())
+    kinds = {file["values"] for files in source["datasets"].values() for file in files}
+    findings += check_output(settings["prediction.output"], kinds - {None})
     for audit in (given.targets, given.target_features):
         if audit is not None:
             findings += from_dicts(json.loads(audit.read_text())["findings"])

@@ -12,6 +12,8 @@ SETTINGS = {
     "evaluation.profile": "minimal",
     "evaluation.extra_metrics": ["pds_cosine"],
     "evaluation.input_type": "lognorm",
+    "evaluation.controls": "observed",
+    "prediction.output": "log1p",
     "evaluation.de_backend": "pdex",
     "evaluation.resamples": 200,
 }

@@ -205,6 +205,7 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
     cells.write_h5ad(other)
     settings = {f"evaluation.{key}": value for key, value in vars(SETTINGS).items()}
     settings["evaluation.extra_metrics"] = list(SETTINGS.extra_metrics)
+    settings["prediction.output"] = "log1p"
     stage = tmp_path / "stage.json"
     stage.write_text(json.dumps({"identity": settings, "extent": {}}))
 

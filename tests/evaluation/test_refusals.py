@@ -193,6 +193,8 @@ def test_settings_are_read_from_the_stage_slice():
         "evaluation.profile": "minimal",
         "evaluation.extra_metrics": ["pds_cosine"],
         "evaluation.input_type": "lognorm",
+        "evaluation.controls": "observed",
+        "prediction.output": "log1p",
         "evaluation.de_backend": "pdex",
         "evaluation.resamples": 1000,
     }

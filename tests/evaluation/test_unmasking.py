@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.evaluation.engine import EvaluationSettings
 from workflow_scripts.evaluation.scoring import evaluate
-from workflow_scripts.evaluation.unmasking import DERIVED, doubled_variance, same_cells
+from workflow_scripts.evaluation.unmasking import (
+    DERIVED,
+    doubled_variance,
+    doubled_variance_of_counts,
+    same_cells,
+)
 
 CONTROL = "non-targeting"
 
@@ -88,7 +94,7 @@ def unmasked(draw_screen, tmp_path_factory):
             {"model": files[model], "control": files["right"]},
             EvaluationSettings(),
             unmasking={"shuffled_features": files[spoiled]},
-            derived=list(DERIVED),
+            derived=list(DERIVED["log1p"]),
             resamples=100,
             tell=lambda line: None,
         ).scores
@@ -124,3 +130,17 @@ def test_too_few_perturbations_tell_nothing(draw_screen, write):
         tell=lambda line: None,
     ).scores["unmasking"]
     assert found["same_cells"]["pds_l1"]["matches"] is None
+
+
+def test_doubled_variance_of_counts_keeps_means_and_whole_numbers():
+    draws = np.random.default_rng(0)
+    counts = draws.negative_binomial(3, [0.9, 0.6, 0.2, 0.02], (20_000, 4)).astype(np.float32)
+    labels = np.repeat(["control", "A"], [5_000, 15_000])
+    cells = AnnData(csr_matrix(counts), pd.DataFrame({"perturbation": labels}))
+    made = doubled_variance_of_counts(cells, "control").X.toarray()
+    assert np.array_equal(made[:5_000], counts[:5_000])
+    assert np.array_equal(made, np.rint(made))
+    before, after = counts[5_000:], made[5_000:]
+    error = np.sqrt(2 * before.var(axis=0) / len(before))
+    assert (np.abs(after.mean(axis=0) - before.mean(axis=0)) < 4 * error).all()
+    np.testing.assert_allclose(after.var(axis=0) / before.var(axis=0), 2.0, rtol=0.1)

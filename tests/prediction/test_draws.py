@@ -34,6 +34,8 @@ def opened(store, splits, tmp_path):  # noqa: F811
             "prediction.draws": draws,
             "prediction.average_draws": average,
             "prediction.genes": None,
+            "prediction.output": "log1p",
+            "name": "run",
         }
         return PredictionInputs.open(given, Slice(values, {}))
 

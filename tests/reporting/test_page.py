@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from workflow_scripts.reporting.page import SCORE_SECTIONS, SECTIONS
+from workflow_scripts.reporting.words import how_predicted
 from workflow_scripts.settings.schema.stages import UNMASKING
 
 Render = Callable[..., str]
@@ -314,6 +315,16 @@ def test_variance_that_no_metric_sees_is_not_called(render: Render) -> None:
     assert "Twice the variance between predicted cells is" not in " ".join(
         page.text["verdict"].split()
     )
+
+
+def test_what_was_made_of_the_models_output_is_said() -> None:
+    plain = {"scale": "log1p", "amplitude": 1.0, "controls": "observed"}
+    assert how_predicted(plain) == ""
+    counts = {"scale": "counts", "count_distribution": "negative_binomial", "denoised": False}
+    said = how_predicted({**plain, **counts, "amplitude": 1.234567, "controls": "predicted"})
+    assert "multiplied by 1.23 (prediction.amplitude)" in said
+    assert "each cell's profile (negative binomial)" in said
+    assert "controls that the model predicted itself" in said
 
 
 def test_kinds_of_perturbations_are_scored_apart(render: Render) -> None:

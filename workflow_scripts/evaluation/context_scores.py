@@ -13,7 +13,7 @@ from anndata import AnnData
 from cell_eval2 import EvalConfig
 
 from workflow_scripts.evaluation.diagnosis import compare_genes, confusion
-from workflow_scripts.evaluation.effects import mean_effects
+from workflow_scripts.evaluation.effects import log1p_values, mean_effects
 from workflow_scripts.evaluation.engine import (
     EvaluationSettings,
     PairScores,
@@ -23,6 +23,7 @@ from workflow_scripts.evaluation.engine import (
 from workflow_scripts.evaluation.populations import Population
 from workflow_scripts.evaluation.reference_ends import Reference
 from workflow_scripts.evaluation.unmasking import DERIVED
+from workflow_scripts.settings.schema.stages import COUNTS
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,11 @@ class Scoring:
                 pairs[model] = score_pair(cells, observed, config, Path(cache))
                 tell(_line(model, context, sizes, pairs[model], perf_counter() - start))
                 if model == self.subject:
-                    effects = mean_effects(cells, observed, control)
+                    own = self.settings.controls == "predicted"
+                    on_log = cells, observed
+                    if self.observed.scale == COUNTS:
+                        on_log = log1p_values(cells), log1p_values(observed)
+                    effects = mean_effects(*on_log, control=control, own_controls=own)
                     genes = compare_genes(cells, observed, control)
         facts = _facts(effects, observed, pairs[self.subject])
         return ContextScores(pairs, effects, genes, facts, sizes, config)
@@ -106,8 +111,9 @@ class Scoring:
         for model, predicted in self.predictions.items():
             cells = predicted.cells(context)
             yield model, cells
+            ways = DERIVED[self.observed.scale]
             for way in self.derived if model == self.subject else ():
-                yield way, DERIVED[way](cells, self.observed.control)
+                yield way, ways[way](cells, self.observed.control)
 
 
 def _facts(effects: pd.DataFrame, observed: AnnData, pair: PairScores) -> pd.DataFrame:

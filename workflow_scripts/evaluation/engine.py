@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,8 @@ class EvaluationSettings:
         Metrics on top of the profile.
     input_type
         ``lognorm`` for log1p values, ``counts`` for raw counts.
+    controls
+        Whether predicted cells are held against ``observed`` or ``predicted`` controls.
     de_backend
         The engine of the differential-expression tests. ``auto`` would choose by what the machine
         has, and different engines give slightly different numbers.
@@ -50,17 +52,30 @@ class EvaluationSettings:
     extra_metrics: tuple[str, ...] = ("pds_cosine",)
     input_type: str = "lognorm"
     de_backend: str = "pdex"
+    controls: str = "observed"
 
     @classmethod
     def from_slice(cls, settings: Slice) -> EvaluationSettings:
         """Take the settings out of the slice of evaluate, or of reference_ends."""
+        usual = USUAL[settings["prediction.output"]]
         return cls(
-            preset=settings["evaluation.preset"],
-            profile=settings["evaluation.profile"],
+            preset=settings["evaluation.preset"] or usual["preset"],
+            profile=settings["evaluation.profile"] or usual["profile"],
             extra_metrics=tuple(settings["evaluation.extra_metrics"]),
-            input_type=settings["evaluation.input_type"],
+            input_type=settings["evaluation.input_type"] or usual["input_type"],
             de_backend=settings["evaluation.de_backend"],
+            controls=settings["evaluation.controls"],
         )
+
+
+SCALES: Mapping[str, str] = {"log1p": "lognorm", "counts": "counts"}
+"""What cell-eval2 calls the scales of a file of cells."""
+
+USUAL: Mapping[str, Mapping[str, str]] = {
+    "log1p": {"preset": "v2", "profile": "minimal", "input_type": "lognorm"},
+    "counts": {"preset": "vcc2026", "profile": "vcc2026", "input_type": "counts"},
+}
+"""What is asked of cell-eval2 where the config names nothing, by the scale of the predictions."""
 
 
 def engine_config(
@@ -90,7 +105,7 @@ def engine_config(
         base = EvalConfig.from_preset(settings.preset)
         profile, _ = resolve_metrics(settings.profile, version=base.version)
         metrics, deferred = resolve_metrics(
-            [*profile, *settings.extra_metrics], version=base.version
+            list(dict.fromkeys([*profile, *settings.extra_metrics])), version=base.version
         )
         if deferred:
             raise ValueError(f"not implemented by this version: {deferred}")
@@ -105,6 +120,8 @@ def engine_config(
             "num_threads": threads,
             "target_gene_map": dict.fromkeys(unmeasured) or None,
         }
+        if settings.controls == "predicted":  # observed ones are the same in both files
+            changes["control_source"] = "pred"
         return EvalConfig.from_dict(base.to_dict() | changes)
     except ValueError as error:
         raise ConfigError(
@@ -237,13 +254,28 @@ def score_pair(
         ]
         scored = [metric for metric in scored if metric not in ranks]
         table = table.filter(~pl.col("metric").is_in(ranks))
-    means = cell_eval2.aggregate_metrics(table, metrics=scored) if scored else None
+    means, more = _means(table, scored)
     return PairScores(
         values=pd.DataFrame(table.to_dict(as_series=False)),
-        means={} if means is None else dict(zip(means["metric"], means["mean"], strict=True)),
-        refused=tuple(refused),
+        means=means,
+        refused=(*refused, *more),
         document=document,
     )
+
+
+def _means(
+    table: pl.DataFrame, metrics: Sequence[str]
+) -> tuple[dict[str, float], list[tuple[str | None, str]]]:
+    """Return the engine's mean of each metric, and those that have none, with its reason."""
+    try:
+        found = cell_eval2.aggregate_metrics(table, metrics=list(metrics)) if metrics else None
+    except REFUSALS as error:
+        if len(metrics) == 1:
+            return {}, [(metrics[0], str(error))]
+        parts = [_means(table, [metric]) for metric in metrics]
+        means = {name: value for part, _ in parts for name, value in part.items()}
+        return means, [refusal for _, part in parts for refusal in part]
+    return {} if found is None else dict(zip(found["metric"], found["mean"], strict=True)), []
 
 
 def _score_one_by_one(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import issparse, vstack
 
+from workflow_scripts.evaluation.engine import SCALES
 from workflow_scripts.settings.errors import DataError
 
 _COLUMNS = ("perturbation", "context")
@@ -34,6 +36,8 @@ class Population:
         Columns perturbation and context, as strings, one row a cell.
     stored
         The open file; only the cells asked for are read.
+    scale
+        What its values are: log1p of normalised counts, or raw ``counts``.
     """
 
     path: Path
@@ -41,11 +45,18 @@ class Population:
     genes: pd.Index[str]
     labels: pd.DataFrame
     stored: AnnData
+    scale: str = "log1p"
 
     @property
     def run(self) -> str:
         """The run that it was written for; empty where the file doesn't say."""
         return str(self.stored.uns["stateline"].get("run", ""))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the file says of itself, as JSON types."""
+        said = self.stored.uns["stateline"]
+        return {name: getattr(value, "item", lambda v=value: v)() for name, value in said.items()}
 
     def perturbations(self, context: str) -> set[str]:
         """Name the perturbations of a context, without the control."""
@@ -137,7 +148,8 @@ def _checked(path: Path, stored: AnnData) -> Population:
             f"{path}: obs lacks {lacking} and has {list(stored.obs.columns)}: write each cell's "
             "perturbation and context there"
         )
-    control = stored.uns.get("stateline", {}).get("control")
+    said = stored.uns.get("stateline", {})
+    control, scale = said.get("control"), str(said.get("scale", "log1p"))
     if control is None:
         raise DataError(f"{path}: uns['stateline']['control'], the control's label, is missing")
     repeated = stored.var_names[stored.var_names.duplicated()]
@@ -149,6 +161,7 @@ def _checked(path: Path, stored: AnnData) -> Population:
         genes=stored.var_names.astype(str),
         labels=stored.obs[list(_COLUMNS)].astype(str),
         stored=stored,
+        scale=scale,
     )
     for context in population.tested_contexts():
         if population.control not in set(population.labels_of(context)):
@@ -157,6 +170,22 @@ def _checked(path: Path, stored: AnnData) -> Population:
                 f"({population.control!r} in obs['perturbation']): add the observed controls"
             )
     return population
+
+
+def check_scale(population: Population, input_type: str) -> None:
+    """Check that cells are on the scale that the scorer is told.
+
+    Raises
+    ------
+    DataError
+        They are not.
+    """
+    if (found := SCALES[population.scale]) != input_type:
+        raise DataError(
+            f"{population.path}: its values are {population.scale} (cell-eval2's {found}), and "
+            f"evaluation.input_type is {input_type}; make that null, or predict the other scale "
+            "(prediction.output)"
+        )
 
 
 def check_same_cells_asked(observed: Population, predicted: Population) -> None:
@@ -174,6 +203,11 @@ def check_same_cells_asked(observed: Population, predicted: Population) -> None:
         raise DataError(
             f"{where}: the control is {predicted.control!r} in the first and "
             f"{observed.control!r} in the second: use one label"
+        )
+    if observed.scale != predicted.scale:
+        raise DataError(
+            f"{where}: values are {predicted.scale} in the first and {observed.scale} in the "
+            "second: predict on the scale of the observed cells (prediction.output)"
         )
     _check_equal(where, "contexts", observed.tested_contexts(), predicted.tested_contexts())
     for context in observed.tested_contexts():

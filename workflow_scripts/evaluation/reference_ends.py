@@ -11,10 +11,10 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -34,7 +34,7 @@ from workflow_scripts.evaluation.engine import (
     score_pair,
     with_metrics,
 )
-from workflow_scripts.evaluation.populations import Population, open_population
+from workflow_scripts.evaluation.populations import Population, check_scale, open_population
 
 SPLITS = 5
 """How often the observed cells are split into halves: as many as the engine's own anchor takes."""
@@ -143,6 +143,7 @@ def compute_all(
     """
     found = {}
     with open_population(observed_path) as observed:
+        check_scale(observed, settings.input_type)
         config = engine_config(settings, observed.control, (), threads)
         for number, context in enumerate(observed.tested_contexts()):
             start = perf_counter()
@@ -178,7 +179,9 @@ def compute_ends(observed: AnnData, config: EvalConfig, cache: Path) -> Ends:
     refused: list[tuple[str, str | None, str]] = []
     means: Values = {}
     if observed.obs[PERTURBATION].nunique() > 2:
-        mean = score_pair(_mean_response(observed, config), observed, config, cache)
+        # A mean of counts is no whole number, and the engine then makes cells of it that aren't.
+        allowed = replace(config, allow_fractional_counts=True)
+        mean = score_pair(_mean_response(observed, config), observed, allowed, cache)
         means = mean.means
         refused += [("mean_response", metric, reason) for metric, reason in mean.refused]
     else:
@@ -196,8 +199,9 @@ def _mean_response(observed: AnnData, config: EvalConfig) -> AnnData:
         target_gene_map=config.target_gene_map,
     )
     # Of log1p values the engine builds no other prediction than one cell over and over.
+    emit: Literal["tile", "dispersed"] = "dispersed" if config.input_type == "counts" else "tile"
     return build_baseline_prediction(
-        profile, observed, pert_col=PERTURBATION, control=config.control, emit="tile"
+        profile, observed, pert_col=PERTURBATION, control=config.control, emit=emit
     )
 
 

@@ -23,6 +23,7 @@ from workflow_scripts.evaluation.engine import (
 )
 from workflow_scripts.evaluation.populations import (
     check_same_cells_asked,
+    check_scale,
     open_population,
 )
 from workflow_scripts.evaluation.reference_ends import Reference
@@ -130,14 +131,16 @@ def evaluate(
             for model, path in {**prediction_paths, **unmasking}.items()
         }
         contexts, run = observed.tested_contexts(), observed.run
+        subject = MODEL if MODEL in predictions else next(iter(predictions))
+        described = predictions[subject].description
         if not contexts:
             raise DataError(
                 f"{observed_path}: every cell is a control ({observed.control!r}), so there is "
                 "nothing to score: hold some perturbations out for test"
             )
+        check_scale(observed, settings.input_type)
         for predicted in predictions.values():
             check_same_cells_asked(observed, predicted)
-        subject = MODEL if MODEL in predictions else next(iter(predictions))
         call = Scoring(observed, predictions, subject, tuple(derived), settings, reference, threads)
         scored = {
             context: call.score(number, context, tell) for number, context in enumerate(contexts)
@@ -172,6 +175,7 @@ def evaluate(
     scores = {
         "engine": describe_engine(config),
         "settings": describe_config(config),
+        "predicted": described,
         "contexts": {context: found.sizes for context, found in scored.items()},
         "better": better,
         "overall": overall,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from jaxtyping import Float
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 
 from workflow_scripts.evaluation.engine import PERTURBATION
 from workflow_scripts.evaluation.statistics import comparisons
@@ -56,11 +56,35 @@ def doubled_variance(predicted: AnnData, control: str) -> AnnData:
     return AnnData(values, predicted.obs, predicted.var)
 
 
-DERIVED: Mapping[str, Callable[[AnnData, str], AnnData]] = {
-    "same_cells": same_cells,
-    "doubled_variance": doubled_variance,
+def doubled_variance_of_counts(predicted: AnnData, control: str) -> AnnData:
+    """Double the variance between the predicted cells of each perturbation, in counts.
+
+    Each count is multiplied by 2, 0 or 1, the first two with the probability v/2 each. The
+    multiplier has the mean 1 and the variance v, so that the mean μ of a gene stays and its
+    variance s² becomes s² + v(s² + μ²): twice as much with v = s² / (s² + μ²).
+    """
+    labels = predicted.obs[PERTURBATION].to_numpy(dtype=str)
+    counts = csr_matrix(predicted.X, dtype=np.float32, copy=True)
+    draws = np.random.Generator(np.random.Philox(key=0))
+    for name in np.unique(labels[labels != control]):
+        rows = np.flatnonzero(labels == name)
+        part = counts[rows]
+        square = np.asarray(part.multiply(part).mean(axis=0), dtype=np.float64).ravel()
+        mean = np.asarray(part.mean(axis=0), dtype=np.float64).ravel()
+        half = np.divide(square - mean**2, 2 * square, out=np.zeros_like(mean), where=square > 0)
+        for row in rows:
+            span = slice(counts.indptr[row], counts.indptr[row + 1])
+            chance, random = half[counts.indices[span]], draws.random(span.stop - span.start)
+            counts.data[span] *= np.where(random < chance, 2.0, np.where(random < 2 * chance, 0, 1))
+    counts.eliminate_zeros()
+    return AnnData(counts, predicted.obs, predicted.var)
+
+
+DERIVED: Mapping[str, Mapping[str, Callable[[AnnData, str], AnnData]]] = {
+    "log1p": {"same_cells": same_cells, "doubled_variance": doubled_variance},
+    "counts": {"same_cells": same_cells, "doubled_variance": doubled_variance_of_counts},
 }
-"""What is made of a model's predictions here; the others are predicted."""
+"""What is made of a model's predictions here, by their scale; the others are predicted."""
 
 
 def unmask(

@@ -52,7 +52,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="frozen config")
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint or model folder")
     add_input_arguments(parser)
-    parser.add_argument("--features", type=Path, required=True, help="canonical features")
+    parser.add_argument(
+        "--features",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="canonical features; of more files, each adds those of what the ones before it lack",
+    )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
 
@@ -61,7 +67,7 @@ def model_digests(given: argparse.Namespace, settings: Slice) -> dict[str, str]:
     """Return the digests of all inputs of a model's predictions."""
     return {
         "checkpoint": model_digest(str(given.checkpoint), "prediction.checkpoint"),
-        "features": file_digest(given.features),
+        **{f"features {at}": file_digest(path) for at, path in enumerate(given.features)},
         **{f"ensemble {path}": model_digest(path, ENSEMBLE) for path in settings[ENSEMBLE]},
         **input_digests(given, settings),
     }

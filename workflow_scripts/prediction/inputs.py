@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,18 @@ import pandas as pd
 from workflow_scripts.cells.gene_choice import ChosenGenes, read_gene_list
 from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.prediction.counts import CountDraws, check_counts, fit_dispersion
 from workflow_scripts.prediction.targets import (
     Targets,
     novelty,
     seed_of_draw,
+    targets_of_controls,
     targets_of_list,
     targets_of_test,
 )
-from workflow_scripts.prediction.writing import Blocks, Predicted
+from workflow_scripts.prediction.writing import Blocks, Predicted, describe
 from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
+from workflow_scripts.settings.schema.stages import COUNTS
 from workflow_scripts.settings.slices import Slice
 
 
@@ -41,9 +45,11 @@ class PredictionInputs:
     notes
         A remark for each predicted cell; None for the test split, of which the audit says it.
     described
-        What files of predicted and observed cells say of their genes.
+        What files of predicted and observed cells say of themselves.
     written
         Names of the genes that are written; None for all.
+    counts
+        How counts are drawn of what is predicted; None: log1p values are written.
     """
 
     trained_on: CellStore
@@ -51,8 +57,9 @@ class PredictionInputs:
     splits: pd.DataFrame
     draws: tuple[Targets, ...]
     notes: np.ndarray | None
-    described: Mapping[str, str]
+    described: Mapping[str, Any]
     written: tuple[str, ...] | None
+    counts: CountDraws | None = None
 
     @classmethod
     def open(cls, given: argparse.Namespace, settings: Slice) -> PredictionInputs:
@@ -66,10 +73,10 @@ class PredictionInputs:
         settings
             Slice of predict, or of predict_baselines.
         """
-        trained_on, described = CellStore.open(given.cells), {}
+        trained_on, of_genes = CellStore.open(given.cells), {}
         if given.genes is not None:
             genes = ChosenGenes.read(given.genes)
-            trained_on, described = trained_on.select(genes.names), {"genes": genes.sentence}
+            trained_on, of_genes = trained_on.select(genes.names), {"genes": genes.sentence}
         store = trained_on
         if given.asked_cells is not None and given.asked_cells != given.cells:
             store = CellStore.open(given.asked_cells).in_order(list(trained_on.genes))
@@ -94,7 +101,14 @@ class PredictionInputs:
         if (path := settings[WRITTEN_GENES]) is not None:
             written = tuple(read_gene_list(path, WRITTEN_GENES))
             check_genes(written, store.genes, f"{path} ({WRITTEN_GENES})")
-        return cls(trained_on, store, splits, (first, *others), notes, described, written)
+        counts = _count_draws(settings, store, first)
+        scale = settings["prediction.output"]
+        described = {**describe(store, settings["name"], scale), **of_genes}
+        if counts is not None:
+            described["count_distribution"] = settings["prediction.count_distribution"]
+            described["denoised"] = counts.denoise
+        draws = (first, *others)
+        return cls(trained_on, store, splits, draws, notes, described, written, counts)
 
     @property
     def targets(self) -> Targets:
@@ -112,15 +126,52 @@ class PredictionInputs:
         Parameters
         ----------
         with_controls
-            Yields the predicted cells of one draw, all genes that are read.
+            Yields the predicted cells of one draw, log1p values of all genes that are read.
         """
-        blocks = mean_of(map(with_controls, self.draws))
+        return self._as_written(mean_of(map(with_controls, self.draws)), self.targets, 0)
+
+    def predict_controls(
+        self, with_controls: Callable[[Targets], Blocks], *, set_size: int, seed: int
+    ) -> tuple[Targets, Blocks]:
+        """Return the control cells of the targets as something to predict, and what is written.
+
+        Parameters
+        ----------
+        with_controls
+            As `predict` takes it.
+        set_size, seed
+            As `targets_of_test` takes them.
+        """
+        control = self.store.manifest["control"]
+        draws = [
+            targets_of_controls(draw, control, set_size=set_size, seed=seed_of_draw(seed, number))
+            for number, draw in enumerate(self.draws)
+        ]
+        blocks = mean_of(map(with_controls, draws))
+        return draws[0], self._as_written(blocks, draws[0], len(self.targets.paired))
+
+    def _as_written(self, blocks: Blocks, targets: Targets, first: int) -> Blocks:
+        if self.counts is not None:
+            sizes = targets.sets.counts
+            blocks = self.counts.draw(blocks, self.store, targets.paired, sizes, first=first)
         if self.written is None:
             yield from blocks
             return
         places = pd.Index(self.store.genes).get_indexer(list(self.written))
         for block in blocks:
             yield Predicted(block.expression[:, places], block.embedding)
+
+
+def _count_draws(settings: Slice, store: CellStore, targets: Targets) -> CountDraws | None:
+    if settings["prediction.output"] != COUNTS:
+        return None
+    check_counts(store)
+    dispersion = None
+    if settings["prediction.count_distribution"] == "negative_binomial":
+        contexts = store.cells["context"].iloc[targets.controls]
+        rows = contexts.reset_index(drop=True).groupby(contexts.to_numpy(str)).indices
+        dispersion = fit_dispersion(store, [targets.controls[at] for at in rows.values()])
+    return CountDraws(settings["prediction.seed"], dispersion, settings["prediction.denoise"])
 
 
 def mean_of(predictions: Iterable[Blocks]) -> Blocks:

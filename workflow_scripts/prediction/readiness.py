@@ -16,7 +16,13 @@ from workflow_scripts.models import (
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
+from workflow_scripts.settings.schema.stages import COUNTS, VALIDATION
 from workflow_scripts.settings.suggestions import nearest
+
+NO_COUNTS = (
+    "prediction.output is counts, and the cells that are predicted from came as log1p values: how "
+    "many counts a cell has is not known; give raw counts, or set prediction.output=log1p"
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,32 @@ def check_written_genes(path: str | None, read: Sequence[str] | None) -> list[Fi
     except DataError as error:
         return [Finding("error", "written-genes", str(error))]
     return [] if read is None else audit_genes(names, read, f"{path} ({WRITTEN_GENES})")
+
+
+def check_output(output: str, kinds: Collection[str]) -> list[Finding]:
+    """Find what stands in the way of counts.
+
+    Parameters
+    ----------
+    output
+        ``prediction.output``.
+    kinds
+        What the files that are predicted from hold: counts, log1p.
+    """
+    if output != COUNTS or set(kinds) <= {COUNTS}:
+        return []
+    return [Finding("error", "no-counts", NO_COUNTS)]
+
+
+def check_amplitude(amplitude: float | str, splits: Collection[str]) -> list[Finding]:
+    """Find what stands in the way of fitting the amplitude of effects on validation cells."""
+    if amplitude != VALIDATION or "val" in splits:
+        return []
+    text = (
+        "prediction.amplitude is validation, and no cells are held out for that; set "
+        "splits.validation=from_train, or give a number"
+    )
+    return [Finding("error", "no-validation", text)]
 
 
 def misfits(

@@ -75,14 +75,20 @@ class Targets:
 
 
 def targets_of_test(
-    store: CellStore, splits: pd.DataFrame, *, set_size: int, by_batch: bool, seed: int
+    store: CellStore,
+    splits: pd.DataFrame,
+    *,
+    set_size: int,
+    by_batch: bool,
+    seed: int,
+    split: str = "test",
 ) -> Targets:
-    """Return what the test split asks to predict.
+    """Return what the test split asks to predict, or another one.
 
     Controls are drawn by (seed, group, set), so that neither the model nor the number of sets in
     a forward pass changes which control cell a prediction starts from.
     """
-    groups = make_groups(store.cells, splits, "test", by_batch=by_batch, controls=False)
+    groups = make_groups(store.cells, splits, split, by_batch=by_batch, controls=False)
     sets = fixed_sets(groups, set_size=set_size, seed=seed)
     return Targets(groups, sets, sets.observed[_wanted(sets)], *_sources(groups, sets))
 
@@ -124,6 +130,30 @@ def targets_of_list(
                 filled += size
     sets = fixed_sets(groups, set_size=set_size, seed=seed)
     return Targets(groups, sets, np.empty(0, dtype=np.int64), *_sources(groups, sets))
+
+
+def targets_of_controls(targets: Targets, control: str, *, set_size: int, seed: int) -> Targets:
+    """Return what asks to predict the control cells that targets go with, from other controls.
+
+    Parameters
+    ----------
+    targets
+        What is predicted of perturbed cells.
+    control
+        Label of the control.
+    set_size, seed
+        As `targets_of_test` takes them.
+    """
+    pools = {id(group.controls): group for group in targets.groups}
+    groups, asked = [], np.empty(0, dtype=np.int64)
+    for of_pool in pools.values():
+        # A pool of a technical batch is a part of its context's, where some batch has none.
+        rows = np.setdiff1d(of_pool.controls, asked)
+        if len(rows):
+            asked = np.concatenate([asked, rows])
+            groups.append(Group(of_pool.context, control, rows, of_pool.controls, is_control=True))
+    sets = fixed_sets(groups, set_size=set_size, seed=seed)
+    return Targets(groups, sets, sets.observed[_wanted(sets)], *_sources(groups, sets))
 
 
 def seed_of_draw(seed: int, draw: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,14 @@ import h5py
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
+from scipy.sparse import csr_matrix
 from tqdm import tqdm
 
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.matrices import DenseMatrix, Matrix, SparseMatrix, new_matrix
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.settings.finished import replacing
+from workflow_scripts.settings.schema.stages import COUNTS, LOG1P
 
 
 class Predicted(NamedTuple):
@@ -41,7 +44,10 @@ Blocks = Iterator[Predicted]
 def write_observed(
     path: Path, store: CellStore, targets: Targets, description: Mapping[str, Any]
 ) -> None:
-    """Write the observed cells of the targets, if any were, and the controls below them."""
+    """Write the observed cells of the targets, if any were, and the controls below them.
+
+    On the scale that ``description`` names (see `describe`).
+    """
     rows = np.concatenate([targets.observed, targets.controls])
     obs = _labels(store, rows)
     obs["barcode"] = store.barcodes[rows]
@@ -49,7 +55,7 @@ def write_observed(
         _begin(file)
         matrix = SparseMatrix(file, "X", store.n_genes)
         for start in range(0, len(rows), _ROWS):
-            matrix.append(store.sparse(rows[start : start + _ROWS]))
+            matrix.append(_measured(store, rows[start : start + _ROWS], description))
         _write_tables(file, obs, store, description)
 
 
@@ -63,8 +69,9 @@ def write_predicted(
     clip: bool,
     notes: np.ndarray | None = None,
     decoded_from: str | None = None,
+    controls: tuple[Targets, Blocks] | None = None,
 ) -> int:
-    """Write predicted cells and, below them, the observed controls.
+    """Write predicted cells and, below them, the observed controls, or predicted ones.
 
     Parameters
     ----------
@@ -77,24 +84,28 @@ def write_predicted(
     blocks
         Predicted cells in the order of ``targets.paired``, in blocks.
     description
-        What the file says of itself, under ``uns["stateline"]``.
+        What the file says of itself, under ``uns["stateline"]``; its ``scale`` (see `describe`) is
+        that of the blocks.
     clip
-        Cut values at the largest that a cell can have, where that is known; ``uns`` then says
+        Cut log1p values at the largest that a cell can have, where that is known; ``uns`` then says
         at what (``clipped_at``) and how many (``clipped_values``).
     notes
         A remark for each predicted cell (obs ``prediction_note``).
     decoded_from
         Name of the embedding that the cells were decoded from, which is written beside them (obsm);
         None where they were not.
+    controls
+        What is predicted of control cells, and those cells; None: the observed ones are written.
 
     Returns
     -------
     Number of values that were cut.
     """
-    bound = store.largest_value if clip else None
+    bound = store.largest_value if clip and description.get("scale") != COUNTS else None
     cut = 0
-    n_predicted, n_controls = len(targets.paired), len(targets.controls)
-    sources = np.concatenate([targets.paired, targets.controls])
+    below: np.ndarray = targets.controls if controls is None else controls[0].paired
+    n_predicted, n_controls = len(targets.paired), len(below)
+    sources = np.concatenate([targets.paired, below])
     obs = _labels(store, sources)
     for column in ("perturbation", "context"):  # what was asked for, not what it was predicted from
         asked = np.array([getattr(group, column) for group in targets.groups], dtype=object)
@@ -119,7 +130,9 @@ def write_predicted(
             embedded = DenseMatrix(file, f"obsm/{decoded_from}", width)
         filled = 0
         bar = tqdm(total=n_predicted, unit=" cells", mininterval=2.0, file=sys.stdout)
-        for block, embedding in blocks:
+        predicted = blocks if controls is None else chain(blocks, controls[1])
+        observed = _observed(store, below, description) if controls is None else iter(())
+        for block, embedding in predicted:
             if embedded is not None and embedding is not None:
                 embedded.append(embedding)
             if bound is not None and block.size and block.max() > bound:
@@ -129,31 +142,40 @@ def write_predicted(
                 matrix = new_matrix(file, "X", shape, block)
             matrix.append(block)
             filled += len(block)
-            bar.update(len(block))
+            bar.update(min(len(block), n_predicted - bar.n))
         bar.close()
-        if filled != n_predicted:
-            raise AssertionError(f"{filled} cells were predicted, {n_predicted} were asked for")
-        for start in range(0, n_controls, _ROWS):
-            rows = targets.controls[start : start + _ROWS]
-            controls = store.sparse(rows)
+        if filled != (n_asked := n_predicted + (n_controls if controls is not None else 0)):
+            raise AssertionError(f"{filled} cells were predicted, {n_asked} were asked for")
+        for cells, embedding in observed:
             if matrix is None:
-                matrix = new_matrix(file, "X", shape, controls)
-            matrix.append(controls)
+                matrix = new_matrix(file, "X", shape, cells)
+            matrix.append(cells)
             if embedded is not None:
-                embedded.append(store.embedded(rows))
+                embedded.append(embedding)
         for written in (matrix, embedded):
             if written is not None:
                 written.close()
         clipped = {} if bound is None else {"clipped_at": bound, "clipped_values": cut}
-        _write_tables(file, obs, store, {**description, **clipped})
+        which = {"controls": "observed" if controls is None else "predicted"}
+        _write_tables(file, obs, store, {**description, **which, **clipped})
     return cut
 
 
-def describe(store: CellStore, run: str) -> dict[str, Any]:
-    """Return what every file of predicted or observed cells says of itself."""
+def describe(store: CellStore, run: str, scale: str = LOG1P) -> dict[str, Any]:
+    """Return what every file of predicted or observed cells says of itself.
+
+    Parameters
+    ----------
+    store
+        The cells.
+    run
+        Name of the run.
+    scale
+        `LOG1P` or `COUNTS`.
+    """
     known = store.largest_value is not None
     return {
-        "scale": "log1p",
+        "scale": scale,
         "target_sum": store.manifest["target_sum"] if known else "unknown",
         "control": store.manifest["control"],
         "run": run,
@@ -164,6 +186,25 @@ _A_DICT = {"encoding-type": "dict", "encoding-version": "0.1.0"}
 
 _ROWS = 1024
 """Measured cells that are written at once."""
+
+
+def _measured(
+    store: CellStore, rows: Int64[np.ndarray, " cells"], description: Mapping[str, Any]
+) -> csr_matrix:
+    """Return measured cells on the scale of a file."""
+    if description.get("scale") == COUNTS:
+        return store.stored(rows).astype(np.float32)
+    return store.sparse(rows)
+
+
+def _observed(
+    store: CellStore, rows: Int64[np.ndarray, " cells"], description: Mapping[str, Any]
+) -> Iterator[tuple[csr_matrix, Float32[np.ndarray, "cells width"] | None]]:
+    """Yield measured cells on the scale of a file, and their embedding, where there is one."""
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        embedding = None if store.embedding is None else store.embedded(part)
+        yield _measured(store, part, description), embedding
 
 
 def _begin(file: h5py.File) -> None:

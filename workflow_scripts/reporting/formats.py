@@ -274,6 +274,7 @@ class Scores(TypedDict):
 
     engine: Engine
     settings: dict[str, object]
+    predicted: dict[str, str | float | bool]
     contexts: dict[str, ScoredContext]
     overall: dict[str, dict[str, float | None]]
     by_context: dict[str, dict[str, dict[str, float | None]]]

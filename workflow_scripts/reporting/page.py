@@ -30,6 +30,7 @@ from workflow_scripts.reporting.words import (
     MODEL,
     MODEL_MEANINGS,
     STRONG_BASELINE,
+    how_predicted,
     metric_words,
     model_label,
     models_in_order,
@@ -111,6 +112,7 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
     return {
         "scores": scored.scores,
         "verdict": verdict,
+        "how_predicted": how_predicted(scored.scores["predicted"]),
         "strong_baseline": STRONG_BASELINE,
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),

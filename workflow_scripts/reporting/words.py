@@ -233,3 +233,30 @@ def number(value: float | None, *, signed: bool = False) -> str:
     else:
         text = f"{value:{sign}.1e}"
     return text.replace("-", "−")
+
+
+def how_predicted(described: Mapping[str, str | float | bool]) -> str:
+    """Say what was made of the model's own output, where that is anything.
+
+    Parameters
+    ----------
+    described
+        What the file of predictions says of itself.
+    """
+    said = []
+    factor = float(described.get("amplitude", 1.0))
+    if factor != 1.0:
+        said.append(f"predicted effects were multiplied by {factor:.3g} (prediction.amplitude)")
+    if described.get("scale") == "counts":
+        kind = str(described["count_distribution"]).replace("_", " ")
+        whose = (
+            "the mean profile of each cell set" if described["denoised"] else "each cell's profile"
+        )
+        said.append(
+            f"cells are integer counts drawn from {whose} ({kind}), with the library sizes of the "
+            "controls"
+        )
+    if described.get("controls") == "predicted":
+        said.append("they are held against controls that the model predicted itself")
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}." if said else ""

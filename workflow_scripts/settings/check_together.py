@@ -146,6 +146,23 @@ def _metrics(values: Mapping[str, Any]) -> Iterator[Problem]:
             )
 
 
+def _scale(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Hold the scorer, and what belongs to counts, to the scale that is predicted."""
+    path = "prediction.output"
+    output, told = values.get(path), values.get("evaluation.input_type")
+    if output is None:
+        return
+    words = {"log1p": "lognorm", "counts": "counts"}
+    if told is not None and told != words[output]:
+        text = f"is {told}, but {path} is {output}; make it null, and it follows"
+        yield Problem("evaluation.input_type", text, (path,))
+    of_counts = {"prediction.denoise": False, "prediction.count_distribution": "poisson"}
+    for name, idle in of_counts.items():
+        if output == "log1p" and values.get(name, idle) != idle:
+            text = f"is {shown(values[name])}, which nothing would read, as {path} is log1p"
+            yield Problem(name, f"{text}; set {path}=counts, or this to {shown(idle)}", (path,))
+
+
 def _datasets(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name, files in (values.get("cells.datasets") or {}).items():
         entries = files if isinstance(files, list) else [files]
@@ -235,6 +252,6 @@ def _targets(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 _LOOKS = (
     *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
-    *(_datasets, _embedding),
+    *(_scale, _datasets, _embedding),
     *(_genes, tokens, _schedule, _checkpoint, _ensemble, _targets),
 )

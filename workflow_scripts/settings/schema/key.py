@@ -31,6 +31,7 @@ STAGES = (
     "predict",
     "predict_baselines",
     "predict_unmasking",
+    "submit",
     "reference_ends",
     "evaluate",
     "report",

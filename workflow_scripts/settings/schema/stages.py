@@ -23,6 +23,12 @@ SPOILED_FEATURES = ("shuffled_features", "random_features")
 UNMASKING = (*SPOILED_FEATURES, "same_cells", "doubled_variance")
 """Predictions that would do as well as a model's if it knew nothing."""
 
+LOG1P, COUNTS = SCALES = ("log1p", "counts")
+"""The scales that predictions are written on."""
+
+VALIDATION = "validation"
+"""What ``prediction.amplitude`` is where it is fitted."""
+
 KEYS: tuple[Key, ...] = (
     identity(
         "prediction.checkpoint",
@@ -81,6 +87,42 @@ KEYS: tuple[Key, ...] = (
         "cut is recorded",
         "是否把预测值截断到可能的最大值 log1p(cells.target_sum);截断数量会被记录",
     ),
+    identity(
+        "prediction.output",
+        str,
+        "preflight predict predict_baselines predict_unmasking reference_ends evaluate submit",
+        "What is written: log1p of normalised counts, or integer counts drawn from them, with the "
+        "library size of the control that each cell is predicted from (docs/predicting.md)",
+        "写出的数值:归一化后的 log1p 值,或由其抽取的整数计数(文库大小取自对应的对照细胞)",
+        choices=SCALES,
+    ),
+    identity(
+        "prediction.count_distribution",
+        str,
+        "predict predict_baselines predict_unmasking",
+        "Distribution that counts are drawn from: Poisson, or negative binomial with the "
+        "dispersion of each gene among the controls",
+        "抽取计数所用的分布:泊松,或负二项(离散度按基因由对照细胞估计)",
+        choices=("poisson", "negative_binomial"),
+    ),
+    identity(
+        "prediction.denoise",
+        bool,
+        "predict predict_baselines predict_unmasking",
+        "Draw counts from the mean profile of each cell set, so that the noise of the control "
+        "cells, which a prediction from them has already, is not added once more",
+        "从每个细胞集合的平均谱抽取计数,避免重复加入对照细胞自身的噪声",
+    ),
+    identity(
+        "prediction.amplitude",
+        float,
+        "preflight predict predict_unmasking",
+        "Factor of the model's predicted effects; validation: the one that fits the validation "
+        "cells best",
+        "模型预测效应的缩放系数;validation 表示用验证集拟合",
+        words=(VALIDATION,),
+        at_least=0,
+    ),
     operational(
         "prediction.sets_per_pass",
         int,
@@ -119,16 +161,20 @@ KEYS: tuple[Key, ...] = (
         "evaluation.preset",
         str,
         "reference_ends evaluate",
-        "Preset of cell-eval2: how its metrics are computed. vcc2026 is for raw counts",
-        "cell-eval2 的预设,决定指标的计算方式;vcc2026 用于原始计数",
+        "Preset of cell-eval2: how its metrics are computed. null: v2 for log1p values, vcc2026 "
+        "for counts",
+        "cell-eval2 的预设,决定指标的计算方式;null 表示 log1p 值用 v2,计数用 vcc2026",
+        nullable=True,
         choices=("v2", "v1", "vcc2026", "cell-eval-0.7.6"),
     ),
     identity(
         "evaluation.profile",
         str,
         "reference_ends evaluate",
-        "Profile of cell-eval2: the metrics to start from",
-        "cell-eval2 的指标组合",
+        "Profile of cell-eval2: the metrics to start from. null: minimal for log1p values, vcc2026 "
+        "for counts",
+        "cell-eval2 的指标组合;null 表示 log1p 值用 minimal,计数用 vcc2026",
+        nullable=True,
         choices=("minimal", "full", "de", "anndata", "vcc2026", "vcc", "pds"),
     ),
     identity(
@@ -143,10 +189,21 @@ KEYS: tuple[Key, ...] = (
         "evaluation.input_type",
         str,
         "reference_ends evaluate",
-        "Scale of the cells that are scored: log1p of normalised counts (lognorm), the one scale "
-        "that this version predicts",
-        "评分所用的数值尺度:归一化后的 log1p 值(lognorm),本版本只有这一种",
-        choices=("lognorm",),
+        "Scale of the cells that are scored, in cell-eval2's words. null: that of "
+        "prediction.output",
+        "评分所用的数值尺度(cell-eval2 的叫法);null 表示与 prediction.output 一致",
+        nullable=True,
+        choices=("lognorm", "counts"),
+    ),
+    identity(
+        "evaluation.controls",
+        str,
+        "predict predict_unmasking reference_ends evaluate",
+        "Controls that predicted cells are held against: the observed ones, or those that the "
+        "model predicts from other controls. Baselines predict no controls, and have the observed "
+        "ones",
+        "预测细胞的参照对照:观测到的对照细胞,或由模型预测的对照细胞(基线始终使用观测对照)",
+        choices=("observed", "predicted"),
     ),
     identity(
         "evaluation.de_backend",

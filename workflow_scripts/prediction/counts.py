@@ -1,0 +1,216 @@
+"""Integer counts drawn from predicted profiles, with the library sizes of the controls."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from scipy import stats
+
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.prediction.readiness import NO_COUNTS
+from workflow_scripts.prediction.writing import Blocks, Predicted
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.schema.stages import COUNTS
+
+_PURPOSE = 11
+"""Of these random numbers: no other draw shares its key."""
+
+_LARGE = 100.0
+"""Means above this are inverted by scipy, whose time doesn't grow with them; there are few."""
+
+_POISSON = 1e-9
+"""Dispersion below which a negative binomial is a Poisson to the last digit."""
+
+_ROWS = 4096
+"""Control cells that are read at once."""
+
+Genes = Float64[np.ndarray, " genes"]
+
+
+@dataclass(frozen=True)
+class CountDraws:
+    """How counts are drawn.
+
+    Attributes
+    ----------
+    seed
+        Of the random numbers.
+    dispersion
+        Dispersion of each gene, of a negative binomial (variance mean + dispersion × mean²); None
+        for Poisson [genes].
+    denoise
+        The cells of a set share the mean of their profiles: the noise of the control cell that
+        each was predicted from is not drawn upon once more.
+    """
+
+    seed: int
+    dispersion: Genes | None = None
+    denoise: bool = False
+
+    def draw(
+        self,
+        blocks: Blocks,
+        store: CellStore,
+        sources: Int64[np.ndarray, " cells"],
+        set_sizes: Int64[np.ndarray, " sets"],
+        *,
+        first: int = 0,
+    ) -> Blocks:
+        """Draw counts of predicted cells.
+
+        The expected count of a gene is L·e / Σe: L the counts that the cell's control has in the
+        genes that are read, e = expm1 of the predicted value. Each count inverts the distribution
+        at one random number of its own, which depends on (seed, cell, gene) alone: a prediction
+        that another machine rounds otherwise gives other counts where they were on an edge, and
+        nowhere else.
+
+        Parameters
+        ----------
+        blocks
+            Predicted log1p values, whole sets at a time.
+        store
+            Cells with raw counts, of the same genes.
+        sources
+            Row of the control of each predicted cell.
+        set_sizes
+            Predicted cells of each set, in their order.
+        first
+            Number of the first cell.
+        """
+        sets = np.repeat(np.arange(len(set_sizes)), set_sizes)
+        dispersion = np.zeros(store.n_genes) if self.dispersion is None else self.dispersion
+        at = 0
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            for block in blocks:
+                cells, stop = block.expression, at + len(block.expression)
+                sizes = library_sizes(store, sources[at:stop])
+                alike = sets[at:stop] if self.denoise else np.arange(len(cells))
+                starts = np.flatnonzero(np.diff(alike, prepend=-1))
+
+                def fill(
+                    rows: Int64[np.ndarray, " rows"],
+                    cells: Float32[np.ndarray, "cells genes"] = cells,
+                    sizes: Float64[np.ndarray, " cells"] = sizes,
+                    at: int = first + at,
+                ) -> None:
+                    profile = np.zeros(cells.shape[1])
+                    for row in rows:
+                        profile += _shares(cells[row]) / len(rows)
+                    for row in rows:
+                        random = _uniforms(self.seed, int(at + row), len(profile))
+                        cells[row] = invert(profile * sizes[row], dispersion, random)
+
+                for _ in threads.map(fill, np.split(np.arange(len(cells)), starts[1:])):
+                    pass
+                yield Predicted(cells, block.embedding)
+                at = stop
+
+
+def library_sizes(
+    store: CellStore, rows: Int64[np.ndarray, " cells"]
+) -> Float64[np.ndarray, " cells"]:
+    """Return how many counts cells have in the genes that are read."""
+    sizes: np.ndarray = np.asarray(store.stored(rows).sum(axis=1, dtype=np.float64)).ravel()
+    return sizes
+
+
+def fit_dispersion(store: CellStore, pools: Sequence[Int64[np.ndarray, " cells"]]) -> Genes:
+    """Estimate the dispersion of each gene from control cells, by moments.
+
+    Of a negative binomial E[(k − μ)² − k] = αμ², so that α = Σ((k − μ)² − k) / Σμ² over all cells,
+    with μ = L·p: the library size of the cell, times the gene's share of all counts of its pool.
+    Not below 0, where a gene varies less than a Poisson does, or has no counts.
+
+    Parameters
+    ----------
+    store
+        Cells with raw counts.
+    pools
+        Rows of cells that share a profile: the controls of each context.
+    """
+    excess, squares = np.zeros(store.n_genes), np.zeros(store.n_genes)
+    for rows in pools:
+        count, square, by_size = (np.zeros(store.n_genes) for _ in range(3))
+        size, size_squared = 0.0, 0.0
+        for start in range(0, len(rows), _ROWS):
+            counts = store.stored(rows[start : start + _ROWS]).astype(np.float64)
+            sizes = np.asarray(counts.sum(axis=1)).ravel()
+            count += np.asarray(counts.sum(axis=0)).ravel()
+            square += np.asarray(counts.multiply(counts).sum(axis=0)).ravel()
+            by_size += counts.T @ sizes
+            size += sizes.sum()
+            size_squared += (sizes**2).sum()
+        share = count / max(size, 1.0)
+        of_means = share**2 * size_squared
+        excess += square - 2 * share * by_size + of_means - count
+        squares += of_means
+    dispersion: np.ndarray = np.maximum(excess, 0.0) / np.where(squares > 0, squares, 1.0)
+    return dispersion
+
+
+def check_counts(store: CellStore) -> None:
+    """Refuse cells that can't say how many counts a cell has.
+
+    Raises
+    ------
+    DataError
+        Where they came as log1p values.
+    """
+    if store.manifest["holds"] != COUNTS:
+        raise DataError(NO_COUNTS)
+
+
+def _shares(values: Float32[np.ndarray, " genes"]) -> Genes:
+    """Return the share of a cell's counts that each gene has, by its log1p values."""
+    expected: np.ndarray = np.expm1(np.maximum(values, 0.0, dtype=np.float64))
+    expected /= max(expected.sum(), np.finfo(np.float64).tiny)
+    return expected
+
+
+def _uniforms(seed: int, cell: int, n: int) -> Genes:
+    # The generator counts in the low words: two cells share no number.
+    bits = np.random.Philox(counter=[0, 0, 0, cell], key=[seed, _PURPOSE])
+    return np.random.Generator(bits).random(n)
+
+
+def invert(mean: Genes, dispersion: Genes, random: Genes) -> Genes:
+    """Return the counts at which the distributions of ``mean`` reach ``random``."""
+    counts = np.empty(len(mean))
+    _invert_small(mean, dispersion, random, counts)
+    large = np.flatnonzero(mean > _LARGE)
+    if len(large):
+        m, a, u = mean[large], dispersion[large], random[large]
+        counts[large] = stats.poisson.ppf(u, m)
+        wide = a >= _POISSON
+        if wide.any():
+            m, a, u = m[wide], a[wide], u[wide]
+            counts[large[wide]] = stats.nbinom.ppf(u, 1.0 / a, 1.0 / (1.0 + a * m))
+    return counts
+
+
+@numba.njit(cache=True, nogil=True)
+def _invert_small(mean: Genes, dispersion: Genes, random: Genes, counts: Genes) -> None:
+    """Add up the probabilities of 0, 1, 2, … until they reach a random number.
+
+    P(0) = (1 + αm)^(−1/α), and P(k + 1) / P(k) = m(1 + kα) / ((1 + αm)(k + 1)): exp(−m) and
+    m / (k + 1) where α is 0. Means above `_LARGE` are left alone.
+    """
+    for gene in range(len(mean)):
+        m, a = mean[gene], dispersion[gene]
+        if m > _LARGE:
+            continue
+        p = math.exp(-m) if a < _POISSON else math.exp(-math.log1p(a * m) / a)
+        k, reached = 0, p
+        # What is left beyond the mode, once a term no longer counts in float64, is no count.
+        while reached < random[gene] and (k < m or p > 1e-17):
+            p *= m * (1.0 + k * a) / ((1.0 + a * m) * (k + 1.0))
+            k += 1
+            reached += p
+        counts[gene] = k
