@@ -30,6 +30,7 @@ rule all:
             run=predicting_runs(),
             cells=["predictions", "observed"],
         ),
+        submissions(),
         [file for run in RUNS for file in scored_files(run)],
         expand("{run}/report.html", run=RUNS),
 

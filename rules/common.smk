@@ -24,6 +24,7 @@ from workflow_scripts.settings.schema.stages import (
     SPOILED_FEATURES,
     VALIDATION,
 )
+from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -87,6 +88,7 @@ SCORED = (
 wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
     cells="[0-9a-f]{16}",
+    ending="vcc|h5ad",
 
 
 def there(path):
@@ -280,6 +282,14 @@ def scored_files(run):
     if unmeasured or RUNS[run].config.get("evaluation") is None:
         return []
     return [f"{run}/{name}" for name in SCORED]
+
+
+def submissions():
+    """Return the files for competitions that runs ask for."""
+    asked = {
+        run: RUNS[run].config["prediction"]["submission"] for run in predicting_runs()
+    }
+    return [f"{run}/{CHALLENGES[kind].file}" for run, kind in asked.items() if kind]
 
 
 def predicting_runs():

@@ -7,6 +7,7 @@
 #        {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
 #        {run}/unmasking/{way}.h5ad              the same, by the model with features that say nothing
+#        {run}/submission.vcc, submission.h5ad   what prediction.submission asks for
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
 
 
@@ -143,3 +144,23 @@ rule predict_unmasking:
         " --features {input.features:q} --targets {input.targets:q}"
         " --asked-cells {input.asked_cells:q} --out-dir {output:q}"
         " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule write_submission:
+    input:
+        settings="{run}/stages/submit.json",
+        predictions="{run}/predictions.h5ad",
+    output:
+        "{run}/submission.{ending}",
+    log:
+        "{run}/logs/write_submission_{ending}.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        finished=lambda wildcards: f"{wildcards.run}/finished",
+    message:
+        "{wildcards.run}: writing {output} for a competition"
+    shell:
+        "python -m workflow_scripts.write_submission --settings {input.settings:q}"
+        " --predictions {input.predictions:q} --out {output:q}"
+        " --work-dir {params.finished:q} > {log:q} 2>&1"

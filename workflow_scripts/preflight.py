@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from workflow_scripts.cells.gene_choice import GeneChoice
+from workflow_scripts.cells.gene_choice import GeneChoice, read_gene_list
 from workflow_scripts.cells.splits import used_targets
 from workflow_scripts.command import run_command, show_findings
 from workflow_scripts.prediction.readiness import (
@@ -29,6 +29,7 @@ from workflow_scripts.prediction.readiness import (
     check_batches,
     check_given_model,
     check_output,
+    check_submission,
     check_written_genes,
 )
 from workflow_scripts.reporting.preflight_page import render_preflight
@@ -181,7 +182,13 @@ def _check_prediction(
     batches: pd.DataFrame,
 ) -> list[Finding]:
     """Find what would stop the prediction after hours of training."""
-    findings = check_written_genes(settings["prediction.genes"], read)
+    path = settings["prediction.genes"]
+    findings = check_written_genes(path, read)
+    if not findings:
+        written = read if path is None else read_gene_list(path, "prediction.genes")
+        findings += check_submission(
+            settings["prediction.submission"], None if written is None else len(written)
+        )
     source = json.loads((given.target_cells or given.cells).read_text())
     kinds = {file["values"] for files in source["datasets"].values() for file in files}
     findings += check_output(settings["prediction.output"], kinds - {None})

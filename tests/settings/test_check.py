@@ -149,6 +149,29 @@ WRONG: list[tuple[list[str], list[str]]] = [
     ),
     (["data.kwargs.pert_col=cell_type"], ["a column can't hold both"]),
     (["data.kwargs.batch_col=gene"], ["data.kwargs.batch_col: is 'gene', which is also"]),
+    (
+        ["evaluation.input_type=counts"],
+        ["evaluation.input_type: is counts, but prediction.output is log1p; make it null"],
+    ),
+    (["prediction.denoise=true"], ["prediction.denoise: is true, which nothing would read"]),
+    (
+        ["prediction.count_distribution=negative_binomial"],
+        ["prediction.count_distribution: is 'negative_binomial'", "or this to 'poisson'"],
+    ),
+    (["prediction.amplitude=fit"], ["prediction.amplitude: is 'fit'", "or validation"]),
+    (["prediction.amplitude=-1"], ["prediction.amplitude: is -1; it must be at least 0"]),
+    (
+        ["prediction.submission=vcc2026", "prediction.targets=want.csv"],
+        ["prediction.output: is log1p, but prediction.submission is vcc2026, which takes counts"],
+    ),
+    (
+        ["prediction.submission=vcc2026", "prediction.output=counts"],
+        ["prediction.targets: is null, but prediction.submission is vcc2026, which takes 400"],
+    ),
+    (
+        ["prediction.submission=vcc2025", "prediction.output=counts"],
+        ["prediction.output: is counts", "set prediction.output=log1p"],
+    ),
     (["evaluation.extra_metrics=[pds_cosin]"], ["did you mean `pds_cosine`?"]),
     (
         ["evaluation.preset=v1", "evaluation.extra_metrics=[cell_cov_corr]"],

@@ -69,6 +69,22 @@ def test_controls_are_predicted_where_asked_for(tmp_path: Path) -> None:
     assert scores["settings"]["control_source"] == "pred"
 
 
+def test_submission_is_written_beside_the_predictions(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    (tmp_path / "want.csv").write_text("perturbation,context\ng2,rpe1\ng5,k562\n")
+    asked = (
+        "prediction.targets=want.csv prediction.cells_per_target=400 prediction.output=counts "
+        "prediction.submission=vcc2026"
+    )
+    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    assert "write_submission" in done.jobs
+    assert "30 genes are written, and the Virtual Cell Challenge 2026 scores 18,533" in done.text
+    cells = anndata.read_h5ad(tmp_path / "out/tiny/submission.h5ad")
+    sizes = cells.obs.groupby(["target_gene", "context"], observed=True).size()
+    assert sizes.to_dict() == {("g2", "rpe1"): 400, ("g5", "k562"): 400}
+    assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -59,17 +59,18 @@ def new_matrix(file: h5py.File, place: str, shape: tuple[int, int], first: Block
 class SparseMatrix:
     """Cells as compressed sparse rows."""
 
-    def __init__(self, file: h5py.File, place: str, n_columns: int) -> None:
+    def __init__(
+        self, file: h5py.File, place: str, n_columns: int, *, compressed: bool = True
+    ) -> None:
+        packed = {"compression": "gzip", "compression_opts": _LEVEL, "shuffle": True}
         anndata.io.write_elem(
             file,
             place,
             csr_matrix((0, n_columns), dtype=np.float32),
-            # From the start, or more than 2³¹ values would not fit in the end.
             dataset_kwargs={
-                "compression": "gzip",
-                "compression_opts": _LEVEL,
-                "shuffle": True,
+                **(packed if compressed else {}),
                 "chunks": (_CHUNK,),
+                # From the start, or more than 2³¹ values would not fit in the end.
                 "indptr_dtype": np.dtype(np.int64),
             },
         )

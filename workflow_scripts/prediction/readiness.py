@@ -17,6 +17,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
 from workflow_scripts.settings.schema.stages import COUNTS, VALIDATION
+from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.suggestions import nearest
 
 NO_COUNTS = (
@@ -147,6 +148,26 @@ def check_amplitude(amplitude: float | str, splits: Collection[str]) -> list[Fin
         "splits.validation=from_train, or give a number"
     )
     return [Finding("error", "no-validation", text)]
+
+
+def check_submission(kind: str | None, n_genes: int | None) -> list[Finding]:
+    """Find what a person should know of the genes that they hand in.
+
+    Parameters
+    ----------
+    kind
+        ``prediction.submission``.
+    n_genes
+        Genes that are written; None where it isn't known yet.
+    """
+    challenge = CHALLENGES.get(str(kind))
+    if challenge is None or n_genes in (None, challenge.n_genes):
+        return []
+    text = (
+        f"prediction.submission: {n_genes:,} genes are written, and {challenge.name} scores "
+        f"{challenge.n_genes:,}, in the order of its list; name that with prediction.genes"
+    )
+    return [Finding("warning", "submitted-genes", text)]
 
 
 def misfits(

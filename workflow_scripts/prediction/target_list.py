@@ -10,6 +10,8 @@ import pandas as pd
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.schema.submissions import CHALLENGES
+from workflow_scripts.settings.schema.submissions import KEY as SUBMISSION
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.settings.suggestions import nearest
 
@@ -37,6 +39,8 @@ class TargetSettings:
         What else the columns perturbation and context may be called.
     control
         Label of the control.
+    submission
+        What is handed in (`CHALLENGES`); None: nothing is.
     """
 
     table: str | None
@@ -45,6 +49,7 @@ class TargetSettings:
     pert_col: str
     context_col: str
     control: str
+    submission: str | None = None
 
     @classmethod
     def from_slice(cls, settings: Slice) -> TargetSettings:
@@ -56,6 +61,7 @@ class TargetSettings:
             settings["data.kwargs.pert_col"],
             settings["prediction.context_col"] or settings["data.kwargs.cell_type_key"],
             settings["data.kwargs.control_pert"],
+            settings[SUBMISSION],
         )
 
 
@@ -161,6 +167,7 @@ def _of_list(
         *_contexts(table, known, settings, where),
         *_controls_asked(table, settings, where),
         *_repeated(table, where),
+        *_handed_in(table, settings, where),
     ]
     return (None if findings else table.astype({"n_cells": "int64"})), findings
 
@@ -234,3 +241,20 @@ def _repeated(table: pd.DataFrame, where: str) -> list[Finding]:
     names = listing((f"{context}/{name}" for context, name in pairs), 8)
     text = f"{where}: {len(twice)} targets are listed twice: {names}; list each once"
     return [Finding("error", "targets-twice", text)]
+
+
+def _handed_in(table: pd.DataFrame, settings: TargetSettings, where: str) -> list[Finding]:
+    """Hold the numbers of cells to those that a competition takes."""
+    challenge = CHALLENGES.get(str(settings.submission))
+    if challenge is None or (each := challenge.cells_per_target) is None:
+        return []
+    wrong = table.index[table["n_cells"] != each]
+    if not len(wrong):
+        return []
+    rows = table.loc[wrong, ["perturbation", "context", "n_cells"]].itertuples(index=False)
+    found = listing((f"{name} in {context}: {n:.0f}" for name, context, n in rows), 5)
+    text = (
+        f"{where}: {challenge.name} takes {each} cells of each target and context; {found}; leave "
+        f"n_cells out, and set prediction.cells_per_target={each}"
+    )
+    return [Finding("error", "target-cells", text)]

@@ -12,6 +12,8 @@ from workflow_scripts.settings.model_path import CHECKPOINT, ENSEMBLE, OWN_STATE
 from workflow_scripts.settings.problem import Problem
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY, EXPRESSION
 from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES, V1_PRESETS
+from workflow_scripts.settings.schema.submissions import CHALLENGES
+from workflow_scripts.settings.schema.submissions import KEY as SUBMISSION
 from workflow_scripts.settings.suggestions import nearest
 
 
@@ -163,6 +165,32 @@ def _scale(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(name, f"{text}; set {path}=counts, or this to {shown(idle)}", (path,))
 
 
+def _submission(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Hold what a competition takes to what is predicted."""
+    challenge = CHALLENGES.get(str(values.get(SUBMISSION)))
+    if challenge is None:
+        return
+    where = f"{SUBMISSION} is {values[SUBMISSION]}"
+    path = "prediction.output"
+    if values.get(path, challenge.scale) != challenge.scale:
+        text = f"is {values[path]}, but {where}, which takes {challenge.scale}; set {path}="
+        yield Problem(path, text + challenge.scale, (SUBMISSION,))
+    each = challenge.cells_per_target
+    if each is None:
+        return
+    path = "prediction.targets"
+    if path in values and values[path] is None:
+        text = (
+            f"is null, but {where}, which takes {each} cells of each target and context, and a "
+            f"test split has as many as were measured; list them, with "
+            f"prediction.cells_per_target={each}"
+        )
+        yield Problem(path, text, (SUBMISSION,))
+    if not values.get("prediction.average_draws", True) and values.get("prediction.draws", 1) > 1:
+        text = f"is false, so that there would be a cell of each draw, but {where}; make it true"
+        yield Problem("prediction.average_draws", text, (SUBMISSION,))
+
+
 def _datasets(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name, files in (values.get("cells.datasets") or {}).items():
         entries = files if isinstance(files, list) else [files]
@@ -252,6 +280,6 @@ def _targets(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 _LOOKS = (
     *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
-    *(_scale, _datasets, _embedding),
+    *(_scale, _submission, _datasets, _embedding),
     *(_genes, tokens, _schedule, _checkpoint, _ensemble, _targets),
 )

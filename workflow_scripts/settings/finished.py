@@ -30,6 +30,7 @@ NUMERICS: Mapping[str, int] = {
     "predict": 3,
     "predict_baselines": 3,
     "predict_unmasking": 1,
+    "submit": 1,
     "reference_ends": 1,
     "evaluate": 4,
 }

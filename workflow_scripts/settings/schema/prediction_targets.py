@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from workflow_scripts.settings.schema.key import Key, identity
+from workflow_scripts.settings.schema.submissions import CHALLENGES
+from workflow_scripts.settings.schema.submissions import KEY as SUBMISSION
 
 WRITTEN_GENES = "prediction.genes"
 """Key of the list of genes that predictions are written of."""
@@ -59,6 +61,17 @@ KEYS: tuple[Key, ...] = (
         "null: of all that are read, in their order",
         "基因列表文件(每行一个):只按此顺序写出这些基因;null 表示全部",
         nullable=True,
+    ),
+    identity(
+        SUBMISSION,
+        str,
+        "targets preflight submit",
+        "File for a competition beside the predictions: vcc2025, the submission.vcc that cell-eval "
+        "prep makes; vcc2026, the submission.h5ad of raw counts. null: none",
+        "另外写出竞赛提交文件:vcc2025 为 cell-eval prep 生成的 submission.vcc,"
+        "vcc2026 为原始计数的 submission.h5ad;null 表示不写",
+        nullable=True,
+        choices=tuple(CHALLENGES),
     ),
     identity(
         "prediction.unknown_batch",
