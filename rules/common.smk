@@ -17,7 +17,7 @@ ROOT = Path(str(workflow.current_basedir)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.model_path import given_model, known_by
+from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema.stages import (
     FEATURE_BASELINES,
@@ -89,6 +89,7 @@ wildcard_constraints:
     run="|".join(map(re.escape, RUNS)),
     cells="[0-9a-f]{16}",
     ending="vcc|h5ad",
+    step="[0-9]+",
 
 
 def there(path):
@@ -225,7 +226,8 @@ def weights(wildcards):
     run = wildcards.run
     if path := given_weights(run):
         return there(str(known_by(path)))
-    return f"{run}/checkpoints/{RUNS[run].config['prediction']['checkpoint']}.ckpt"
+    state = RUNS[run].config["prediction"]["checkpoint"]
+    return f"{run}/checkpoints/{own_checkpoint(state)}"
 
 
 def ensemble(wildcards):

@@ -5,7 +5,12 @@
 # makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
 #        {run}/checkpoints/best.ckpt    the state of the best validation (engine.select_by)
 #        {run}/training.csv             one row a step
+#        {run}/checkpoints/step-N.ckpt  the state after N steps, where prediction.checkpoint is N
 # keeps: {run}/checkpoints/<identity>/  step=….ckpt, last.ckpt: what a killed training continues from
+
+
+localrules:
+    take_checkpoint,
 
 
 rule train:
@@ -39,3 +44,21 @@ rule train:
         " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
         " --out-dir {params.folder:q} --log {output.metrics:q}"
         " --threads {threads} > {log:q} 2>&1"
+
+
+rule take_checkpoint:
+    input:
+        "{run}/checkpoints/final.ckpt",
+    output:
+        "{run}/checkpoints/step-{step}.ckpt",
+    log:
+        "{run}/logs/take_checkpoint_{step}.log",
+    conda:
+        "../envs/gpu.yaml"
+    params:
+        folder=lambda wildcards, input: Path(input[0]).parent,
+    message:
+        "{wildcards.run}: taking the checkpoint after step {wildcards.step}"
+    shell:
+        "python -m workflow_scripts.take_checkpoint --folder {params.folder:q}"
+        " --step {wildcards.step} --out {output:q} > {log:q} 2>&1"

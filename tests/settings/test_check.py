@@ -153,6 +153,9 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ["evaluation.input_type=counts"],
         ["evaluation.input_type: is counts, but prediction.output is log1p; make it null"],
     ),
+    (["prediction.checkpoint=1500"], ["is 1500, and checkpoints are written every 2000 steps"]),
+    (["prediction.checkpoint=42000"], ["is 42000", "up to 40000; choose one of these steps"]),
+    (["prediction.checkpoint=36000"], ["the newest 2 stay; set engine.keep_checkpoints=3 before"]),
     (["prediction.denoise=true"], ["prediction.denoise: is true, which nothing would read"]),
     (
         ["prediction.count_distribution=negative_binomial"],
@@ -188,6 +191,20 @@ def test_a_problem_is_said_once_and_with_a_way_out(overrides: list[str], said: l
     (problem,) = problems(overrides)
     for part in said:
         assert part in problem
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["prediction.checkpoint=40000"],
+        ["prediction.checkpoint=38000"],
+        ["prediction.checkpoint=36000", "engine.keep_checkpoints=3"],
+        ["prediction.checkpoint=41000", "training.max_steps=41000"],
+        ["prediction.checkpoint=40000", "training.max_steps=41000"],
+    ],
+)
+def test_steps_whose_checkpoints_stay_may_predict(overrides: list[str]) -> None:
+    assert problems(overrides) == []
 
 
 EMBEDDED = ["data.kwargs.embed_key=X_pca", "model.kwargs.gene_decoder_bool=true"]

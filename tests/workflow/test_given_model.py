@@ -56,6 +56,33 @@ def test_existing_model_predicts_without_a_training(tmp_path: Path) -> None:
     assert "may have seen the cells that are tested here" in checked.text
 
 
+def test_state_after_some_steps_predicts(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    target = "out/tiny/predictions.h5ad"
+    snakemake(tmp_path, target, *OPTIONS, f"overrides={QUICK}")
+    last = anndata.read_h5ad(tmp_path / target).X
+    asked = f"{QUICK} prediction.checkpoint=2"
+    done = snakemake(tmp_path, target, *OPTIONS, f"overrides={asked}")
+    assert {"take_checkpoint", "predict"} <= set(done.jobs)
+    assert "train" not in done.jobs
+    earlier = anndata.read_h5ad(tmp_path / target)
+    assert earlier.uns["stateline"]["checkpoint"] == "2"
+    assert not np.array_equal(earlier.X, last)
+    # As its path does.
+    taken = "out/tiny/checkpoints/step-2.ckpt"
+    asked = f"{QUICK} name=again prediction.checkpoint={taken}"
+    snakemake(tmp_path, "out/again/predictions.h5ad", *OPTIONS, f"overrides={asked}")
+    again = anndata.read_h5ad(tmp_path / "out/again/predictions.h5ad")
+    np.testing.assert_array_equal(again.X, earlier.X)
+
+    (kept,) = (tmp_path / "out/tiny/checkpoints").glob("*/step=000000002.ckpt")
+    kept.unlink()
+    (tmp_path / taken).unlink()
+    lost = f"overrides={QUICK} prediction.checkpoint=2 prediction.draws=2"
+    gone = snakemake(tmp_path, target, *OPTIONS, lost, expect=1)
+    assert "has no checkpoint of step 2; there are those of 4." in gone.text
+
+
 def test_model_that_is_not_there_or_misspelt_is_said_before_anything_runs(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     missing = snakemake(
@@ -67,5 +94,5 @@ def test_model_that_is_not_there_or_misspelt_is_said_before_anything_runs(tmp_pa
     assert "before prediction starts" in missing.text
     assert not {"train", "predict"} & set(missing.jobs)
     typo = snakemake(tmp_path, *OPTIONS, "overrides=prediction.checkpoint=bset", expect=1)
-    assert "is 'bset'; it must be final or best, or the path of a model" in typo.text
+    assert "is 'bset'; it must be final or best, a number of steps, or the path of a model" in typo.text
     assert typo.jobs == []

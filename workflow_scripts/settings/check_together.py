@@ -245,14 +245,41 @@ def _genes(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _checkpoint(values: Mapping[str, Any]) -> Iterator[Problem]:
     path = "prediction.checkpoint"
     value = values.get(path)
+    if isinstance(value, int):
+        yield from _step(value, values)
     if value is None or (given := given_model(value)) is None:
         return
     if "/" not in given and not given.endswith(CHECKPOINT):
         close = nearest(given, OWN_STATES)
         yield Problem(
             path,
-            f"is {given!r}; it must be {' or '.join(OWN_STATES)}, or the path of a model: a "
-            f"checkpoint (….ckpt) or a folder, as ./{given}{close}",
+            f"is {given!r}; it must be {' or '.join(OWN_STATES)}, a number of steps, or the path "
+            f"of a model: a checkpoint (….ckpt) or a folder, as ./{given}{close}",
+        )
+
+
+def _step(step: int, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Hold a step to those of which a checkpoint is written, and is still there at the end."""
+    beside = ("training.max_steps", "training.ckpt_every_n_steps", "engine.keep_checkpoints")
+    last, every, keep = (values.get(name) for name in beside)
+    if last is None or every is None or keep is None:
+        return
+    if step > last or (step % every and step != last):
+        yield Problem(
+            "prediction.checkpoint",
+            f"is {step}, and checkpoints are written every {every} steps up to {last}; choose one "
+            "of these steps",
+            beside[:2],
+        )
+        return
+    # The last step, and the multiples between.
+    needed = 1 + (-(-last // every) - step // every if step < last else 0)
+    if needed > keep and values.get("engine.early_stopping") is None:
+        yield Problem(
+            "prediction.checkpoint",
+            f"is {step}, and of the checkpoints every {every} steps the newest {keep} stay; set "
+            f"engine.keep_checkpoints={needed} before training",
+            beside,
         )
 
 

@@ -19,9 +19,14 @@ OWN_STATES = ("final", "best")
 """What ``prediction.checkpoint`` calls the states of the run's own training."""
 
 
-def given_model(checkpoint: str) -> str | None:
+def given_model(checkpoint: str | int) -> str | None:
     """Return the path that ``prediction.checkpoint`` names; None where the run trains a model."""
-    return None if checkpoint in OWN_STATES else checkpoint
+    return checkpoint if isinstance(checkpoint, str) and checkpoint not in OWN_STATES else None
+
+
+def own_checkpoint(checkpoint: str | int) -> str:
+    """Return the file name of a state of the run's own training: a word, or a number of steps."""
+    return f"{checkpoint}.ckpt" if isinstance(checkpoint, str) else f"step-{checkpoint}.ckpt"
 
 
 def known_by(path: str) -> Path:

@@ -32,13 +32,16 @@ VALIDATION = "validation"
 KEYS: tuple[Key, ...] = (
     identity(
         "prediction.checkpoint",
-        str,
+        (str, int),
         "preflight predict predict_unmasking",
         "Which weights predict: those of the last step (final), those with the best validation "
-        "(best, by engine.select_by), or those of a model that is there already, of which this is "
+        "(best, by engine.select_by), those after a number of steps, of which a checkpoint is kept "
+        "(engine.keep_checkpoints), or those of a model that is there already, of which this is "
         "the path (a model folder or a .ckpt): then nothing is trained",
-        "用于预测的权重:最后一步(final)、验证最佳(best,由 engine.select_by 决定),"
+        "用于预测的权重:最后一步(final)、验证最佳(best,由 engine.select_by 决定)、某一步数的"
+        "检查点(须由 engine.keep_checkpoints 保留),"
         "或已有模型的路径(模型目录或 .ckpt),此时不进行训练",
+        at_least=1,
     ),
     identity(
         "prediction.ensemble",
