@@ -94,5 +94,8 @@ def test_model_that_is_not_there_or_misspelt_is_said_before_anything_runs(tmp_pa
     assert "before prediction starts" in missing.text
     assert not {"train", "predict"} & set(missing.jobs)
     typo = snakemake(tmp_path, *OPTIONS, "overrides=prediction.checkpoint=bset", expect=1)
-    assert "is 'bset'; it must be final or best, a number of steps, or the path of a model" in typo.text
+    assert (
+        "is 'bset'; it must be final or best, a number of steps, or the path of a model"
+        in typo.text
+    )
     assert typo.jobs == []

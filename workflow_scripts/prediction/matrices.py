@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
@@ -11,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import anndata.io
 import h5py
 import numpy as np
+from isal import isal_zlib
 from jaxtyping import Float32
 from scipy.sparse import csr_matrix, issparse
 
@@ -150,9 +150,8 @@ class DenseMatrix:
 def _compressed(chunk: Float32[np.ndarray, "rows columns"]) -> bytes:
     """Return a chunk as HDF5's shuffle and gzip leave it: all first bytes first, and so on.
 
-    With Huffman's codes alone: what gzip's search for repetitions adds to that takes two thirds of
-    its time and finds nothing in shuffled numbers (benchmarks/RESULTS.md).
+    ISA-L's deflate takes a third to a fifth of zlib's time, even of its Huffman codes alone, for
+    files that are as large within a tenth (benchmarks/RESULTS.md).
     """
     apart = chunk.reshape(-1).view(np.uint8).reshape(-1, 4).T
-    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, strategy=zlib.Z_HUFFMAN_ONLY)
-    return stream.compress(apart.tobytes()) + stream.flush()
+    return isal_zlib.compress(apart.tobytes(), _LEVEL)
