@@ -34,6 +34,8 @@ ENGINE = {
     "evaluation.extra_metrics": [],
     "evaluation.input_type": "lognorm",
     "evaluation.de_backend": "pdex",
+    "evaluation.controls": "observed",
+    "prediction.output": "log1p",
 }
 OUTPUTS = ("metrics", "scores", "effects", "per-perturbation", "genes", "results")
 

@@ -133,6 +133,7 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
     # Only now: work that is already done returns without these seconds.
+    from workflow_scripts.evaluation.compiled import keep_compiled
     from workflow_scripts.evaluation.engine import EvaluationSettings
     from workflow_scripts.evaluation.reference_ends import Reference
     from workflow_scripts.evaluation.scoring import evaluate
@@ -140,6 +141,7 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     from workflow_scripts.evaluation.unmasking import DERIVED
     from workflow_scripts.evaluation.writing_scores import write_evaluation
 
+    keep_compiled()
     reference = None
     if given.reference_ends is not None:
         reference = Reference.read(given.reference_ends, given.reference_dir)

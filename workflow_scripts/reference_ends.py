@@ -54,9 +54,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _compute(given: argparse.Namespace, settings: Slice, work: IdentityFolder) -> None:
+    from workflow_scripts.evaluation.compiled import keep_compiled
     from workflow_scripts.evaluation.engine import EvaluationSettings, describe_engine
     from workflow_scripts.evaluation.reference_ends import compute_all
 
+    keep_compiled()
     ends, config = compute_all(
         given.observed,
         EvaluationSettings.from_slice(settings),

@@ -37,6 +37,19 @@ def run(tmp_path):
     return run
 
 
+def test_what_the_engine_compiles_is_kept(run, screen, write, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
+    files = ["--observed", str(write("observed", screen))]
+    files += ["--predictions", f"model={write('model', screen, screen.one_profile())}"]
+    assert run(*files).returncode == 0
+    kept = {path.name for path in (tmp_path / "compiled").rglob("*.nbi")}
+    assert any("mannwhitneyu" in name or "mwu" in name for name in kept), kept
+    first = (tmp_path / "out" / "metrics.tsv").read_bytes()
+    assert run(*files).returncode == 0
+    assert {path.name for path in (tmp_path / "compiled").rglob("*.nbi")} == kept
+    assert (tmp_path / "out" / "metrics.tsv").read_bytes() == first
+
+
 def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, tmp_path):
     arguments = [
         "--observed",
