@@ -17,7 +17,7 @@ def keep_compiled() -> None:
     Another version of a package is installed as other files, which numba tells by their dates.
     """
     for name in _MODULES:
-        # Another version of the engine may be built otherwise: it is slower then, and no less right.
+        # Another version may be built otherwise: it is slower then, and no less right.
         with suppress(ImportError):
             for function in vars(importlib.import_module(name)).values():
                 if isinstance(function, Dispatcher):
