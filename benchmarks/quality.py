@@ -44,13 +44,14 @@ def main() -> None:
         for seed in given.seeds:
             start = time.perf_counter()
             for model, values in _scores(given, draw, seed).items():
-                chosen = {metric: values[metric] for metric in given.metrics}
-                rows.append({"model": model, "draw": draw, "seed": seed, **chosen})
+                rows.append({"model": model, "draw": draw, "seed": seed, **values})
             seconds = time.perf_counter() - start
             print(f"draw {draw}, seed {seed}: {seconds:.0f} s", file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
+    table.to_csv(given.folder / "scores.csv", index=False)
     for metric in given.metrics:
-        print(f"\n{metric}\n\n{summary(table, metric)}")
+        for column in (metric, f"{metric}, scaled"):
+            print(f"\n{column}\n\n{summary(table, column)}")
 
 
 def held_out(draw: int) -> tuple[list[str], list[str]]:
@@ -64,7 +65,7 @@ def held_out(draw: int) -> tuple[list[str], list[str]]:
 
 
 def _scores(given: argparse.Namespace, draw: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return the scores of the model, and with the first seed of all baselines."""
+    """Return the scores, raw and scaled, of the model, and with the first seed of all baselines."""
     folder = given.folder.resolve() / f"draw{draw}"
     folder.mkdir(parents=True, exist_ok=True)
     run_file = write_run(folder, *held_out(draw))
@@ -74,13 +75,23 @@ def _scores(given: argparse.Namespace, draw: int, seed: int) -> dict[str, dict[s
         f"name=seed{seed}",
         f"training.train_seed={seed}",
         f"prediction.baselines=[{','.join(baselines)}]",
+        "prediction.unmasking=[]",
         *([f"training.max_steps={given.steps}"] if given.steps else []),
     ]
     options = ("--config", f"runs={run_file}", f"overrides={json.dumps(overrides)}")
     snakemake(folder, *("--resources", "gpu=1"), *options)
-    text = (folder / "results" / f"seed{seed}" / "scores.json").read_text()
-    overall: dict[str, dict[str, float]] = json.loads(text)["overall"]
-    return {name: overall[name] for name in ("model", *baselines)}
+    scores = json.loads((folder / "results" / f"seed{seed}" / "scores.json").read_text())
+    return {
+        name: {
+            **{metric: scores["overall"][name][metric] for metric in given.metrics},
+            # 0: what the mean response gets; 1: a replicate. None where there is no such scale.
+            **{
+                f"{metric}, scaled": scores["scaled"].get(name, {}).get(metric, np.nan)
+                for metric in given.metrics
+            },
+        }
+        for name in ("model", *baselines)
+    }
 
 
 def summary(table: pd.DataFrame, metric: str) -> str:
