@@ -10,6 +10,7 @@ from typing import Any
 from workflow_scripts.settings.applying import apply_override
 from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.grid import without_sweep
 from workflow_scripts.settings.interpolation import Resolver
 from workflow_scripts.settings.layers import Choice, Composer
 from workflow_scripts.settings.override_functions import Sweep
@@ -140,7 +141,8 @@ def _compose(
             changes.append(override)
     group, _, option = config_name.rpartition("/")
     _refuse_search_path(directory.find(group, option, str(directory.path)))
-    layers = composer.expand(config_name, [read_yaml(Path(path)) for path in run_files])
+    files = [without_sweep(read_yaml(Path(path))) for path in run_files]
+    layers = composer.expand(config_name, files)
     tree = Tree()
     for layer in layers:
         tree.merge_file(layer.file, layer.package, Resolver(tree).tentative, asked=layer.asked)

@@ -28,6 +28,15 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
+_SWEEP: Mapping[str, Any] = {
+    "description": "Several runs out of one file: a list of values of each dotted key, or of options "
+    "of a group. Each combination is a run; `name` is the template of their names.",
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "additionalProperties": {"type": "array", "minItems": 1},
+}
+
+
 def schemas() -> dict[str, str]:
     """Return the schemas as JSON text, by the name of what they describe.
 
@@ -44,7 +53,7 @@ def schemas() -> dict[str, str]:
     del workflow["required"]  # what it lacks has a default
     texts = {
         "config": _document("A frozen config of Stateline", whole),
-        "run": _document("A run file of Stateline, or config.yaml", _with_defaults(edited)),
+        "run": _document("A run file of Stateline, or config.yaml", _with_sweep(edited)),
         "workflow": _document("config/workflow.yaml of Stateline", workflow),
     }
     for group in groups:
@@ -73,6 +82,11 @@ def _document(title: str, content: Mapping[str, Any]) -> str:
 
 def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "properties": {"defaults": _DEFAULTS, **content["properties"]}}
+
+
+def _with_sweep(content: dict[str, Any]) -> dict[str, Any]:
+    whole = _with_defaults(content)
+    return {**whole, "properties": {**whole["properties"], "sweep": _SWEEP}}
 
 
 def _section(tree: Mapping[str, Any], *, frozen: bool) -> dict[str, Any]:

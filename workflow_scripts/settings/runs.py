@@ -16,6 +16,7 @@ from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
+from workflow_scripts.settings.grid import runs_of
 from workflow_scripts.settings.overrides import split_overrides
 from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
 from workflow_scripts.settings.split_file import dataset_files, label_files, read_split_file
@@ -235,8 +236,13 @@ def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str,
         raise ConfigError("runs: no run was asked for; name one, as in --config runs=demo")
     texts = split_overrides(overrides)
     resolved: dict[str, Run] = {}
-    for name in asked:
-        run = resolve_run(config_dir, name, texts)
+    members = [
+        (find_run_file(config_dir, name), chosen)
+        for name in asked
+        for chosen in runs_of(config_dir, find_run_file(config_dir, name), texts)
+    ]
+    for run_file, chosen in members:
+        run = resolve_run(config_dir, str(run_file), chosen)
         same = [
             known for known in resolved if os.path.abspath(known) == os.path.abspath(run.folder)
         ]

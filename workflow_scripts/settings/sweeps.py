@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,54 @@ def expand_sweep(config_dir: Path, overrides: Sequence[str]) -> list[tuple[str, 
     ConfigError
         Where an override can't be read, a sweep has no values, or there are too many combinations.
     """
-    directory = ConfigDirectory(config_dir)
-    by_key: dict[str, list[str]] = {}
-    for text in overrides:
-        override = parse_override(text)
-        by_key[_head(override)] = _texts(override, directory)
-    count = math.prod(map(len, by_key.values()))
+    parts = sweep_parts(config_dir, overrides)
+    count = math.prod(len(part.texts) for part in parts)
     if count > MAX_VALUES:
         raise ConfigError(
             f"the sweeps give {count} combinations: more than {MAX_VALUES}: sweep over fewer values"
         )
-    return list(itertools.product(*by_key.values()))
+    return list(itertools.product(*(part.texts for part in parts)))
+
+
+@dataclass(frozen=True)
+class SweepPart:
+    """What overrides say of one key.
+
+    Attributes
+    ----------
+    key
+        Dotted, or of a group.
+    is_group
+        Whether it chooses an option of a group.
+    texts
+        An override for each value, of which there may be one.
+    values
+        The value of each; None of a deletion.
+    """
+
+    key: str
+    is_group: bool
+    texts: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+def sweep_parts(config_dir: Path, overrides: Sequence[str]) -> list[SweepPart]:
+    """Give what overrides say, key by key; a later one of a key takes the place of an earlier one.
+
+    Raises
+    ------
+    ConfigError
+        As `expand_sweep` does.
+    """
+    directory = ConfigDirectory(config_dir)
+    by_key: dict[str, SweepPart] = {}
+    for text in overrides:
+        override = parse_override(text)
+        texts = tuple(_texts(override, directory))
+        values = tuple(parse_override(one).value for one in texts)
+        is_group = directory.is_group(override.key)
+        by_key[_head(override)] = SweepPart(override.key, is_group, texts, values)
+    return list(by_key.values())
 
 
 def _head(override: Override) -> str:
