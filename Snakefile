@@ -33,6 +33,7 @@ rule all:
         submissions(),
         [file for run in RUNS for file in scored_files(run)],
         expand("{run}/report.html", run=RUNS),
+        comparison(),
 
 
 rule check:
@@ -42,9 +43,8 @@ rule check:
 
 
 onsuccess:
-    for run in RUNS:
-        for name in ("report.html", "preflight/findings.html"):
-            made = Path(run, name).resolve()
-            if made.exists():
-                print(f"{run}: {made}", *warnings_of(run), sep="\n")
-                break
+    say_what_came_of_it()
+
+
+onerror:
+    say_what_came_of_it()

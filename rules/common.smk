@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
+from workflow_scripts.settings.replicates import values_that_count
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema.stages import (
     FEATURE_BASELINES,
@@ -26,7 +27,7 @@ from workflow_scripts.settings.schema.stages import (
 )
 from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
-from workflow_scripts.settings.slices import text_digest
+from workflow_scripts.settings.slices import canonical_json, text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
@@ -36,7 +37,7 @@ if not workflow.deployment_settings.deployment_method:
     prefix += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(prefix)
 
-known = [key.path for key in WORKFLOW_KEYS]
+known = list(dict.fromkeys(key.path.partition(".")[0] for key in WORKFLOW_KEYS))
 if unknown := sorted(config.keys() - set(known)):
     raise WorkflowError(
         f"--config {unknown[0]}=…: no such key; there are {', '.join(known)}. Keys of a run go "
@@ -286,6 +287,27 @@ def scored_files(run):
     return [f"{run}/{name}" for name in SCORED]
 
 
+def compared_runs():
+    """Return the runs that are compared: those that are scored, where there are several."""
+    runs = [run for run in RUNS if scored_files(run)]
+    return runs if len(runs) > 1 else []
+
+
+def comparison():
+    """Return where the page of the runs that are compared lies, and its table: beside the runs."""
+    folders = {str(Path(run).parent) for run in compared_runs()}
+    if not folders:
+        return []
+    place = folders.pop() if len(folders) == 1 else os.path.commonpath([*folders])
+    return [os.path.normpath(f"{place}/compare.{ending}") for ending in ("html", "tsv")]
+
+
+def replicates():
+    """Return the keys in which replicates may differ."""
+    given = (config["compare"] or {}).get("replicates") or []
+    return [given] if isinstance(given, str) else given
+
+
 def submissions():
     """Return the files for competitions that runs ask for."""
     asked = {
@@ -301,6 +323,25 @@ def predicting_runs():
         for run in RUNS
         if RUNS[run].asks or RUNS[run].config["splits"]["test"] != "none"
     ]
+
+
+def say_what_came_of_it():
+    """Print for each run where its report lies, or that it has none yet."""
+    for run in RUNS:
+        made = [
+            Path(run, name).resolve()
+            for name in ("report.html", "preflight/findings.html")
+        ]
+        there = next((path for path in made if path.exists()), None)
+        if there is None or (len(RUNS) > 1 and there != made[0]):
+            print(
+                f"{run}: not finished; what it says lies in {Path(run, 'logs').resolve()}"
+            )
+        else:
+            print(f"{run}: {there}", *warnings_of(run), sep="\n")
+    for page in comparison()[:1]:
+        if Path(page).exists():
+            print(f"{len(compared_runs())} runs compared: {Path(page).resolve()}")
 
 
 def warnings_of(run):

@@ -3,6 +3,8 @@
 # needs: the frozen config, the audits, the genes that were chosen, the training log, and the scores
 #        where something was tested
 # makes: {run}/report.html    self-contained: it opens from disk
+#        compare.html, compare.tsv, in the folder of the runs: those that are scored, beside one
+#                             another, where there are several
 
 
 rule report:
@@ -40,3 +42,39 @@ rule report:
         " --features-audit {input.features_audit:q} --preflight {input.preflight:q}"
         " --genes {input.genes:q} --training-metrics {input.training:q} {params.scored:q}"
         " --out {output:q} > {log:q} 2>&1"
+
+
+if comparison():
+
+    rule compare:
+        input:
+            ancient(expand("{run}/config.yaml", run=compared_runs())),
+            expand("{run}/reference_ends.json", run=compared_runs()),
+            [
+                f"{run}/training.csv"
+                for run in compared_runs()
+                if given_weights(run) is None
+            ],
+            [file for run in compared_runs() for file in scored_files(run)[:2]],
+        output:
+            page=comparison()[0],
+            table=comparison()[1],
+        log:
+            f"{comparison()[0]}.log",
+        conda:
+            "../envs/cpu.yaml"
+        params:
+            # Names and what differs stand on the page.
+            runs=compared_runs(),
+            replicates=replicates(),
+            content=text_digest(
+                json.dumps(
+                    {run: RUNS[run].config for run in compared_runs()}, default=str
+                )
+            ),
+        message:
+            "comparing the runs: {output.page}"
+        shell:
+            "python -m workflow_scripts.compare --runs {params.runs:q}"
+            " --replicates {params.replicates:q} --page {output.page:q}"
+            " --table {output.table:q} > {log:q} 2>&1"

@@ -131,20 +131,21 @@ def read_run(paths: InputPaths) -> RunRecord:
     ConfigError
         If the settings aren't a stage file.
     """
-    config_text = _text(paths.config)
-    config = _parsed_yaml(config_text, paths.config)
+    config_text, config = _text(paths.config), read_config(paths.config)
     settings = read_settings("report", paths.settings)
     return RunRecord(
         config=config,
         config_text=config_text,
-        cells=cast(CellsAudit, _json(paths.cells_audit, CellsAudit.__required_keys__)),
+        cells=cast(CellsAudit, read_json(paths.cells_audit, CellsAudit.__required_keys__)),
         genes=_genes(paths),
-        splits=cast(SplitsAudit, _json(paths.splits_audit, SplitsAudit.__required_keys__)),
-        features=cast(FeaturesAudit, _json(paths.features_audit, FeaturesAudit.__required_keys__)),
-        preflight=cast(Preflight, _json(paths.preflight, Preflight.__required_keys__)),
-        training=None if paths.training_metrics is None else _training(paths.training_metrics),
+        splits=cast(SplitsAudit, read_json(paths.splits_audit, SplitsAudit.__required_keys__)),
+        features=cast(
+            FeaturesAudit, read_json(paths.features_audit, FeaturesAudit.__required_keys__)
+        ),
+        preflight=cast(Preflight, read_json(paths.preflight, Preflight.__required_keys__)),
+        training=None if paths.training_metrics is None else read_training(paths.training_metrics),
         scored=_scored(paths),
-        provenance=cast(Provenance, _json(paths.provenance, Provenance.__required_keys__)),
+        provenance=cast(Provenance, read_json(paths.provenance, Provenance.__required_keys__)),
         settings=ReportSettings(
             title=settings["report.title"],
             top_perturbations=settings["report.top_perturbations"],
@@ -155,17 +156,17 @@ def read_run(paths: InputPaths) -> RunRecord:
 def _genes(paths: InputPaths) -> ChosenGenes | None:
     if paths.genes is None:
         return None
-    return cast(ChosenGenes, _json(paths.genes, ChosenGenes.__required_keys__))
+    return cast(ChosenGenes, read_json(paths.genes, ChosenGenes.__required_keys__))
 
 
 def _scored(paths: InputPaths) -> Scored | None:
     if paths.metrics is None or paths.scores is None or paths.effects is None:
         return None
-    content = _json(paths.scores, Scores.__required_keys__)
+    content = read_json(paths.scores, Scores.__required_keys__)
     for key in ("overall", "by_context", "intervals", "scaled", "scaled_by_context"):
         # What unmasks a model is no competitor: it is shown apart.
         content[key] = {name: of for name, of in content[key].items() if name not in UNMASKING}
-    metrics = _metrics(paths.metrics)
+    metrics = read_metrics(paths.metrics)
     metrics = metrics[~metrics["model"].isin(UNMASKING)].reset_index(drop=True)
     return Scored(metrics, cast(Scores, content), paths.effects)
 
@@ -177,9 +178,10 @@ def _text(path: Path) -> str:
         raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
 
 
-def _parsed_yaml(text: str, path: Path) -> Mapping[str, Any]:
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Read a frozen config."""
     try:
-        config = yaml.safe_load(text)
+        config = yaml.safe_load(_text(path))
     except yaml.YAMLError as error:
         raise DataError(f"{path}: not YAML: {error}") from None
     if not isinstance(config, dict):
@@ -187,7 +189,8 @@ def _parsed_yaml(text: str, path: Path) -> Mapping[str, Any]:
     return config
 
 
-def _json(path: Path, keys: frozenset[str]) -> dict[str, Any]:
+def read_json(path: Path, keys: frozenset[str]) -> dict[str, Any]:
+    """Read a JSON file that has to have these keys."""
     try:
         content = json.loads(_text(path))
     except json.JSONDecodeError as error:
@@ -216,7 +219,8 @@ def _table(path: Path, columns: tuple[str, ...], separator: str = ",") -> pd.Dat
     return frame[list(columns)]
 
 
-def _training(path: Path) -> pd.DataFrame:
+def read_training(path: Path) -> pd.DataFrame:
+    """Read the log of a training, a row a step, with `TRAINING_COLUMNS`."""
     frame = _table(path, TRAINING_COLUMNS)
     frame = frame.assign(**{column: _numbers(frame[column], path) for column in TRAINING_COLUMNS})
     # A resumed run logs steps again, and what was logged last is what the weights went through. A
@@ -224,7 +228,8 @@ def _training(path: Path) -> pd.DataFrame:
     return frame.groupby("step", sort=True).last().reset_index()[list(TRAINING_COLUMNS)]
 
 
-def _metrics(path: Path) -> pd.DataFrame:
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Read scores of single perturbations: model, context, perturbation, metric, value."""
     frame = _table(path, METRIC_COLUMNS, separator="\t")
     # Rows over all perturbations are told by the scores.
     frame = frame[frame["perturbation"] != ALL].reset_index(drop=True)

@@ -116,7 +116,8 @@ def runs_of(config_dir: Path, run_file: Path, overrides: Sequence[str]) -> list[
     if n_runs == 1:
         return [tuple(part.texts[0] for part in parts)]
     base, swept = _base_name(run_file), [part for part in parts if len(part.texts) > 1]
-    runs, names = [], {}
+    runs: list[tuple[str, ...]] = []
+    names: dict[str, str] = {}
     for chosen in itertools.product(*(range(len(part.texts)) for part in parts)):
         pairs = list(zip(parts, chosen, strict=True))
         values = {part.key: part.values[at] for part, at in pairs}
@@ -146,7 +147,7 @@ def _said(values: Mapping[str, Any], swept: Sequence[SweepPart]) -> str:
 def _name(base: str, values: Mapping[str, Any], swept: Sequence[SweepPart], grid: Grid) -> str:
     shown = {key: _shown(value) for key, value in values.items() if key != NAME}
     if grid.template is None:
-        short = _short([part.key for part in swept if not part.is_group])
+        short = short_keys([part.key for part in swept if not part.is_group])
         said = [
             shown[part.key] if part.is_group else f"{short[part.key]}-{shown[part.key]}"
             for part in swept
@@ -166,7 +167,7 @@ def _name(base: str, values: Mapping[str, Any], swept: Sequence[SweepPart], grid
     return _PLACE.sub(fill, grid.template)
 
 
-def _short(keys: Sequence[str]) -> dict[str, str]:
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """Return the shortest end of each dotted key that no other one has."""
     found = {}
     for key in keys:

@@ -29,8 +29,8 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 _SWEEP: Mapping[str, Any] = {
-    "description": "Several runs out of one file: a list of values of each dotted key, or of options "
-    "of a group. Each combination is a run; `name` is the template of their names.",
+    "description": "Several runs out of one file: a list of values of each dotted key, or of "
+    "options of a group. Each combination is a run; `name` is the template of their names.",
     "type": "object",
     "properties": {"name": {"type": "string"}},
     "additionalProperties": {"type": "array", "minItems": 1},

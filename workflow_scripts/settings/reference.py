@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.explain import meaning_of, range_of, type_of
-from workflow_scripts.settings.schema import KEYS, Key, Kind
+from workflow_scripts.settings.schema import KEYS, Key, Kind, leaves
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.trace import settings_of, shown_value
@@ -201,7 +201,7 @@ def _default(key: Key, composition: Composition) -> str:
 
 
 def _workflow_keys(config_dir: Path) -> str:
-    values: Any = read_yaml(config_dir / "workflow.yaml").values
+    values = dict(leaves(cast(dict[str, Any], read_yaml(config_dir / "workflow.yaml").values)))
     rows = [
         (
             f"`{key.path}`",

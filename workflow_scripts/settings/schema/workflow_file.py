@@ -30,4 +30,11 @@ KEYS: tuple[Key, ...] = (
         "Folder of the packed cells, which all runs share",
         "各次运行共享的打包细胞所在的目录",
     ),
+    _key(
+        "compare.replicates",
+        (str, list),
+        "Keys in which runs may differ and still be replicates, whose scores are combined where "
+        "several runs are compared",
+        "比较多个运行时,只在这些键上不同的运行视为重复,其得分合并",
+    ),
 )

@@ -1,0 +1,106 @@
+"""Put several runs beside one another: a table, and a page.
+
+Example: python -m workflow_scripts.compare --runs results/a results/b --replicates
+training.train_seed --page results/compare.html --table results/compare.tsv
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts import __version__
+from workflow_scripts.command import run_command
+from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.grid import short_keys
+from workflow_scripts.settings.replicates import differing, replicates_among
+from workflow_scripts.settings.sweeps import written
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the runs' folders, combine replicates, and write both files."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.compare", description=__doc__)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of the runs")
+    parser.add_argument(
+        "--replicates",
+        nargs="*",
+        default=["training.train_seed"],
+        help="keys in which replicates may differ",
+    )
+    parser.add_argument("--resamples", type=int, default=1000, help="of perturbations")
+    parser.add_argument("--page", type=Path, required=True, help="page to write (HTML)")
+    parser.add_argument("--table", type=Path, required=True, help="table to write (TSV)")
+    given = parser.parse_args(arguments)
+    # Imported late: --help and a wrong option answer at once.
+    from workflow_scripts.evaluation.replicates import standings
+    from workflow_scripts.reporting.compared import (
+        ComparedRun,
+        comparison_table,
+        render_comparison,
+    )
+    from workflow_scripts.reporting.words import MODEL
+
+    runs = [ComparedRun.read(folder) for folder in given.runs]
+    configs = {run.name: run.config for run in runs}
+    if len(configs) < len(runs):
+        names = ", ".join(run.name for run in runs)
+        raise DataError(f"two of the runs have one name ({names}); give each another one")
+    groups = _labelled(configs, replicates_among(configs, given.replicates), given.replicates)
+    found = standings(
+        {run.name: run.metrics for run in runs},
+        {run.name: run.scores["overall"][MODEL] for run in runs},
+        {run.name: run.scores["scaled"].get(MODEL, {}) for run in runs},
+        groups,
+        runs[0].scores["better"],
+        given.resamples,
+        paired=len({run.tested_on for run in runs}) == 1,
+    )
+    plain = {label: {m: asdict(one) for m, one in of.items()} for label, of in found.items()}
+    first_of_each = [configs[names[0]] for names in groups.values()]
+    page = render_comparison(
+        runs,
+        groups,
+        plain,
+        differing(first_of_each, given.replicates),
+        replicates=given.replicates,
+        version=__version__,
+        place=given.page,
+    )
+    table = comparison_table(runs, groups, plain)
+    write_atomically(given.table, table.to_csv(sep="\t", index=False))
+    write_atomically(given.page, page)
+    print(f"{len(runs)} runs in {len(groups)} groups: {given.page}")
+
+
+def _labelled(
+    configs: Mapping[str, Mapping[str, Any]],
+    groups: Sequence[Sequence[str]],
+    replicates: Sequence[str],
+) -> dict[str, Sequence[str]]:
+    """Call each group by what tells it from the others; by its runs' names where that is long."""
+    if all(len(names) == 1 for names in groups):
+        return {names[0]: names for names in groups}
+    apart = differing([configs[names[0]] for names in groups], replicates)
+    short = short_keys(list(apart))
+    labels = {
+        ", ".join(f"{short[key]}={written(values[at])}" for key, values in apart.items()): names
+        for at, names in enumerate(groups)
+    }
+    if len(labels) < len(groups) or len(apart) > _MOST_KEYS or not apart:
+        return {
+            f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]: names
+            for names in groups
+        }
+    return labels
+
+
+_MOST_KEYS = 3
+"""In which groups differ, and are still called by them."""
+
+
+if __name__ == "__main__":
+    run_command(main)

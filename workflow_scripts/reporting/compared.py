@@ -1,0 +1,288 @@
+"""Several runs beside one another: what a page of them is made from, and its tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from workflow_scripts.reporting.compared_figures import score_against_cost, validation_curves
+from workflow_scripts.reporting.formats import Scores
+from workflow_scripts.reporting.inputs import (
+    read_config,
+    read_json,
+    read_metrics,
+    read_training,
+)
+from workflow_scripts.reporting.templating import template_environment
+from workflow_scripts.reporting.verdict import LEVEL
+from workflow_scripts.reporting.words import (
+    MAIN_METRICS,
+    MODEL,
+    metric_words,
+    metrics_in_order,
+    model_label,
+    models_in_order,
+    number,
+)
+from workflow_scripts.settings.dump import inline
+
+FILES = ("config.yaml", "scores.json", "metrics.tsv", "reference_ends.json", "training.csv")
+"""What is read of a run's folder; the last one is there where the run trained a model."""
+
+
+_NOTHING = 1e-9
+"""Differences below this are those of rounding."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One of the runs.
+
+    Attributes
+    ----------
+    name, folder
+        What it is called, and where it lies.
+    config
+        Frozen.
+    scores
+        ``scores.json``.
+    metrics
+        Columns context, perturbation, metric, value, of the model.
+    training
+        A row a logged step; None where it trained no model.
+    tested_on
+        Names the cells that it was tested on, and how they were scored.
+    """
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    scores: Scores
+    metrics: pd.DataFrame
+    training: pd.DataFrame | None
+    tested_on: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ComparedRun:
+        """Read a run's folder.
+
+        Raises
+        ------
+        DataError
+            Where a file is missing, or isn't what its name says.
+        """
+        metrics = read_metrics(folder / "metrics.tsv")
+        training = folder / "training.csv"
+        config = read_config(folder / "config.yaml")
+        return cls(
+            str(config["name"]),
+            folder,
+            config,
+            cast(Scores, read_json(folder / "scores.json", Scores.__required_keys__)),
+            metrics[metrics["model"] == MODEL].drop(columns="model"),
+            read_training(training) if training.exists() else None,
+            str(read_json(folder / "reference_ends.json", frozenset({"identity"}))["identity"]),
+        )
+
+    @property
+    def seconds(self) -> float | None:
+        """How long its steps took; None where it trained none."""
+        return None if self.training is None else float(self.training["seconds"].sum())
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A line of the leaderboard: a run, or several replicates.
+
+    Attributes
+    ----------
+    label
+        What tells it from the others.
+    runs
+        Its runs, with the link to each one's report.
+    cells
+        What stands under each metric.
+    seconds
+        Mean time of a training.
+    baseline
+        Whether it is a baseline, which needed no training.
+    """
+
+    label: str
+    runs: tuple[tuple[str, str], ...]
+    cells: tuple[Mapping[str, Any], ...]
+    seconds: float | None = None
+    baseline: bool = False
+
+
+def render_comparison(
+    runs: Sequence[ComparedRun],
+    groups: Mapping[str, Sequence[str]],
+    standings: Mapping[str, Mapping[str, Any]],
+    differing: Mapping[str, Sequence[Any]],
+    *,
+    replicates: Sequence[str],
+    version: str,
+    place: Path,
+) -> str:
+    """Return the page: one HTML file that needs nothing beside it, with links to the reports.
+
+    Parameters
+    ----------
+    runs
+        In the order in which they were asked for.
+    groups
+        Names of the runs of each group, by its label.
+    standings
+        By group and metric, `evaluation.replicates.Standing` as mappings.
+    differing
+        Keys in which the groups differ, each with the value of every group.
+    replicates
+        Keys that make replicates.
+    version
+        Of the project.
+    place
+        Where the page will lie, which links start from.
+    """
+    by_name = {run.name: run for run in runs}
+    metrics = metrics_in_order(metric for of in standings.values() for metric in of)
+    main = next((metric for metric in MAIN_METRICS if metric in metrics), metrics[0])
+    metrics = [main, *(metric for metric in metrics if metric != main)]
+    first = runs[0].scores
+    alike = len({run.tested_on for run in runs}) == 1
+    rows = [
+        GroupRow(
+            label,
+            tuple((name, _report(by_name[name], place)) for name in names),
+            tuple(_cell(standings[label].get(metric)) for metric in metrics),
+            _mean_seconds([by_name[name] for name in names]),
+        )
+        for label, names in groups.items()
+    ]
+    lower = first["better"].get(main) == "lower"
+
+    def worst_last(row: GroupRow) -> float:
+        value = row.cells[0]["value"]
+        return float("inf") if value is None else value if lower else -value
+
+    rows.sort(key=worst_last)
+    baselines = [
+        GroupRow(
+            model_label(name),
+            (),
+            tuple(_plain(first["overall"][name].get(metric)) for metric in metrics),
+            baseline=True,
+        )
+        for name in models_in_order(first["overall"])
+        if alike and name in _baselines(first)
+    ]
+    order = [row.label for row in rows]
+    points = [(row.label, row.seconds, standings[row.label][main]) for row in rows]
+    return (
+        template_environment()
+        .get_template("compare.html")
+        .render(
+            title="Runs compared",
+            version=version,
+            n_runs=len(runs),
+            replicates=replicates,
+            combined=any(len(names) > 1 for names in groups.values()),
+            alike=alike,
+            contexts=first["contexts"],
+            columns=[(metric, metric_words(metric), first["better"][metric]) for metric in metrics],
+            rows=rows,
+            baselines=baselines,
+            differing=[
+                (key, [_value(values[list(groups).index(label)]) for label in order])
+                for key, values in differing.items()
+            ],
+            order=order,
+            curves=validation_curves(runs, groups, order),
+            cost=score_against_cost(points, metric_words(main).name),
+            level=LEVEL,
+        )
+    )
+
+
+def comparison_table(
+    runs: Sequence[ComparedRun],
+    groups: Mapping[str, Sequence[str]],
+    standings: Mapping[str, Mapping[str, Any]],
+) -> pd.DataFrame:
+    """Return the same numbers as a long table: a row a group and metric.
+
+    Columns group, runs, n_runs, metric, mean, sd, scaled, ci_low, ci_high, difference, p_holm,
+    training_seconds.
+    """
+    by_name = {run.name: run for run in runs}
+    rows = []
+    for label, names in groups.items():
+        seconds = _mean_seconds([by_name[name] for name in names])
+        for metric, found in standings[label].items():
+            difference = found["difference"] or {}
+            rows.append(
+                {
+                    "group": label,
+                    "runs": ",".join(names),
+                    "n_runs": len(names),
+                    "metric": metric,
+                    "mean": found["mean"],
+                    "sd": found["sd"],
+                    "scaled": found["scaled"],
+                    "ci_low": found["low"],
+                    "ci_high": found["high"],
+                    "difference": difference.get("difference"),
+                    "p_holm": difference.get("p_holm"),
+                    "training_seconds": seconds,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _report(run: ComparedRun, place: Path) -> str:
+    return Path(os.path.relpath(run.folder / "report.html", place.parent)).as_posix()
+
+
+def _mean_seconds(runs: Sequence[ComparedRun]) -> float | None:
+    there = [run.seconds for run in runs if run.seconds is not None]
+    return sum(there) / len(there) if there else None
+
+
+def _baselines(scores: Scores) -> set[str]:
+    """Return the baselines: all that was scored but the model, and what unmasks it."""
+    return set(scores["overall"]) - {MODEL} - set(scores["unmasking"])
+
+
+def _cell(standing: Mapping[str, Any] | None) -> dict[str, Any]:
+    if standing is None:
+        return _plain(None)
+    interval, difference, words = "", standing["difference"], ""
+    if standing["low"] is not None:
+        interval = f"{number(standing['low'])} to {number(standing['high'])}"
+    if difference is not None:
+        sure = "" if difference["p_holm"] < LEVEL else ", not told apart"
+        words = f"{number(difference['difference'], signed=True)} to the best{sure}"
+        if abs(difference["difference"]) < _NOTHING:
+            words = "equal to the best"
+    return {
+        "value": standing["mean"],
+        "text": number(standing["mean"]),
+        "sd": "" if standing["sd"] is None else f"± {number(standing['sd'])} between runs",
+        "interval": interval,
+        "scaled": "" if standing["scaled"] is None else number(standing["scaled"]),
+        "difference": words,
+    }
+
+
+def _plain(value: float | None) -> dict[str, Any]:
+    nothing = dict.fromkeys(("sd", "interval", "scaled", "difference"), "")
+    return {"value": value, "text": number(value), **nothing}
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else value if isinstance(value, str) else inline(value)
