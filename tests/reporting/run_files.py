@@ -44,6 +44,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
     compared = comparisons(metrics, "model", BETTER, 200)
     mark_noise(compared, ends)
     return {
+        "competition": None,
         "predicted": {"scale": "log1p", "amplitude": 1.0, "controls": "observed"},
         "engine": {
             "name": "cell-eval2",

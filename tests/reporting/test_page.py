@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from workflow_scripts.reporting.page import SCORE_SECTIONS, SECTIONS
-from workflow_scripts.reporting.words import how_predicted
+from workflow_scripts.reporting.words import how_predicted, in_competition
 from workflow_scripts.settings.schema.stages import UNMASKING
 
 Render = Callable[..., str]
@@ -325,6 +325,18 @@ def test_what_was_made_of_the_models_output_is_said() -> None:
     assert "multiplied by 1.23 (prediction.amplitude)" in said
     assert "each cell's profile (negative binomial)" in said
     assert "controls that the model predicted itself" in said
+
+
+def test_score_of_a_competition_is_said() -> None:
+    assert in_competition(None) == ""
+    of_context = {"score": 0.25, "members": {}, "reason": None}
+    assert "gets 0.375" in in_competition(
+        {"model": {"a": of_context, "b": {**of_context, "score": 0.5}}}
+    )
+    none = {"score": None, "members": {}, "reason": "pds_cosine: replicate missing"}
+    assert "no score in b: pds_cosine: replicate missing." in in_competition(
+        {"model": {"a": of_context, "b": none}}
+    )
 
 
 def test_kinds_of_perturbations_are_scored_apart(render: Render) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.evaluation.competition import competition_score, is_competition
 from workflow_scripts.evaluation.context_scores import Scoring
 from workflow_scripts.evaluation.diagnosis import diagnose, summarise_genes
 from workflow_scripts.evaluation.engine import (
@@ -26,7 +27,7 @@ from workflow_scripts.evaluation.populations import (
     check_scale,
     open_population,
 )
-from workflow_scripts.evaluation.reference_ends import Reference
+from workflow_scripts.evaluation.reference_ends import Ends, Reference
 from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.evaluation.strata import (
@@ -186,6 +187,9 @@ def evaluate(
         "by_context": by_context,
         "ends": {context: found.to_dict() for context, found in ends.items()},
         **scale_all(metrics, by_context, ends, better, resamples),
+        "competition": _competition(by_context, ends)
+        if is_competition(config, settings.preset)
+        else None,
         "diagnosis": {
             context: diagnose(found.effects) | summarise_genes(found.genes)
             for context, found in scored.items()
@@ -256,6 +260,19 @@ def _means_over_contexts(
             for metric, values in metrics.items()
         }
         for model, metrics in found.items()
+    }
+
+
+def _competition(
+    by_context: Means, ends: Mapping[str, Ends]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Score every prediction as the competition does, by context."""
+    return {
+        model: {
+            context: asdict(competition_score(means, ends.get(context)))
+            for context, means in contexts.items()
+        }
+        for model, contexts in by_context.items()
     }
 
 

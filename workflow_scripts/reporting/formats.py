@@ -269,6 +269,14 @@ class Stratum(TypedDict):
     scores: dict[str, dict[str, float]]
 
 
+class CompetitionScore(TypedDict):
+    """The score of a competition in a context: the mean of its members, or why there is none."""
+
+    score: float | None
+    members: dict[str, float]
+    reason: str | None
+
+
 class Scores(TypedDict):
     """``scores.json``: aggregated metrics of the model and the baselines."""
 
@@ -293,6 +301,7 @@ class Scores(TypedDict):
     scaled_by_context: dict[str, dict[str, dict[str, float]]]
     scaled_intervals: dict[str, dict[str, list[float]]]
     unscaled: dict[str, dict[str, str]]
+    competition: dict[str, dict[str, CompetitionScore]] | None
 
 
 class Provenance(TypedDict):

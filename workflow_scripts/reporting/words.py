@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MODEL = "model"
 MEAN_RESPONSE = "mean_response"
@@ -260,3 +261,26 @@ def how_predicted(described: Mapping[str, str | float | bool]) -> str:
         said.append("they are held against controls that the model predicted itself")
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]}." if said else ""
+
+
+def in_competition(scores: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """Say what the model would get in the competition whose metrics were asked for.
+
+    Parameters
+    ----------
+    scores
+        Of each model, by context (``scores.json``); None where it isn't that competition.
+    """
+    if scores is None or MODEL not in scores:
+        return ""
+    of_context = scores[MODEL]
+    there = [found["score"] for found in of_context.values() if found["score"] is not None]
+    rules = "By the rules of the Virtual Cell Challenge 2026"
+    if len(there) < len(of_context):
+        name, found = next(item for item in of_context.items() if item[1]["score"] is None)
+        return f"{rules} there is no score in {name}: {found['reason']}."
+    mean = sum(there) / len(there)
+    return (
+        f"{rules}, the mean of six metrics on the scale from the mean response (0) to a replicate "
+        f"(1), the model gets {number(mean)}."
+    )
