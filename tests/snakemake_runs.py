@@ -30,14 +30,19 @@ class Outcome:
         return set(re.findall(r"^(\w+) +\d+$", self.text, re.MULTILINE)) - {"all", "total"}
 
 
-def snakemake(folder: Path, *arguments: str, expect: int | None = 0) -> Outcome:
+def snakemake(
+    folder: Path,
+    *arguments: str,
+    expect: int | None = 0,
+    snakefile: Path = ROOT / "Snakefile",
+) -> Outcome:
     """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None.
 
     Two jobs run at once, of one thread each: the threads of a job wait for one another in a loop,
     which takes the cores from whatever else is tested at the time.
     """
     command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)),
         *("--directory", str(folder), "--cores", "2", "--max-threads", "1", "--nocolor"),
         *arguments,
     ]
@@ -47,7 +52,7 @@ def snakemake(folder: Path, *arguments: str, expect: int | None = 0) -> Outcome:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=ROOT,
+        cwd=snakefile.parent,
         env=environment,
     )
     if expect is not None:

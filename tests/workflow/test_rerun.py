@@ -1,9 +1,8 @@
-"""Only what a change touches runs again. One finished run, then one change after another."""
+"""What would run again, and why; the rows of docs/invalidation.md have tests of their own."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -19,11 +18,6 @@ ALL = {
     *("validate_features", "preflight", "train", "predict", "predict_baselines"),
     *("predict_unmasking", "reference_ends", "evaluate", "report"),
 }
-FROM_TRAINING = [
-    *("evaluate", "freeze_config", "freeze_stage", "predict", "predict_unmasking"),
-    *("reference_ends", "report", "train"),
-]
-
 FOUND = {
     **{"train": "trained", "predict": "predicted", "predict_unmasking": "predicted"},
     **{"reference_ends": "computed", "evaluate": "scored"},
@@ -55,43 +49,34 @@ def log(folder: Path, rule: str) -> str:
     return (folder / "out" / "tiny" / "logs" / f"{rule}.log").read_text()
 
 
-def test_nothing_changed_nothing_runs(folder):
-    outcome = again(folder)
-    assert "Nothing to be done" in outcome.text
-    assert outcome.jobs == []
-
-
-def test_operational_keys_rewrite_the_record_alone(folder):
-    change = "wandb.tags=[x] data.kwargs.num_workers=1 training.devices=1 engine.keep_checkpoints=3"
-    assert again(folder, change).jobs == ["freeze_config"]
-    assert "tags:\n  - x" in (folder / "out/tiny/config.yaml").read_text()
-    assert again(folder).jobs == ["freeze_config"]
-
-
-def test_report_settings_rewrite_the_report_alone(folder):
-    outcome = again(folder, "report.title=Screen")
-    assert outcome.jobs == ["freeze_config", "freeze_stage", "report"]
-    assert "Screen" in (folder / "out/tiny/report.html").read_text()
-
-
-def test_learning_rate_trains_afresh_and_touches_no_data(folder):
-    outcome = again(folder, "training.lr=2e-3")
-    assert outcome.jobs == FROM_TRAINING
-    assert "from step 0" in log(folder, "train")
-    assert "computed before" in log(folder, "reference_ends")  # the test cells are the same
-
-
-def test_going_back_finds_the_finished_work(folder):
-    outcome = again(folder)
-    assert outcome.jobs == FROM_TRAINING
-    for rule, words in FOUND.items():
-        assert f"{words} before" in log(folder, rule)
-    assert "Nothing to be done" in again(folder).text
-
-
-def test_touched_data_runs_nothing(folder):
-    os.utime(folder / "screen.h5ad")
+def test_what_changed_is_said_and_nothing_runs(folder):
+    change = "training.lr=2e-3 report.title=Screen wandb.tags=[x]"
+    config = ("--config", f"runs={folder / 'run.yaml'}", f"overrides={change}")
+    said = snakemake(folder, "why", *config)
+    assert said.jobs == ["why"]
+    for line in (
+        "train: training.lr: 0.001 → 0.002 (override 'training.lr=2e-3')",
+        "report: report.title: null → Screen (override 'report.title=Screen')",
+        "the record alone: wandb.tags: [] → [x] (override 'wandb.tags=[x]')",
+        "out/tiny: train, predict, predict_unmasking, reference_ends, evaluate, report\n",
+        "predict, predict_unmasking, reference_ends, evaluate: made from what runs before",
+    ):
+        assert line in said.text, said.text
+    nothing = snakemake(folder, "why", "--config", f"runs={folder / 'run.yaml'}")
+    assert "Nothing would run" in nothing.text
     assert again(folder).jobs == []
+
+
+def test_files_that_changed_or_are_gone_are_named(folder):
+    toml = folder / "starter.toml"
+    toml.write_text(toml.read_text() + "# a remark\n")
+    (folder / "out/tiny/report.html").unlink()
+    said = snakemake(folder, "why", "--config", f"runs={folder / 'run.yaml'}").text
+    assert "audit_splits: starter.toml changed" in said
+    assert "report: out/tiny/report.html is missing" in said
+    new = snakemake(folder, "why", "--config", f"runs={folder / 'run.yaml'}", "overrides=name=new")
+    assert "out/new: everything, as nothing of it is there yet" in new.text
+    again(folder)
 
 
 def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
@@ -135,8 +120,3 @@ def test_what_explain_config_says_of_a_key_is_what_snakemake_would_run(folder, c
     # Besides the record and the stages' settings.
     beside = {"freeze_config", "freeze_stage"}
     assert again(folder, change, dry=True).planned - beside == expected - {"nothing"}
-
-
-def test_second_run_on_the_same_cells_packs_nothing(folder):
-    change = "name=second training.train_seed=1"
-    assert again(folder, change, dry=True).planned == ALL - {"audit_cells", "pack_cells"}

@@ -1,0 +1,100 @@
+"""What has changed of a run since it was frozen, key by key."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.settings.dump import inline
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.runs import Run
+from workflow_scripts.settings.schema import leaves
+from workflow_scripts.settings.slices import shown_config
+
+_BESIDE: Mapping[str, str] = {
+    "numerics": "the arithmetic of this version of Stateline differs (numerics {old} → {new})",
+    "engines": "another version of a package computes it ({old} → {new})",
+    "genes": "genes are {new} now, and were {old}",
+    "targets": "targets are {new} now, and were {old}",
+}
+"""What stands in a stage file beside the values of keys."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key whose value is another one now.
+
+    Attributes
+    ----------
+    key
+        Dotted path, or what stands beside the keys.
+    text
+        What a person reads: old and new value, and who set it.
+    """
+
+    key: str
+    text: str
+
+
+def changed_stage(run: Run, stage: str, path: Path) -> Iterator[Change]:
+    """Yield what has changed of what a stage reads.
+
+    Parameters
+    ----------
+    run
+        As it is asked for now.
+    stage
+        Its name.
+    path
+        Its stage file.
+    """
+    new = json.loads(run.stage_json(stage))
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        yield Change(stage, "its settings are not written down yet")
+        return
+    sources = _sources(run)
+    for part in ("identity", "extent"):
+        yield from _differences(old.get(part, {}), new.get(part, {}), sources)
+    for name, words in _BESIDE.items():
+        before, now = old.get(name), new.get(name)
+        if before != now:
+            text = words.format(old=_shown(before or "all"), new=_shown(now or "all"))
+            yield Change(name, text)
+
+
+def changed_keys(run: Run) -> Iterator[Change]:
+    """Yield what has changed of a run's whole config since it was frozen."""
+    try:
+        old = dict(leaves(shown_config(Path(run.folder) / "config.yaml")))
+    except ConfigError:
+        return
+    yield from _differences(old, dict(leaves(run.config)), _sources(run))
+
+
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str, str]
+) -> Iterator[Change]:
+    for key in dict.fromkeys([*old, *new]):
+        before, now = old.get(key), new.get(key)
+        if before == now and (key in old) == (key in new):
+            continue
+        shown_before = _shown(before) if key in old else "not there"
+        shown_now = _shown(now) if key in new else "not there"
+        source = f" ({sources[key]})" if sources.get(key) else ""
+        yield Change(key, f"{key}: {shown_before} → {shown_now}{source}")
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else inline(value)
+
+
+def _sources(run: Run) -> dict[str, str]:
+    """Return who set each key, by dotted path."""
+    rows = csv.DictReader(run.trace.splitlines(), delimiter="\t")
+    return {row["parameter"]: row["source"] for row in rows}
