@@ -19,8 +19,13 @@ rule simulate_demo:
         DEMO_FILES,
     log:
         "simulated/logs/simulate_demo.log",
+    benchmark:
+        "simulated/benchmarks/simulate_demo.tsv"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
     message:
@@ -42,6 +47,9 @@ rule audit_cells:
         f"{CELLS}/{{cells}}/logs/audit_cells.log",
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),
     message:
@@ -66,9 +74,14 @@ rule audit_splits:
         audit="{run}/splits_audit.json",
     log:
         "{run}/logs/audit_splits.log",
+    benchmark:
+        "{run}/benchmarks/audit_splits.tsv"
     priority: 10
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         store=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}",
     message:
@@ -90,6 +103,9 @@ rule pack_cells:
         f"{CELLS}/{{cells}}/logs/pack_cells.log",
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(240),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
@@ -111,8 +127,13 @@ rule select_genes:
         table="{run}/genes.tsv",
     log:
         "{run}/logs/select_genes.log",
+    benchmark:
+        "{run}/benchmarks/select_genes.tsv"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     message:
         "{wildcards.run}: choosing the genes to read"
     shell:

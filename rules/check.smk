@@ -53,9 +53,14 @@ rule preflight:
         "{run}/preflight.json",
     log:
         "{run}/logs/preflight.log",
+    benchmark:
+        "{run}/benchmarks/preflight.tsv"
     priority: 10  # before packing, which takes longer
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         record="{run}/preflight",
         store=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}",

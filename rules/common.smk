@@ -93,6 +93,24 @@ wildcard_constraints:
     step="[0-9]+",
 
 
+def memory(megabytes, per_mb=0.0):
+    """Return what a job asks for of memory: so much, more for large inputs, twice at each retry."""
+    return lambda wildcards, input, attempt: int(
+        (megabytes + per_mb * input.size_mb) * 2 ** (attempt - 1)
+    )
+
+
+def minutes(most):
+    """Return the time that a job asks for; a retry has as much more."""
+    return lambda wildcards, attempt: most * attempt
+
+
+def training_memory(wildcards, input, attempt):
+    """Return what a training asks for of memory: what preflight worked out, and half as much more."""
+    estimate = json.loads(Path(input.passed).read_text())["estimate"]
+    return int((2000 + 1.5 * estimate["host_bytes"] / 1e6) * 2 ** (attempt - 1))
+
+
 def there(path):
     """Return a person's file as an input, if it is there or a rule makes it.
 

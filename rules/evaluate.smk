@@ -23,9 +23,14 @@ rule reference_ends:
         "{run}/reference_ends.json",
     log:
         "{run}/logs/reference_ends.log",
+    benchmark:
+        "{run}/benchmarks/reference_ends.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 2
+    resources:
+        mem_mb=memory(4000, per_mb=16),
+        runtime=minutes(240),
     params:
         shared=SHARED_ENDS,
     message:
@@ -55,9 +60,14 @@ rule evaluate:
         results="{run}/evaluation_results.json",
     log:
         "{run}/logs/evaluate.log",
+    benchmark:
+        "{run}/benchmarks/evaluate.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 2
+    resources:
+        mem_mb=memory(4000, per_mb=16),
+        runtime=minutes(240),
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
         shared=SHARED_ENDS,

@@ -20,10 +20,14 @@ rule embed_proteins:
         "{run}/embedded.safetensors",
     log:
         "{run}/logs/embed_proteins.log",
+    benchmark:
+        "{run}/benchmarks/embed_proteins.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
     resources:
+        mem_mb=memory(16000),
+        runtime=minutes(120),
         gpu=1,
     params:
         cache=f"{CACHE}/proteins",
@@ -51,9 +55,14 @@ rule validate_features:
         audit="{run}/features_audit.json",
     log:
         "{run}/logs/validate_features.log",
+    benchmark:
+        "{run}/benchmarks/validate_features.tsv"
     priority: 10
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(4000, per_mb=4),
+        runtime=minutes(30),
     params:
         embedded=lambda wildcards, input: (
             ["--embedded", input.embedded] if input.embedded else []
@@ -84,9 +93,14 @@ rule validate_target_features:
         audit="{run}/target_features_audit.json",
     log:
         "{run}/logs/validate_target_features.log",
+    benchmark:
+        "{run}/benchmarks/validate_target_features.tsv"
     priority: 10
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(4000, per_mb=4),
+        runtime=minutes(30),
     params:
         embedded=lambda wildcards, input: (
             ["--embedded", input.embedded] if input.embedded else []

@@ -25,9 +25,14 @@ rule list_targets:
         audit="{run}/targets_audit.json",
     log:
         "{run}/logs/list_targets.log",
+    benchmark:
+        "{run}/benchmarks/list_targets.tsv"
     priority: 10
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         store=lambda wildcards: f"{CACHE}/cells/{asked_digest(wildcards.run)}",
     message:
@@ -58,10 +63,14 @@ rule predict:
         observed="{run}/observed.h5ad",
     log:
         "{run}/logs/predict.log",
+    benchmark:
+        "{run}/benchmarks/predict.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
     resources:
+        mem_mb=memory(12000),
+        runtime=minutes(240),
         gpu=1,
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
@@ -94,8 +103,13 @@ rule predict_baselines:
         directory("{run}/baselines"),
     log:
         "{run}/logs/predict_baselines.log",
+    benchmark:
+        "{run}/benchmarks/predict_baselines.tsv"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(240),
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
     message:
@@ -127,10 +141,14 @@ rule predict_unmasking:
         directory("{run}/unmasking"),
     log:
         "{run}/logs/predict_unmasking.log",
+    benchmark:
+        "{run}/benchmarks/predict_unmasking.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
     resources:
+        mem_mb=memory(12000),
+        runtime=minutes(240),
         gpu=1,
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
@@ -154,8 +172,13 @@ rule write_submission:
         "{run}/submission.{ending}",
     log:
         "{run}/logs/write_submission_{ending}.log",
+    benchmark:
+        "{run}/benchmarks/write_submission_{ending}.tsv"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
     message:

@@ -25,8 +25,13 @@ rule report:
         "{run}/report.html",
     log:
         "{run}/logs/report.log",
+    benchmark:
+        "{run}/benchmarks/report.tsv"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
     params:
         scored=lambda wildcards: [
             part

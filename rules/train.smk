@@ -29,10 +29,14 @@ rule train:
         metrics="{run}/training.csv",
     log:
         "{run}/logs/train.log",
+    benchmark:
+        "{run}/benchmarks/train.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: 4
     resources:
+        mem_mb=training_memory,
+        runtime=minutes(1440),
         gpu=lambda wildcards: RUNS[wildcards.run].config["training"]["devices"],
     params:
         folder=lambda wildcards, output: Path(output.final).parent,
