@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test faults fuzz check format setup constraints clean
+.PHONY: run test cluster faults fuzz check format setup constraints clean
 
 run: setup  ## the demo, from simulated cells to a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 4 --resources gpu=1
 
 test: setup  ## all tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/slurm
+
+cluster: setup  ## the workflow on a real Slurm, brought up on this machine (root; minutes); TESTS chooses some
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest tests/slurm $(TESTS)
 
 faults: setup  ## every broken input through Snakemake (minutes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" STATELINE_FAULTS=all python -m pytest -n 2 tests/preflight

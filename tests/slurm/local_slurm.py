@@ -53,7 +53,8 @@ KillWait=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory={memory} Gres=gpu:toy:2 State=UNKNOWN
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory={memory} Gres=gpu:toy:2 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE PriorityTier=1 State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE PriorityTier=1 State=UP
 PartitionName=urgent Nodes={host} MaxTime=INFINITE PriorityTier=10 PreemptMode=off State=UP
@@ -91,7 +92,8 @@ class LocalSlurm:
             )
         )
         (folder / "gres.conf").write_text(
-            f"AutoDetect=off\nNodeName={self.host} Name=gpu Type=toy File={folder}/dev/fakegpu[0-1]\n"
+            f"AutoDetect=off\nNodeName={self.host} Name=gpu Type=toy "
+            f"File={folder}/dev/fakegpu[0-1]\n"
         )
         (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         key = folder / "munge.key"

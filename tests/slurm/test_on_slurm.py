@@ -1,0 +1,196 @@
+"""The workflow on a real Slurm: whole, and through a time limit, preemption, cancelling and kills.
+
+What a broken training ends with is held to one that was never disturbed, bit by bit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.slurm.local_slurm import LocalSlurm, local_slurm, why_not
+from tests.snakemake_runs import ROOT, snakemake
+from tests.tiny_run import write_tiny_run
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+QUICK = "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]"
+LONG = f"{QUICK} training.max_steps=4000 training.val_freq=1000 training.ckpt_every_n_steps=500"
+"""Half a minute of training: enough to be disturbed."""
+
+FINAL = "out/tiny/checkpoints/final.ckpt"
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlurm]:
+    with local_slurm(tmp_path_factory.mktemp("slurm") / "daemons") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Return the weights of the long training, which nothing disturbed."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    write_tiny_run(folder)
+    snakemake(folder, FINAL, "--config", "runs=run.yaml", f"overrides={LONG}")
+    return weights(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_tiny_run(tmp_path)
+    return tmp_path
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(folder / FINAL, map_location="cpu", weights_only=True)
+    state: dict[str, torch.Tensor] = content["state_dict"]
+    return state
+
+
+def check_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def start(folder: Path, overrides: str, *options: str) -> subprocess.Popen[str]:
+    """Start Snakemake with the project's profile for Slurm."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--directory", str(folder), "--workflow-profile", str(ROOT / "profiles/slurm")]
+    command += ["--slurm-no-account", "--slurm-status-command", "squeue", "--nocolor"]
+    command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"]
+    command += ["--seconds-between-status-checks", "1", "--set-threads", "train=1", "predict=1"]
+    command += [*options, "--config", "runs=run.yaml", f"overrides={overrides}"]
+    return subprocess.Popen(
+        command,
+        stdout=(folder / "said.txt").open("a"),
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[str], folder: Path, seconds: float = 240.0) -> str:
+    """Wait for Snakemake's end, and return what it said."""
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError((folder / "said.txt").read_text()[-6000:]) from None
+    said = (folder / "said.txt").read_text()
+    assert status == 0, said[-6000:]
+    return said
+
+
+def training_job(slurm: LocalSlurm) -> str:
+    """Wait until a training has gone some way, and return the id of its job."""
+    found: list[str] = []
+
+    def running() -> bool:
+        jobs = slurm.jobs()
+        found[:] = [job["id"] for job in jobs if job["partition"] == "gpu"]
+        return bool(found) and all(job["state"] == "RUNNING" for job in jobs)
+
+    slurm.until(running, 120)
+    return found[0]
+
+
+def some_steps(folder: Path, slurm: LocalSlurm, at_least: int = 1) -> None:
+    """Wait for the checkpoint of some steps."""
+    kept = (folder / "out/tiny/checkpoints").glob
+    slurm.until(lambda: len([*kept("*/step=*.ckpt")]) >= at_least, 120)
+
+
+def starts(folder: Path) -> list[int]:
+    """Return from which steps the training started, try by try."""
+    text = (folder / "out/tiny/logs/train.log").read_text()
+    return [int(step) for step in re.findall(r"from step (\d+)", text)]
+
+
+def test_whole_run_with_one_gpu_of_two(folder: Path, slurm: LocalSlurm) -> None:
+    process = start(
+        folder, QUICK.replace("[control]", "[control,ridge]") + " training.max_steps=300"
+    )
+    job = training_job(slurm)
+    shown = slurm.said("scontrol", "show", "job", "-d", job)
+    assert "gpu:toy:1" in shown
+    assert "Partition=gpu" in shown
+    said = end(process, folder)
+    assert (folder / "out/tiny/report.html").exists()
+    assert "submitted with SLURM jobid" in said
+    again = start(folder, QUICK.replace("[control]", "[control,ridge]") + " training.max_steps=300")
+    assert "Nothing to be done" in end(again, folder)
+
+
+def test_time_limit_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> None:
+    # Slurm counts minutes, and sends its signal up to a minute early: at once, here.
+    options = ("--set-resources", "train:runtime=1", "train:slurm_extra=\"'--signal=TERM@45'\"")
+    process = start(folder, LONG, *options)
+    end(process, folder, 400)
+    said = (folder / "said.txt").read_text()
+    assert "Trying to restart job" in said
+    check_same(weights(folder), unbroken)
+
+
+def test_preemption_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> None:
+    process = start(folder, LONG)
+    job = training_job(slurm)
+    some_steps(folder, slurm)
+    slurm.said(
+        "sbatch", "-p", "urgent", "--exclusive", "-t", "1", "-o", "/dev/null", "--wrap", "sleep 3"
+    )
+    slurm.until(lambda: any(j["id"] == job and j["state"] == "PENDING" for j in slurm.jobs()), 60)
+    end(process, folder, 400)
+    assert starts(folder)[-1] > 0
+    check_same(weights(folder), unbroken)
+
+
+def test_cancelled_training_goes_on_at_the_next_start(
+    folder: Path, slurm: LocalSlurm, unbroken
+) -> None:
+    process = start(folder, LONG, "--retries", "0")
+    job = training_job(slurm)
+    some_steps(folder, slurm)
+    slurm.said("scancel", job)
+    assert process.wait(120) != 0
+    assert not (folder / FINAL).exists()
+    end(start(folder, LONG), folder, 400)
+    assert starts(folder)[-1] > 0
+    check_same(weights(folder), unbroken)
+
+
+def test_two_starts_are_never_two_writers(folder: Path, slurm: LocalSlurm, unbroken) -> None:
+    process = start(folder, LONG)
+    training_job(slurm)
+    some_steps(folder, slurm)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    snakemake(folder, "--unlock", "--config", "runs=run.yaml")
+    # The job trains on; the second start waits for it, or is told to.
+    second = start(folder, LONG, "--retries", "8")
+    end(second, folder, 400)
+    text = (folder / "said.txt").read_text()
+    assert (folder / "out/tiny/report.html").exists()
+    assert "Traceback" not in text
+    check_same(weights(folder), unbroken)
+
+
+def test_node_that_stops_and_comes_back(folder: Path, slurm: LocalSlurm, unbroken) -> None:
+    process = start(folder, LONG)
+    training_job(slurm)
+    some_steps(folder, slurm)
+    slurm.stop_node()
+    time.sleep(5)
+    slurm.start_node()
+    end(process, folder, 400)
+    check_same(weights(folder), unbroken)
