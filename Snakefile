@@ -42,21 +42,6 @@ rule check:
         expand("{run}/preflight.json", run=RUNS),
 
 
-rule why:
-    log:
-        "cache/logs/why.log",
-    localrule: True
-    conda:
-        "envs/cpu.yaml"
-    params:
-        config=json.dumps(config),
-    message:
-        "what would run again, and why"
-    shell:
-        "python -m workflow_scripts.why --config {params.config:q} > {log:q} 2>&1;"
-        " status=$?; cat {log:q}; exit $status"
-
-
 onsuccess:
     say_what_came_of_it()
 

@@ -4,11 +4,13 @@
 #        model.kwargs.init_from names
 # makes: {run}/initial_model.json the content of that model, by its digest
 #        {run}/preflight.json    the pass stamp that train takes, with what the run will need
+# tells: what would run again, and why (snakemake why)
 # keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
 
 
 localrules:
     note_initial_model,
+    why,
 
 
 # Training waits for preflight without being triggered by it, and Snakemake looks at no other input
@@ -75,3 +77,17 @@ rule preflight:
         " --target-batches {input.target_batches:q} --target-cells {input.target_cells:q}"
         " --record {params.record:q} --passed {output:q}"
         " > {log:q} 2>&1"
+
+
+rule why:
+    log:
+        "cache/logs/why.log",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        config=json.dumps(config),
+    message:
+        "what would run again, and why"
+    shell:
+        "python -m workflow_scripts.why --config {params.config:q} > {log:q} 2>&1;"
+        " status=$?; cat {log:q}; exit $status"

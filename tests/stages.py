@@ -22,6 +22,7 @@ from workflow_scripts import (
     select_genes,
     train,
     validate_features,
+    write_submission,
 )
 from workflow_scripts.settings.runs import Run, resolve_run
 from workflow_scripts.settings.schema import STAGES
@@ -146,6 +147,12 @@ class Stages:
             **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
             **{"out-dir": "unmasking", "work-dir": "finished"},
         )
+        if self.run.config["prediction"]["submission"] is not None:
+            self.start(
+                *("submit", write_submission.main),
+                **{"settings": "stages/submit.json", "predictions": "predictions.h5ad"},
+                **{"out": "submission.vcc", "work-dir": "finished"},
+            )
         self.start(
             *("reference_ends", reference_ends.main),
             **{"settings": "stages/reference_ends.json", "observed": "observed.h5ad"},

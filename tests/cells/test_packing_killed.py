@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from contextlib import suppress
 
 import pytest
 
@@ -35,19 +33,21 @@ def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(tmp_path,
 
 def test_packing_that_is_interrupted_says_so_in_a_word(tmp_path, make_screen):
     screen = make_screen(genes=[f"g{number}" for number in range(3000)], cells_per_group=1200)
-    log = tmp_path / "log"
-    process = start_packing(tmp_path / "store", screen, log=log)
-    while not list(tmp_path.glob("store/*/unfinished/values.npy")):
-        assert process.poll() is None, "it ended before it could be interrupted"
-        time.sleep(0.001)
-    # A library's callback may swallow it, and a person presses the keys once more.
-    while process.poll() is None:
+    # A library's callback may swallow the keys, and the work then ends as if none had come:
+    # another try.
+    for attempt in range(5):
+        folder, log = tmp_path / str(attempt), tmp_path / f"log{attempt}"
+        process = start_packing(folder / "store", screen, log=log)
+        while not list(folder.glob("store/*/unfinished/values.npy")):
+            assert process.poll() is None, "it ended before it could be interrupted"
+            time.sleep(0.001)
         process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
+        if process.wait() != 0:
+            break
+        assert (folder / "store" / "manifest.json").exists()
     assert process.returncode == 130
     assert log.read_text().splitlines()[-1] == "interrupted"
-    assert not (tmp_path / "store" / "manifest.json").exists()
+    assert not (folder / "store" / "manifest.json").exists()
 
 
 def test_process_that_waited_for_one_that_is_killed_packs(tmp_path, make_screen):

@@ -35,6 +35,8 @@ def opened(store, splits, tmp_path):  # noqa: F811
             "prediction.average_draws": average,
             "prediction.genes": None,
             "prediction.output": "log1p",
+            "prediction.count_distribution": "poisson",
+            "prediction.denoise": False,
             "name": "run",
         }
         return PredictionInputs.open(given, Slice(values, {}))

@@ -30,6 +30,7 @@ LLAMA = [
     f"+{BACKBONE}bidirectional_attention=true",
     "genes.select=hvg",
     "genes.n_top=12",
+    "prediction.submission=vcc2025",
 ]
 GPT2 = [
     *("model=pertsets", "model.kwargs.cell_set_len=4", "model.kwargs.hidden_dim=16"),
@@ -140,5 +141,6 @@ def test_only_what_shows_the_config_reads_all_of_it() -> None:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Name) and node.id == "shown_config":
                 readers.add(file.relative_to(ROOT / "workflow_scripts").as_posix())
-    # train hands it to wandb, which lists it on the run's page; slices cuts it.
-    assert readers == {"settings/slices.py", "train.py"}
+    # train hands it to wandb, which lists it on the run's page; slices cuts it; changes says what
+    # has changed of it.
+    assert readers == {"settings/changes.py", "settings/slices.py", "train.py"}

@@ -163,15 +163,18 @@ class PredictionInputs:
 
 
 def _count_draws(settings: Slice, store: CellStore, targets: Targets) -> CountDraws | None:
+    distribution, denoise = (
+        settings[f"prediction.{name}"] for name in ("count_distribution", "denoise")
+    )
     if settings["prediction.output"] != COUNTS:
         return None
     check_counts(store)
     dispersion = None
-    if settings["prediction.count_distribution"] == "negative_binomial":
+    if distribution == "negative_binomial":
         contexts = store.cells["context"].iloc[targets.controls]
         rows = contexts.reset_index(drop=True).groupby(contexts.to_numpy(str)).indices
         dispersion = fit_dispersion(store, [targets.controls[at] for at in rows.values()])
-    return CountDraws(settings["prediction.seed"], dispersion, settings["prediction.denoise"])
+    return CountDraws(settings["prediction.seed"], dispersion, denoise)
 
 
 def mean_of(predictions: Iterable[Blocks]) -> Blocks:

@@ -93,7 +93,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "prediction.output",
         str,
-        "preflight predict predict_baselines predict_unmasking reference_ends evaluate submit",
+        "preflight predict predict_baselines predict_unmasking reference_ends evaluate",
         "What is written: log1p of normalised counts, or integer counts drawn from them, with the "
         "library size of the control that each cell is predicted from (docs/predicting.md)",
         "写出的数值:归一化后的 log1p 值,或由其抽取的整数计数(文库大小取自对应的对照细胞)",
