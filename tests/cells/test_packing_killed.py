@@ -37,6 +37,7 @@ def test_packing_that_is_interrupted_says_so_in_a_word(tmp_path, make_screen):
     # another try.
     for attempt in range(5):
         folder, log = tmp_path / str(attempt), tmp_path / f"log{attempt}"
+        folder.mkdir()
         process = start_packing(folder / "store", screen, log=log)
         while not list(folder.glob("store/*/unfinished/values.npy")):
             assert process.poll() is None, "it ended before it could be interrupted"
