@@ -136,7 +136,14 @@ def test_whole_run_with_one_gpu_of_two(folder: Path, slurm: LocalSlurm) -> None:
 
 def test_time_limit_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> None:
     # Slurm counts minutes, and sends its signal up to a minute early: at once, here.
-    options = ("--set-resources", "train:runtime=1", "train:slurm_extra=\"'--signal=TERM@45'\"")
+    # A limit that is set by hand doesn't grow with each try, so that it takes several.
+    options = (
+        "--retries",
+        "20",
+        "--set-resources",
+        "train:runtime=1",
+        "train:slurm_extra=\"'--signal=TERM@45'\"",
+    )
     process = start(folder, LONG, *options, target=FINAL)
     end(process, folder, 400)
     said = (folder / "said.txt").read_text()
