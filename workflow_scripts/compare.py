@@ -7,18 +7,15 @@ training.train_seed --page results/compare.html --table results/compare.tsv
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from workflow_scripts import __version__
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.grid import short_keys
-from workflow_scripts.settings.replicates import differing, replicates_among
-from workflow_scripts.settings.sweeps import written
+from workflow_scripts.settings.replicates import differing, replicate_groups
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -49,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     if len(configs) < len(runs):
         names = ", ".join(run.name for run in runs)
         raise DataError(f"two of the runs have one name ({names}); give each another one")
-    groups = _labelled(configs, replicates_among(configs, given.replicates), given.replicates)
+    groups = replicate_groups(configs, given.replicates)
     found = standings(
         {run.name: run.metrics for run in runs},
         {run.name: run.scores["overall"][MODEL] for run in runs},
@@ -74,32 +71,6 @@ def main(arguments: Sequence[str]) -> None:
     write_atomically(given.table, table.to_csv(sep="\t", index=False))
     write_atomically(given.page, page)
     print(f"{len(runs)} runs in {len(groups)} groups: {given.page}")
-
-
-def _labelled(
-    configs: Mapping[str, Mapping[str, Any]],
-    groups: Sequence[Sequence[str]],
-    replicates: Sequence[str],
-) -> dict[str, Sequence[str]]:
-    """Call each group by what tells it from the others; by its runs' names where that is long."""
-    if all(len(names) == 1 for names in groups):
-        return {names[0]: names for names in groups}
-    apart = differing([configs[names[0]] for names in groups], replicates)
-    short = short_keys(list(apart))
-    labels = {
-        ", ".join(f"{short[key]}={written(values[at])}" for key, values in apart.items()): names
-        for at, names in enumerate(groups)
-    }
-    if len(labels) < len(groups) or len(apart) > _MOST_KEYS or not apart:
-        return {
-            f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]: names
-            for names in groups
-        }
-    return labels
-
-
-_MOST_KEYS = 3
-"""In which groups differ, and are still called by them."""
 
 
 if __name__ == "__main__":

@@ -110,3 +110,9 @@ def test_too_many_runs_are_a_slip(tmp_path: Path):
             tmp_path / "mine.yaml",
             ["training.lr=range(100)", "cells.target_sum=range(100)"],
         )
+
+
+def test_overrides_of_a_single_run_keep_their_order(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("")
+    given = ["wandb.tags=[a]", "~wandb.tags", "+wandb.tags=[b]", "report.title=x", "report.title=y"]
+    assert runs_of(CONFIG, tmp_path / "mine.yaml", given) == [tuple(given)]

@@ -31,10 +31,6 @@ from workflow_scripts.reporting.words import (
 )
 from workflow_scripts.settings.dump import inline
 
-FILES = ("config.yaml", "scores.json", "metrics.tsv", "reference_ends.json", "training.csv")
-"""What is read of a run's folder; the last one is there where the run trained a model."""
-
-
 _NOTHING = 1e-9
 """Differences below this are those of rounding."""
 
@@ -109,15 +105,12 @@ class GroupRow:
         What stands under each metric.
     seconds
         Mean time of a training.
-    baseline
-        Whether it is a baseline, which needed no training.
     """
 
     label: str
     runs: tuple[tuple[str, str], ...]
     cells: tuple[Mapping[str, Any], ...]
     seconds: float | None = None
-    baseline: bool = False
 
 
 def render_comparison(
@@ -176,7 +169,6 @@ def render_comparison(
             model_label(name),
             (),
             tuple(_plain(first["overall"][name].get(metric)) for metric in metrics),
-            baseline=True,
         )
         for name in models_in_order(first["overall"])
         if alike and name in _baselines(first)
@@ -193,7 +185,6 @@ def render_comparison(
             replicates=replicates,
             combined=any(len(names) > 1 for names in groups.values()),
             alike=alike,
-            contexts=first["contexts"],
             columns=[(metric, metric_words(metric), first["better"][metric]) for metric in metrics],
             rows=rows,
             baselines=baselines,

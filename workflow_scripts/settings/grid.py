@@ -114,7 +114,8 @@ def runs_of(config_dir: Path, run_file: Path, overrides: Sequence[str]) -> list[
             "values"
         )
     if n_runs == 1:
-        return [tuple(part.texts[0] for part in parts)]
+        # In their order, which says something where a key is deleted and set again.
+        return [tuple(part.texts[0] for part in parts) if grid.overrides else tuple(overrides)]
     base, swept = _base_name(run_file), [part for part in parts if len(part.texts) > 1]
     runs: list[tuple[str, ...]] = []
     names: dict[str, str] = {}

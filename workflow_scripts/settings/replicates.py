@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from workflow_scripts.settings.grid import short_keys
 from workflow_scripts.settings.schema import BY_PATH, Kind, find, leaves
 from workflow_scripts.settings.slices import canonical_json
+from workflow_scripts.settings.sweeps import written
 
 _APART = ("report.", "evaluation.resamples", "prediction.baselines", "prediction.unmasking")
 """Keys that change no score of a model."""
+
+_MOST_KEYS = 3
+"""In which groups differ, and are still called by them."""
 
 Config = Mapping[str, Any]
 
@@ -63,3 +68,27 @@ def differing(configs: Sequence[Config], besides: Sequence[str] = ()) -> dict[st
     paths = dict.fromkeys(path for one in values for path in one if path not in besides)
     found = {path: [one.get(path) for one in values] for path in paths}
     return {path: row for path, row in found.items() if len(set(map(canonical_json, row))) > 1}
+
+
+def replicate_groups(
+    configs: Mapping[str, Config], replicates: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the groups of `replicates_among`, each called by what tells it from the others.
+
+    By the names of its runs where that is long, or where no group has several.
+    """
+    groups = replicates_among(configs, replicates)
+    if all(len(names) == 1 for names in groups):
+        return {names[0]: names for names in groups}
+    apart = differing([configs[names[0]] for names in groups], replicates)
+    short = short_keys(list(apart))
+    labels = {
+        ", ".join(f"{short[key]}={written(values[at])}" for key, values in apart.items()): names
+        for at, names in enumerate(groups)
+    }
+    if len(labels) == len(groups) and 0 < len(apart) <= _MOST_KEYS:
+        return labels
+    return {
+        f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]: names
+        for names in groups
+    }
