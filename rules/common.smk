@@ -16,6 +16,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(str(workflow.current_basedir)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
+from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
 from workflow_scripts.settings.replicates import values_that_count
@@ -51,7 +52,9 @@ CACHE = str(Path(str(config["cache_dir"] or "cache")).expanduser())
 CELLS = "cache/cells"
 
 try:
-    RUNS = resolve_runs(ROOT / "config", config["runs"], config["overrides"])
+    RUNS = resolve_runs(
+        ROOT / "config", config["runs"], config["overrides"], contexts_to_leave_out
+    )
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:  # and not once more in every remote job

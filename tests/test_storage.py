@@ -156,7 +156,7 @@ def test_process_that_waited_for_what_was_removed_makes_it_again(tmp_path):
             "import sys; from pathlib import Path\n"
             "from workflow_scripts.settings.finished import IdentityFolder\n"
             "work = IdentityFolder(Path(sys.argv[1]), 'a' * 32)\n"
-            "with work.lock(wait=True):\n"
+            "with work.lock():\n"
             "    (work.path / 'made').touch()\n"
         )
         waiting = subprocess.Popen(

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--replicates",
         nargs="*",
-        default=["training.train_seed"],
+        default=["training.train_seed", "splits.leave_out"],
         help="keys in which replicates may differ",
     )
     parser.add_argument("--resamples", type=int, default=1000, help="of perturbations")
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         ComparedRun,
         comparison_table,
         render_comparison,
+        tested_alike,
     )
     from workflow_scripts.reporting.words import MODEL
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         groups,
         runs[0].scores["better"],
         given.resamples,
-        paired=len({run.tested_on for run in runs}) == 1,
+        paired=tested_alike(runs, groups),
     )
     plain = {label: {m: asdict(one) for m, one in of.items()} for label, of in found.items()}
     first_of_each = [configs[names[0]] for names in groups.values()]

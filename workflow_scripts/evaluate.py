@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         given.work_dir, identity_of("evaluate", settings.identity, inputs | engine)
     )
     work.note_current("evaluate")
-    with work.lock(wait=True):
+    with work.lock():
         if work.has_finished(*outputs):
             print(f"scored before: {work.path}")
         else:

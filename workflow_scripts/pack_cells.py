@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     # Without the lock first: a finished store may lie where this process can't write.
     if _faults(work):
         # Several invocations may share the cache: one packs, the others wait and find it done.
-        with work.lock(wait=True):
+        with work.lock():
             if faults := _faults(work):
                 print(*(f"packing the cells: {fault}" for fault in faults), sep="\n", flush=True)
                 _pack(datasets, settings, sources, work)

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
     outputs = {"predictions.h5ad": given.predictions, "observed.h5ad": given.observed}
     work.note_current("predict")
-    with work.lock(wait=True):
+    with work.lock():
         if work.has_finished(*outputs):
             print(f"predicted before: {work.path}")
         else:

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(given.work_dir, identity)
     outputs = {f"{name}.h5ad": given.out_dir / f"{name}.h5ad" for name in names}
     work.note_current("predict_unmasking")
-    with work.lock(wait=True):
+    with work.lock():
         if work.has_finished(*outputs):
             print(f"predicted before: {work.path}")
         else:

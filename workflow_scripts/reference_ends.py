@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(
         given.shared_dir, identity_of("reference_ends", settings.identity, inputs)
     )
-    with work.lock(wait=True):
+    with work.lock():
         if work.has_finished(ENDS):
             print(f"computed before: {work.path}")
         else:

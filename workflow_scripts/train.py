@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
                 _train(given, settings, genes, work, provenance, processes)
         return
     work.note_current("train")
-    with work.lock(wait=False):
+    with work.lock():
         if work.has_finished():
             print(f"trained before, to step {max_steps}: {work.path}")
         else:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.command import run_command
 from workflow_scripts.settings.changes import changed_keys, changed_stage
 from workflow_scripts.settings.errors import ConfigError
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
     if given.config is not None:
         config = json.loads(given.config)
     pending = list(_summary(config))
-    runs = resolve_runs(ROOT / "config", config["runs"], config["overrides"])
+    runs = resolve_runs(ROOT / "config", config["runs"], config["overrides"], contexts_to_leave_out)
     if not pending:
         print("Nothing would run: everything is there, and made from what it is asked for.")
         return

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     work = IdentityFolder(given.work_dir, identity_of("submit", settings.identity, inputs))
     outputs = {given.out.name: given.out}
     work.note_current("submit")
-    with work.lock(wait=True):
+    with work.lock():
         if work.has_finished(*outputs):
             print(f"written before: {work.path}")
         else:

@@ -8,9 +8,13 @@ import pytest
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.grid import runs_of
-from workflow_scripts.settings.runs import resolve_runs
+from workflow_scripts.settings.runs import Run, resolve_runs
 
 CONFIG = Path(__file__).parents[2] / "config"
+
+
+def no_contexts(run: Run) -> list[str]:
+    raise AssertionError(f"{run.folder} leaves nothing out")
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def resolve(tmp_path: Path):
         run_file.write_text(text)
         return {
             Path(folder).name: run.config
-            for folder, run in resolve_runs(CONFIG, str(run_file), overrides).items()
+            for folder, run in resolve_runs(CONFIG, str(run_file), overrides, no_contexts).items()
         }
 
     return resolve

@@ -106,22 +106,49 @@ def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
     assert training.log("unbroken") == training.log("back")
 
 
-def test_second_trainer_on_the_same_identity_is_refused(training):
-    command = training.command("twice", "training.max_steps=4000")
+def test_second_trainer_waits_for_the_first_and_takes_its_work(training):
+    # As after a workflow that was killed while its job went on, and was started again.
+    command = training.command("twice", "training.max_steps=600")
     in_job = {**os.environ, "SLURM_JOB_ID": "4711"}
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env=in_job)
-    try:
-        while not list((training.folder / "twice").glob("*/training.csv")):
-            assert first.poll() is None
-            time.sleep(0.01)
-        owner = rf"works on it \(process {first.pid} on \S+, Slurm job 4711\)"
-        with pytest.raises(DataError, match=owner):
-            training.run("twice", "training.max_steps=4000")
-    finally:
-        first.kill()
-        first.wait()
-    # Its lock is gone with it.
-    assert "from step" in training.run("twice", "training.max_steps=4")
+    while not list((training.folder / "twice").glob("*/training.csv")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    out = training.run("twice", "training.max_steps=600")
+    assert re.search(rf"waiting for process {first.pid} on \S+, Slurm job 4711 to finish", out)
+    assert "trained before, to step 600" in out
+    assert first.wait() == 0
+
+
+def test_trainer_that_was_left_behind_does_not_put_its_model_in_place_of_a_newer_one(training):
+    old = subprocess.Popen(
+        training.command("left", "training.max_steps=600", "training.lr=2e-3"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    while not list((training.folder / "left").glob("*/training.csv")):
+        assert old.poll() is None
+        time.sleep(0.01)
+    training.run("left", "training.max_steps=4")
+    newer = training.weights("left")
+    errors = old.communicate()[1]
+    assert old.returncode == 1
+    assert "is finished and kept, and not put in place" in errors
+    assert same(newer, training.weights("left"))
+    assert "trained before" in training.run("left", "training.max_steps=600", "training.lr=2e-3")
+
+
+def test_lock_of_a_killed_trainer_is_gone_with_it(training):
+    command = training.command("dead", "training.max_steps=4000")
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    while not list((training.folder / "dead").glob("*/training.csv")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    assert "from step" in training.run("dead", "training.max_steps=4")
 
 
 def test_trained_before_returns_its_own_work(training):

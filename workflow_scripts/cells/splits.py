@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.cells.claims import claims
+from workflow_scripts.cells.cross_validation import leave_out
 from workflow_scripts.cells.drawing import MakeSettings, draw_validation, make_split
 from workflow_scripts.cells.filters import FilterSettings, find_filtered
 from workflow_scripts.cells.split_audit import audit_plan, audit_result
@@ -42,6 +43,8 @@ class SplitSettings:
         What to draw in place of reading it.
     filters
         Which groups are left out.
+    leave_out
+        ``dataset.context`` that is tested whole, in place of what the split file tests.
     """
 
     validation: str
@@ -52,6 +55,7 @@ class SplitSettings:
     held_out_controls: str = "share"
     make: MakeSettings = field(default_factory=MakeSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
+    leave_out: str | None = None
 
     @classmethod
     def from_slice(cls, settings: Slice) -> SplitSettings:
@@ -69,12 +73,13 @@ class SplitSettings:
                 float(settings["splits.make.validation"]),
             ),
             FilterSettings(int(settings["splits.least_cells"]), settings["splits.least_knockdown"]),
+            settings["splits.leave_out"],
         )
 
     @property
     def says_enough(self) -> bool:
         """Whether a run can be split without a split file."""
-        return bool(self.make.contexts) or self.test == "none"
+        return bool(self.make.contexts) or self.test == "none" or self.leave_out is not None
 
 
 @dataclass
@@ -122,6 +127,9 @@ def split_groups(
     if settings.make.contexts:
         plan, made = make_split(groups[~filtered], plan, settings.make, settings.seed)
         findings += made
+    if settings.leave_out is not None:
+        plan, left_out = leave_out(groups[~filtered], plan, settings.leave_out)
+        findings += left_out
     findings += [*audit_plan(groups, plan, settings.overlap), *found]
     table = groups.copy()
     table["split"] = "dropped"

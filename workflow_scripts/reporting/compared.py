@@ -147,7 +147,7 @@ def render_comparison(
     main = next((metric for metric in MAIN_METRICS if metric in metrics), metrics[0])
     metrics = [main, *(metric for metric in metrics if metric != main)]
     first = runs[0].scores
-    alike = len({run.tested_on for run in runs}) == 1
+    alike = tested_alike(runs, groups)
     rows = [
         GroupRow(
             label,
@@ -168,7 +168,7 @@ def render_comparison(
         GroupRow(
             model_label(name),
             (),
-            tuple(_plain(first["overall"][name].get(metric)) for metric in metrics),
+            tuple(_plain(_mean_of(runs, groups, name, metric)) for metric in metrics),
         )
         for name in models_in_order(first["overall"])
         if alike and name in _baselines(first)
@@ -198,6 +198,12 @@ def render_comparison(
             level=LEVEL,
         )
     )
+
+
+def tested_alike(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether all groups were tested on the same cells, be it in several folds."""
+    cells = {run.name: run.tested_on for run in runs}
+    return len({frozenset(cells[name] for name in names) for names in groups.values()}) == 1
 
 
 def comparison_table(
@@ -233,6 +239,16 @@ def comparison_table(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _mean_of(
+    runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[str]], model: str, metric: str
+) -> float | None:
+    """Return a baseline's mean over the runs of a group, of which each may be another fold."""
+    names = next(iter(groups.values()))
+    scores = [run.scores["overall"].get(model, {}).get(metric) for run in runs if run.name in names]
+    there = [score for score in scores if score is not None]
+    return sum(there) / len(there) if there and len(there) == len(scores) else None
 
 
 def _report(run: ComparedRun, place: Path) -> str:

@@ -11,6 +11,7 @@ from workflow_scripts.settings.check_value import shown
 from workflow_scripts.settings.model_path import CHECKPOINT, ENSEMBLE, OWN_STATES, given_model
 from workflow_scripts.settings.problem import Problem
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY, EXPRESSION
+from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES, V1_PRESETS
 from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.schema.submissions import KEY as SUBMISSION
@@ -305,8 +306,21 @@ def _targets(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(path, f"{text}; make it null", beside)
 
 
+def _held_out(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Let one key say what is tested."""
+    path, name = LEAVE_OUT, values.get(LEAVE_OUT)
+    if name is None:
+        return
+    for other, nothing in (("splits.test", "from_toml"), ("splits.make.contexts", None)):
+        if other in values and values[other] != nothing:
+            text = f"is {name}, and {other} says what is tested as well; take one of them out"
+            yield Problem(path, text, (other,))
+    if name != EACH_CONTEXT and "." not in name:
+        yield Problem(path, f"is {name}; it takes dataset.context, or {EACH_CONTEXT}", ())
+
+
 _LOOKS = (
     *(_space, _decoder, _matrix, _validations, _shares, _columns, _metrics),
-    *(_scale, _submission, _datasets, _embedding),
+    *(_scale, _submission, _datasets, _embedding, _held_out),
     *(_genes, tokens, _schedule, _checkpoint, _ensemble, _targets),
 )

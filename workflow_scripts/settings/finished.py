@@ -85,6 +85,7 @@ class IdentityFolder:
         self.identity = identity
         self.path = parent / identity
         self._mark = self.path / f"finished{part}.json"
+        self._notes: Path | None = None
         self.path.mkdir(parents=True, exist_ok=True)
 
     def note_current(self, stage: str) -> None:
@@ -92,39 +93,27 @@ class IdentityFolder:
 
         What it was asked for before is superseded: finished, and returned to if settings are.
         """
-        path = self.path.parent / f"{stage}{NOTES}"
+        path = self._notes = self.path.parent / f"{stage}{NOTES}"
         earlier = [name for name in noted(path) if (self.path.parent / name).is_dir()]
         names = [self.identity, *(name for name in earlier if name != self.identity)]
         write_atomically(path, canonical_json(names))
 
     @contextmanager
-    def lock(self, *, wait: bool) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the folder for this process alone; a dead owner's lock is gone with it.
 
-        Parameters
-        ----------
-        wait
-            Wait for another process to end its work, or else refuse.
-
-        Raises
-        ------
-        DataError
-            Where another process holds it and ``wait`` is false; names host, process and job.
+        Where another process works on it, wait for its end, and say so with host, process and job:
+        it may be one that a killed workflow left behind, whose work is then found finished.
         """
         with self._open_lock() as file:
             if not _try(file):
                 file.seek(0)
                 owner = file.read().strip() or "unknown"
-                if not wait:
-                    raise DataError(
-                        f"{self.path}: another process works on it ({owner}); wait for it, or "
-                        "stop it, and start again"
-                    )
                 print(f"waiting for {owner} to finish {self.path}", flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not _is(file, self.path / LOCK):
                 # What held it removed the folder: it is made again.
-                with self.lock(wait=wait):
+                with self.lock():
                     yield
                 return
             file.truncate(0)
@@ -157,7 +146,19 @@ class IdentityFolder:
         return list(json.loads(self._mark.read_text()))
 
     def publish(self, outputs: Mapping[str, Path]) -> None:
-        """Link finished files (name inside the folder) to the outputs that a rule declares."""
+        """Link finished files (name inside the folder) to the outputs that a rule declares.
+
+        Raises
+        ------
+        DataError
+            Where the stage was asked for something else since `note_current`: by a new start, while
+            this process went on without the workflow that started it.
+        """
+        if self._notes is not None and (now := noted(self._notes)[:1]) != [self.identity]:
+            raise DataError(
+                f"{self.path} is finished and kept, and not put in place: {self._notes} says that "
+                f"{now[0] if now else 'nothing'} was asked for meanwhile"
+            )
         for name, output in outputs.items():
             link(self.path / name, output)
 

@@ -146,7 +146,7 @@ def _said(values: Mapping[str, Any], swept: Sequence[SweepPart]) -> str:
 
 
 def _name(base: str, values: Mapping[str, Any], swept: Sequence[SweepPart], grid: Grid) -> str:
-    shown = {key: _shown(value) for key, value in values.items() if key != NAME}
+    shown = {key: value_in_name(value) for key, value in values.items() if key != NAME}
     if grid.template is None:
         short = short_keys([part.key for part in swept if not part.is_group])
         said = [
@@ -180,7 +180,7 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _shown(value: Any) -> str:
+def value_in_name(value: Any) -> str:
     """Return a value as a part of a folder's name."""
     text = value if isinstance(value, str) else written(value)
     if "/" in text:  # a path: what its file is called

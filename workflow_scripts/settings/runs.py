@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +16,12 @@ from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
-from workflow_scripts.settings.grid import runs_of
+from workflow_scripts.settings.grid import runs_of, value_in_name
 from workflow_scripts.settings.overrides import split_overrides
+from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
 from workflow_scripts.settings.split_file import dataset_files, label_files, read_split_file
+from workflow_scripts.settings.sweeps import written
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -217,7 +219,12 @@ def frozen_digest(config: str, trace: str) -> str:
     return text_digest(f"{config}\n{trace}")
 
 
-def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str, Run]:
+def resolve_runs(
+    config_dir: Path,
+    runs: object,
+    overrides: object,
+    contexts_of: Callable[[Run], Sequence[str]],
+) -> dict[str, Run]:
     """Resolve everything that was asked for, by run folder.
 
     Parameters
@@ -228,6 +235,8 @@ def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str,
         Names or paths: a list, or one text with commas between them.
     overrides
         Applied to every run: a list, or one text as a person types it.
+    contexts_of
+        Gives the contexts that `splits.leave_out=each_context` stands for.
     """
     names = [str(runs)] if not isinstance(runs, list | tuple) else [str(run) for run in runs]
     asked = [name.strip() for text in names for name in text.split(",") if name.strip()]
@@ -237,12 +246,12 @@ def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str,
     texts = split_overrides(overrides)
     resolved: dict[str, Run] = {}
     members = [
-        (find_run_file(config_dir, name), chosen)
+        run
         for name in asked
         for chosen in runs_of(config_dir, find_run_file(config_dir, name), texts)
+        for run in _folds(config_dir, find_run_file(config_dir, name), chosen, contexts_of)
     ]
-    for run_file, chosen in members:
-        run = resolve_run(config_dir, str(run_file), chosen)
+    for run in members:
         same = [
             known for known in resolved if os.path.abspath(known) == os.path.abspath(run.folder)
         ]
@@ -253,6 +262,27 @@ def resolve_runs(config_dir: Path, runs: object, overrides: object) -> dict[str,
             )
         resolved[run.folder] = run
     return resolved
+
+
+def _folds(
+    config_dir: Path,
+    run_file: Path,
+    overrides: Sequence[str],
+    contexts_of: Callable[[Run], Sequence[str]],
+) -> Iterator[Run]:
+    """Give one run, or where each context is left out in turn, one for each."""
+    run = resolve_run(config_dir, str(run_file), overrides)
+    if run.config["splits"]["leave_out"] != EACH_CONTEXT:
+        yield run
+        return
+    contexts = contexts_of(run)
+    short = [name.partition(".")[2] for name in contexts]
+    told = short if len(set(short)) == len(short) else contexts
+    key = LEAVE_OUT.rpartition(".")[2]
+    for context, label in zip(contexts, told, strict=True):
+        name = f"{run.config['name']}_{key}-{value_in_name(label)}"
+        more = (f"{LEAVE_OUT}={written(context)}", f"name={written(name)}")
+        yield resolve_run(config_dir, str(run_file), (*overrides, *more))
 
 
 def find_run_file(config_dir: Path, run: str) -> Path:

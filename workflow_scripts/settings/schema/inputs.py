@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from workflow_scripts.settings.schema.key import LARGEST_SEED, Key, identity
 
+LEAVE_OUT = "splits.leave_out"
+
+EACH_CONTEXT = "each_context"
+"""In its place: every context in turn, a run for each."""
+
 KEYS: tuple[Key, ...] = (
     identity(
         "features.control",
@@ -204,6 +209,17 @@ KEYS: tuple[Key, ...] = (
         "splits.make 从每个细胞背景抽取为验证的扰动比例",
         above=0,
         below=1,
+    ),
+    identity(
+        LEAVE_OUT,
+        str,
+        "splits",
+        "Context, as dataset.context, all of whose perturbed cells are tested, while those of the "
+        "others train, whatever the split file tests of them; each_context: one run for each of "
+        "them (cross-validation). null: what is tested is said elsewhere",
+        "整体留作测试的细胞背景(数据集.细胞背景),其余细胞背景用于训练(忽略划分文件中的测试部分);"
+        "each_context 表示每个细胞背景各运行一次(交叉验证);null 表示由其他设置决定",
+        nullable=True,
     ),
     identity(
         "splits.least_cells",

@@ -33,8 +33,8 @@ KEYS: tuple[Key, ...] = (
     _key(
         "compare.replicates",
         (str, list),
-        "Keys in which runs may differ and still be replicates, whose scores are combined where "
-        "several runs are compared",
-        "比较多个运行时,只在这些键上不同的运行视为重复,其得分合并",
+        "Keys in which runs may differ and still be replicates or folds, whose scores are "
+        "combined where several runs are compared",
+        "比较多个运行时,只在这些键上不同的运行视为重复(或交叉验证的各折),其得分合并",
     ),
 )
