@@ -97,10 +97,18 @@ wildcard_constraints:
 
 
 def memory(megabytes, per_mb=0.0):
-    """Return what a job asks for of memory: so much, more for large inputs, twice at each retry."""
+    """Return what a job asks for of memory: so much, more for large inputs and at a retry."""
     return lambda wildcards, input, attempt: int(
-        (megabytes + per_mb * input.size_mb) * 2 ** (attempt - 1)
+        (megabytes + per_mb * input.size_mb) * growth(attempt)
     )
+
+
+def growth(attempt):
+    """Return by how much the memory of a retry grows: half as much each, twice at most.
+
+    Most retries are of jobs that ran out of time or lost their node, and no node has any memory.
+    """
+    return min(1 + (attempt - 1) / 2, 2)
 
 
 def minutes(most):
@@ -111,7 +119,7 @@ def minutes(most):
 def training_memory(wildcards, input, attempt):
     """Return what a training asks for of memory: what preflight worked out, and half as much more."""
     estimate = json.loads(Path(input.passed).read_text())["estimate"]
-    return int((2000 + 1.5 * estimate["host_bytes"] / 1e6) * 2 ** (attempt - 1))
+    return int((2000 + 1.5 * estimate["host_bytes"] / 1e6) * growth(attempt))
 
 
 def there(path):

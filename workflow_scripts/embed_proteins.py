@@ -26,6 +26,7 @@ from workflow_scripts.features.names import KnownNames
 from workflow_scripts.features.proteins import read_fasta
 from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.validation import EmbeddingSettings, FeatureSettings
+from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import file_digest, replacing
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str]) -> None:
             parser.error("--settings of a run goes with its --groups and --cells-audit")
         settings, wanted = _of_run(given)
     try:
-        vectors, facts = _embed(settings, wanted, given.device, given.cache)
+        with own_gpus(1, given.device):
+            vectors, facts = _embed(settings, wanted, given.device, given.cache)
         if not vectors and given.settings is None:
             raise DataError(f"{settings.fasta}: has none of the genes asked for")
     except (ConfigError, DataError) as error:

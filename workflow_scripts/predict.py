@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import run_command
+from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
 from workflow_scripts.settings.schema.stages import VALIDATION
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str]) -> None:
         if work.has_finished(*outputs):
             print(f"predicted before: {work.path}")
         else:
-            _predict(given, settings, work)
+            with own_gpus(1, settings["model.device"]):
+                _predict(given, settings, work)
             work.finish(list(outputs))
         work.publish(outputs)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import run_command
+from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
 from workflow_scripts.settings.schema.stages import SPOILED_FEATURES
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str]) -> None:
         if work.has_finished(*outputs):
             print(f"predicted before: {work.path}")
         else:
-            _predict(given, settings, work, names)
+            with own_gpus(1, settings["model.device"]):
+                _predict(given, settings, work, names)
             work.finish(list(outputs))
         given.out_dir.mkdir(parents=True, exist_ok=True)
         work.publish(outputs)

@@ -16,6 +16,7 @@ from pathlib import Path
 from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import run_command
+from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.settings.errors import StoppedError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.model_path import model_digest
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str]) -> None:
         if work.has_finished():
             print(f"trained before, to step {max_steps}: {work.path}")
         else:
-            final, best = _train(given, settings, genes, work, provenance, processes)
+            with own_gpus(processes.ranks, settings["model.device"]):
+                final, best = _train(given, settings, genes, work, provenance, processes)
             work.finish([final, best, "training.csv"])
         best, final, _ = sorted(work.finished_files())
         work.publish(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.slurm.local_slurm import LocalSlurm, local_slurm, why_not
 from tests.snakemake_runs import ROOT, snakemake
@@ -63,11 +64,15 @@ def check_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
 
 
 def start(
-    folder: Path, overrides: str, *options: str, target: str = "all"
+    folder: Path,
+    overrides: str,
+    *options: str,
+    target: str = "all",
+    profile: Path = ROOT / "profiles/slurm",
 ) -> subprocess.Popen[str]:
-    """Start Snakemake with the project's profile for Slurm."""
+    """Start Snakemake with the project's profile for Slurm, or a copy of it."""
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(folder), "--workflow-profile", str(ROOT / "profiles/slurm")]
+    command += ["--directory", str(folder), "--workflow-profile", str(profile)]
     command += ["--slurm-no-account", "--slurm-status-command", "squeue", "--nocolor"]
     command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"]
     command += ["--seconds-between-status-checks", "1", "--set-threads", "train=1", "predict=1"]
@@ -138,14 +143,12 @@ def test_time_limit_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> No
     # Slurm looks every 30 s whether a limit is less than the signal's time and 30 s away: of a
     # minute's limit, this signal comes after 29 to 59 s, which is less than the training takes.
     # A limit that is set by hand doesn't grow with each try, so that it takes several.
-    options = (
-        "--retries",
-        "8",
-        "--set-resources",
-        "train:runtime=1",
-        "train:slurm_extra=\"'--signal=TERM@1'\"",
-    )
-    process = start(folder, LONG, *options, target=FINAL)
+    mine = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    mine["set-resources"]["train"] |= {"runtime": 1, "slurm_extra": "'--signal=TERM@1'"}
+    mine["retries"] = 8
+    (folder / "profile").mkdir()
+    (folder / "profile" / "config.yaml").write_text(yaml.safe_dump(mine))
+    process = start(folder, LONG, target=FINAL, profile=folder / "profile")
     end(process, folder, 400)
     said = (folder / "said.txt").read_text()
     assert "Trying to restart job" in said
