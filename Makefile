@@ -15,8 +15,8 @@ test: setup  ## all tests
 cluster: setup  ## the workflow on a real Slurm, brought up on this machine (root; minutes); TESTS chooses some
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest tests/slurm $(TESTS)
 
-faults: setup  ## every broken input through Snakemake (minutes)
-	PATH="$(CURDIR)/$(BIN):$$PATH" STATELINE_FAULTS=all python -m pytest -n 2 tests/preflight
+faults: setup  ## every broken input through Snakemake, thirty kills, places that fail (minutes)
+	PATH="$(CURDIR)/$(BIN):$$PATH" STATELINE_FAULTS=all python -m pytest -n 2 --dist loadfile tests/preflight tests/faults
 
 fuzz: setup  ## many random overrides and trees, here and through Hydra (minutes)
 	STATELINE_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/settings/test_fuzz.py
