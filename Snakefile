@@ -14,6 +14,7 @@ include: "rules/train.smk"
 include: "rules/predict.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/outcome.smk"
 
 
 rule all:
@@ -40,11 +41,3 @@ rule check:
     input:
         expand("{run}/config.yaml", run=RUNS),
         expand("{run}/preflight.json", run=RUNS),
-
-
-onsuccess:
-    say_what_came_of_it()
-
-
-onerror:
-    say_what_came_of_it()

@@ -7,6 +7,7 @@
 import functools
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from shlex import quote
@@ -351,36 +352,6 @@ def predicting_runs():
         run
         for run in RUNS
         if RUNS[run].asks or RUNS[run].config["splits"]["test"] != "none"
-    ]
-
-
-def say_what_came_of_it():
-    """Print for each run where its report lies, or that it has none yet."""
-    for run in RUNS:
-        made = [
-            Path(run, name).resolve()
-            for name in ("report.html", "preflight/findings.html")
-        ]
-        there = next((path for path in made if path.exists()), None)
-        if there is None or (len(RUNS) > 1 and there != made[0]):
-            print(
-                f"{run}: not finished; what it says lies in {Path(run, 'logs').resolve()}"
-            )
-        else:
-            print(f"{run}: {there}", *warnings_of(run), sep="\n")
-    for page in comparison()[:1]:
-        if Path(page).exists():
-            print(f"{len(compared_runs())} runs compared: {Path(page).resolve()}")
-
-
-def warnings_of(run):
-    """Return the warnings that preflight had, for the end of the output."""
-    found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]
-    return [
-        f"warning: {entry['message']}"
-        for entries in found.values()
-        for entry in entries
-        if entry["severity"] == "warning"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -32,8 +33,12 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        sys.exit(_say(DataError(f"{error.strerror}{where}; make room, and start again"), 1))
+        # HDF5 says it in a paragraph, with the file's name in its midst.
+        named = re.search(r"filename = '([^']+)'", str(error))
+        path = error.filename or (named[1] if named else None)
+        where = f" ({path})" if path else ""
+        text = f"{os.strerror(error.errno or 0)}{where}; make room, and start again"
+        sys.exit(_say(DataError(text), 1))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGINT)

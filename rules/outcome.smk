@@ -1,0 +1,82 @@
+# What is said before the first job and after the last.
+#
+# needs: the runs' folders
+# makes: nothing; it looks and prints
+
+
+def say_what_came_of_it():
+    """Print for each run where its report lies, or that it has none yet."""
+    for run in RUNS:
+        made = [
+            Path(run, name).resolve()
+            for name in ("report.html", "preflight/findings.html")
+        ]
+        there = next((path for path in made if path.exists()), None)
+        if there is None or (len(RUNS) > 1 and there != made[0]):
+            print(
+                f"{run}: not finished; what it says lies in {Path(run, 'logs').resolve()}"
+            )
+        else:
+            print(f"{run}: {there}", *warnings_of(run), sep="\n")
+    for page in comparison()[:1]:
+        if Path(page).exists():
+            print(f"{len(compared_runs())} runs compared: {Path(page).resolve()}")
+
+
+def warnings_of(run):
+    """Return the warnings that preflight had, for the end of the output."""
+    found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]
+    return [
+        f"warning: {entry['message']}"
+        for entries in found.values()
+        for entry in entries
+        if entry["severity"] == "warning"
+    ]
+
+
+def places():
+    """Return the folders that jobs write into, or the nearest of their parents that is there."""
+    wanted = [Path(CACHE), Path(CELLS)]
+    for run in RUNS:
+        wanted += [Path(run), *(Path(run, name) for name in ("logs", "benchmarks"))]
+        wanted += [Path(run, name) for name in ("checkpoints", "finished", "preflight")]
+    there = (
+        next(path for path in (one, *one.parents) if path.exists()) for one in wanted
+    )
+    return list(dict.fromkeys(path.resolve() for path in there))
+
+
+def refuse_closed_places():
+    """Stop where a folder can't be written to: each job would fail by itself, and leave no log."""
+    if closed := [path for path in places() if not os.access(path, os.W_OK | os.X_OK)]:
+        lines = "\n".join(f"  {path}" for path in closed)
+        raise WorkflowError(
+            f"nothing was started, as these can't be written to:\n{lines}\n"
+            "mend their permissions, or give runs another output_dir (or cache_dir)"
+        )
+
+
+def say_where_room_is_short():
+    """Name the folders whose disk is full: jobs that met that could not even write their logs."""
+    for path in places():
+        if (free := shutil.disk_usage(path).free) < ROOM:
+            print(
+                f"{path}: its disk has {free / 1e6:.1f} MB left; make room, and start again"
+            )
+
+
+ROOM = 10_000_000
+"""Bytes that a disk has to have, or it is called full."""
+
+
+onstart:
+    refuse_closed_places()
+
+
+onsuccess:
+    say_what_came_of_it()
+
+
+onerror:
+    say_what_came_of_it()
+    say_where_room_is_short()
