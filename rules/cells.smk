@@ -1,7 +1,8 @@
 # h5ad files become audited groups, splits and packed cells.
 #
 # needs: the h5ad files of [datasets] or cells.datasets, and the split file
-# makes: cache/cells/{cells}/groups.parquet       groups of cells, with their sizes
+# makes: cache/fetched/<digest>/<file>            a file that is named by an address
+#        cache/cells/{cells}/groups.parquet       groups of cells, with their sizes
 #        cache/cells/{cells}/batches.parquet      the same by technical batch
 #        cache/cells/{cells}/twins.parquet        cells that have the values of another one
 #        cache/cells/{cells}/genes.txt            names of their genes
@@ -12,6 +13,15 @@
 #        {run}/genes.json, genes.tsv              which genes are read, where not all of them are
 #        simulated/demo/*                         the demo's screen
 # keeps: {cache_dir}/cells/{cells}/<identity>/    the packed cells, shared by all runs on them
+
+
+localrules:
+    fetch_cells,
+
+
+def address_of(wildcards):
+    """Return the address of a file that is fetched."""
+    return FETCHED[f"cache/fetched/{wildcards.file}"]
 
 
 rule simulate_demo:
@@ -32,6 +42,29 @@ rule simulate_demo:
         "simulating a small screen in {params.folder}"
     shell:
         "python -m workflow_scripts.simulate_demo --out-dir {params.folder:q} > {log:q} 2>&1"
+
+
+rule fetch_cells:
+    input:
+        lambda wildcards: storage(address_of(wildcards).partition("#")[0]),
+    output:
+        "cache/fetched/{file}",
+    log:
+        "cache/fetched/{file}.log",
+    wildcard_constraints:
+        file="|".join(
+            re.escape(os.path.relpath(name, "cache/fetched")) for name in FETCHED
+        )
+        or "nothing",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        address=address_of,
+    message:
+        "fetching {params.address}"
+    shell:
+        "python -m workflow_scripts.fetch_cells --address {params.address:q}"
+        " --fetched {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule audit_cells:

@@ -123,13 +123,20 @@ def training_memory(wildcards, input, attempt):
     return int((2000 + 1.5 * estimate["host_bytes"] / 1e6) * growth(attempt))
 
 
+# Files that runs name by an address, by where they are fetched to.
+FETCHED = {
+    name: address for run in RUNS.values() for name, address in run.addresses().items()
+}
+
+
 def there(path):
     """Return a person's file as an input, if it is there or a rule makes it.
 
     A file that is missing is not declared: the audits say so in words, together with whatever
     else is wrong, and its appearance later changes the inputs, so that they run again.
     """
-    return [path] if path and (path in DEMO_FILES or Path(path).exists()) else []
+    made = path in DEMO_FILES or path in FETCHED
+    return [path] if path and (made or Path(path).exists()) else []
 
 
 @functools.cache

@@ -13,6 +13,20 @@ localrules:
     take_checkpoint,
 
 
+def ranks(run):
+    """Return how many devices train together."""
+    training = RUNS[run].config["training"]
+    return training["devices"] * training["nodes"]
+
+
+def launcher(wildcards, resources):
+    """Return what starts the processes of a training: nothing, or srun where a profile says so."""
+    if not resources.get("mpi"):
+        return ""
+    nodes, tasks = resources.get("nodes", 1), resources.get("tasks_per_node", 1)
+    return f"{resources.mpi} --nodes={nodes} --ntasks-per-node={tasks} "
+
+
 rule train:
     input:
         passed=ancient("{run}/preflight.json"),
@@ -37,16 +51,17 @@ rule train:
     resources:
         mem_mb=training_memory,
         runtime=minutes(1440),
-        gpu=lambda wildcards: RUNS[wildcards.run].config["training"]["devices"],
+        gpu=lambda wildcards: ranks(wildcards.run),
     params:
+        launcher=launcher,
         folder=lambda wildcards, output: Path(output.final).parent,
     message:
         "{wildcards.run}: training (follow it in {log})"
     shell:
-        "python -m workflow_scripts.train --settings {input.settings:q}"
+        "{params.launcher}python -m workflow_scripts.train --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
         " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
-        " --out-dir {params.folder:q} --log {output.metrics:q}"
+        " --out-dir {params.folder:q} --metrics {output.metrics:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 

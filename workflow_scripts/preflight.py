@@ -217,14 +217,21 @@ def _estimate(
         limits = replace(limits, device_memory=int(stated * 1e9))
     on_cpu = settings["model.device"] == "cpu" or limits.device_memory is None
     device: Device = "cpu" if on_cpu else "cuda"
-    devices, readers = settings["training.devices"], settings["data.kwargs.num_workers"]
+    nodes = settings["training.nodes"]
+    devices, readers = settings["training.devices"] * nodes, settings["data.kwargs.num_workers"]
     at_once = settings["engine.batch"]
     if at_once == "auto":
         at_once = most_sets_at_once(
             plan, sizes, limits, device=device, devices=devices, num_workers=readers
         )
     estimate = estimate_run(
-        plan, sizes, device=device, devices=devices, sets_at_once=at_once, num_workers=readers
+        plan,
+        sizes,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        sets_at_once=at_once,
+        num_workers=readers,
     )
     return estimate, _said_where(check_fit(estimate, limits), settings, limits)
 

@@ -2,7 +2,7 @@
 
 Example: python -m workflow_scripts.train --settings results/demo/stages/train.json --config
 results/demo/config.yaml --cells cache/cells/…/manifest.json --splits splits.parquet --features
-features.safetensors --out-dir results/demo/checkpoints --log training.csv
+features.safetensors --out-dir results/demo/checkpoints --metrics training.csv
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--features", type=Path, required=True, help="canonical features")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--log", type=Path, required=True, help="log of the training (CSV)")
+    # Not --log: torchrun reads that as one of its own.
+    parser.add_argument("--metrics", type=Path, required=True, help="log of the training (CSV)")
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     until = f"-{max_steps}" if patience is None else f"-{max_steps}-{patience}"
     work = IdentityFolder(given.out_dir, identity, until)
     provenance = {"identity": identity, **inputs}
-    processes = Processes.of(settings["training.devices"], os.environ)
+    processes = Processes.of(settings["training.devices"], settings["training.nodes"], os.environ)
     if processes.rank:
         # The first process holds the lock, keeps the files, and says what goes wrong.
         if not work.has_finished():
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
         if work.has_finished():
             print(f"trained before, to step {max_steps}: {work.path}")
         else:
-            with own_gpus(processes.ranks, settings["model.device"]):
+            with own_gpus(processes.on_node, settings["model.device"]):
                 final, best = _train(given, settings, genes, work, provenance, processes)
             work.finish([final, best, "training.csv"])
         best, final, _ = sorted(work.finished_files())
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
             {
                 final: given.out_dir / "final.ckpt",
                 best: given.out_dir / "best.ckpt",
-                "training.csv": given.log,
+                "training.csv": given.metrics,
             }
         )
 
@@ -114,7 +115,7 @@ def _train(
     from workflow_scripts.training.trainer import train
     from workflow_scripts.training.wandb_log import wandb_logger
 
-    threads = max((given.threads or torch.get_num_threads()) // processes.ranks, 1)
+    threads = processes.threads(given.threads or torch.get_num_threads(), os.environ)
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # Lightning would choose for several processes
     budget, first = settings["engine.gpu_cells"], processes.rank == 0

@@ -87,6 +87,16 @@ def start(
     )
 
 
+def my_profile(folder: Path, retries: int = 0, **train: object) -> Path:
+    """Write the profile of a user who changed some lines of what trainings ask for."""
+    mine = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    mine["set-resources"]["train"] |= train
+    mine["retries"] = retries
+    (folder / "profile").mkdir()
+    (folder / "profile" / "config.yaml").write_text(yaml.safe_dump(mine))
+    return folder / "profile"
+
+
 def end(process: subprocess.Popen[str], folder: Path, seconds: float = 240.0) -> str:
     """Wait for Snakemake's end, and return what it said."""
     try:
@@ -143,12 +153,8 @@ def test_time_limit_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> No
     # Slurm looks every 30 s whether a limit is less than the signal's time and 30 s away: of a
     # minute's limit, this signal comes after 29 to 59 s, which is less than the training takes.
     # A limit that is set by hand doesn't grow with each try, so that it takes several.
-    mine = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
-    mine["set-resources"]["train"] |= {"runtime": 1, "slurm_extra": "'--signal=TERM@1'"}
-    mine["retries"] = 8
-    (folder / "profile").mkdir()
-    (folder / "profile" / "config.yaml").write_text(yaml.safe_dump(mine))
-    process = start(folder, LONG, target=FINAL, profile=folder / "profile")
+    mine = my_profile(folder, retries=8, runtime=1, slurm_extra="'--signal=TERM@1'")
+    process = start(folder, LONG, target=FINAL, profile=mine)
     end(process, folder, 400)
     said = (folder / "said.txt").read_text()
     assert "Trying to restart job" in said
@@ -207,3 +213,14 @@ def test_node_that_stops_and_comes_back(folder: Path, slurm: LocalSlurm, unbroke
     slurm.start_node()
     end(process, folder, 400)
     check_same(weights(folder), unbroken)
+
+
+def test_srun_starts_the_processes_of_a_training(folder: Path, slurm: LocalSlurm) -> None:
+    overrides = f"{QUICK} training.devices=2 training.max_steps=200 training.val_freq=100"
+    mine = my_profile(folder, mpi="srun", nodes=1, tasks_per_node=2)
+    said = end(start(folder, overrides, target=FINAL, profile=mine), folder)
+    shown = re.findall(r"JobId=\d+ .*", (slurm.folder / "log" / "jobs.txt").read_text())
+    assert any("ProcCnt=2" in line for line in shown), said
+    log = (folder / "out/tiny/logs/train.log").read_text()
+    assert "training on 2 x the CPU" in log
+    assert "step 200/200" in log

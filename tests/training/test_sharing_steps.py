@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.cells.test_sampling import sampler
 from tests.screens import write_screen
 from tests.training.training_runs import ROOT, Training, same
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.training.processes import Processes, Share
+from workflow_scripts.training.processes import Processes, Share, started_by
 
 FOUR = ("training.batch_size=4", "+model.kwargs.dropout=0.2", "training.max_steps=12")
 TWO_PROCESSES = "training.devices=2"
@@ -170,18 +172,53 @@ def test_sets_that_cannot_be_shared_equally_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("environment", "rank", "outside"),
+    ("environment", "rank", "starter"),
     [
-        ({}, 0, False),
-        ({"LOCAL_RANK": "1"}, 1, False),
-        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "0"}, 1, True),
-        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, 1, True),
-        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1, False),
+        ({}, 0, None),
+        ({"LOCAL_RANK": "1"}, 1, None),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "0"}, 1, "torchrun"),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, 1, "srun"),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1, None),
     ],
     ids=["first", "started", "torchrun", "srun", "slurm job of one task"],
 )
-def test_process_knows_itself_by_what_started_it(environment, rank, outside):
-    processes = Processes.of(2, environment)
+def test_process_knows_itself_by_what_started_it(environment, rank, starter):
+    processes = Processes.of(2, 1, environment)
     assert (processes.ranks, processes.rank) == (2, rank)
-    assert processes.started_outside(environment) is outside
-    assert Processes.of(1, environment) == Processes()
+    assert started_by(2, environment) == starter
+    # Tasks of Slurm have the threads that the command was given, others share them.
+    assert processes.threads(6, environment) == (6 if starter == "srun" else 3)
+    assert Processes.of(1, 1, environment) == Processes()
+
+
+def test_process_knows_its_device_among_several_nodes():
+    found = [
+        Processes.of(2, 3, {"SLURM_NTASKS": "6", "SLURM_PROCID": str(rank)}) for rank in range(6)
+    ]
+    assert [one.device for one in found] == [0, 1, 0, 1, 0, 1]
+    assert {(one.ranks, one.on_node) for one in found} == {(6, 2)}
+
+
+def test_several_nodes_need_something_that_starts_their_processes():
+    with pytest.raises(DataError, match=r"training.nodes is 2: srun \(with 4 tasks\) or torchrun"):
+        Processes.of(2, 2, {})
+    with pytest.raises(DataError, match=r"this Slurm job step has 2;"):
+        Processes.of(2, 2, {"SLURM_NTASKS": "2"})
+
+
+def test_two_nodes_train_what_one_does(training):
+    # Two agents of torchrun on loopback, each with a process of its own, as on two machines.
+    nodes = ("training.nodes=2", "engine.batch=1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    _, module, *script = training.command("nodes", *FOUR, *nodes)
+    assert module == "-m"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", "--module"]
+    agents = [
+        subprocess.Popen([*torchrun, f"--node-rank={node}", *script], cwd=ROOT) for node in range(2)
+    ]
+    assert [agent.wait() for agent in agents] == [0, 0]
+    for name, values in losses(training, "together").items():
+        assert_close(losses(training, "nodes")[name], values, rtol=2e-4, atol=1e-6)

@@ -71,7 +71,7 @@ class Training:
             *("--cells", str(self.folder / "manifest.json")),
             *("--splits", str(self.folder / "splits.parquet")),
             *("--features", str(self.folder / "features.safetensors")),
-            *("--out-dir", str(self.folder / out), "--log", str(self.folder / out / "log.csv")),
+            *("--out-dir", str(self.folder / out), "--metrics", str(self.folder / out / "log.csv")),
         ]
 
     def run(self, out: str, *overrides: str) -> str:

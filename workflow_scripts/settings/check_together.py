@@ -64,9 +64,11 @@ def _validations(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _shares(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Hold devices and passes to equal parts of a step."""
     path, devices, batch = "training.batch_size", "training.devices", "engine.batch"
-    sets, ranks, at_once = (values.get(name) for name in (path, devices, batch))
-    if sets is None or ranks is None:
+    sets, on_node, at_once = (values.get(name) for name in (path, devices, batch))
+    nodes = values.get("training.nodes")
+    if sets is None or on_node is None or nodes is None:
         return
+    ranks = on_node * nodes
     if sets % ranks:
         yield Problem(
             path,

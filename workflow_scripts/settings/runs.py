@@ -20,7 +20,12 @@ from workflow_scripts.settings.grid import runs_of, value_in_name
 from workflow_scripts.settings.overrides import split_overrides
 from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
-from workflow_scripts.settings.split_file import dataset_files, label_files, read_split_file
+from workflow_scripts.settings.split_file import (
+    dataset_files,
+    fetched_name,
+    label_files,
+    read_split_file,
+)
 from workflow_scripts.settings.sweeps import written
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -112,11 +117,23 @@ class Run:
         ConfigError
             Where the split file that names them can't be read.
         """
-        given = self.config["cells"]["datasets"]
+        return dataset_files(self._datasets())
+
+    def _datasets(self) -> Mapping[str, str | Sequence[str]]:
+        given: Mapping[str, str | Sequence[str]] | None = self.config["cells"]["datasets"]
         if given is None:
             toml = self.config["data"]["kwargs"]["toml_config_path"]
             given = read_split_file(Path(toml)).datasets if toml else {}
-        return dataset_files(given)
+        return given
+
+    def addresses(self) -> dict[str, str]:
+        """Return the address of each file that has to be fetched, by where it is fetched to."""
+        try:
+            given = [*self._datasets().values(), self.config["prediction"]["adata"] or []]
+        except ConfigError:  # the audit of the cells says why
+            return {}
+        entries = [one for part in given for one in ([part] if isinstance(part, str) else part)]
+        return {name: entry for entry in entries if (name := fetched_name(entry))}
 
     def cells_json(self) -> str:
         """Return the canonical JSON of the cells slice: what is packed, and how.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import glob
 import os
+import posixpath
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.slices import text_digest
 
 SPLITS = ("train", "val", "test")
+REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
+"""How the address of a file elsewhere begins: https://, s3://, gs://."""
+
+FETCHED = "cache/fetched"
+"""Folder that such files are fetched into."""
+
 _SECTIONS = ("datasets", "training", "zeroshot", "fewshot")
 
 
@@ -80,7 +89,8 @@ def dataset_files(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, list
 
     A folder stands for its ``*.h5ad`` and ``*.h5`` files, a pattern for the files it matches
     (with ``{a,b}`` alternatives), and a plain path for itself, there or not: whether it exists is
-    for the one who reads it to say. Relative paths are relative to the working directory.
+    for the one who reads it to say. An address stands for where it is fetched to. Relative paths
+    are relative to the working directory.
     """
     files: dict[str, list[str]] = {}
     for name, given in datasets.items():
@@ -93,6 +103,17 @@ def dataset_files(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, list
         }
         files[name] = sorted(found.values())
     return files
+
+
+def fetched_name(entry: str) -> str | None:
+    """Return where a file is fetched to that is named by its address; None of any other entry.
+
+    Relative to the working directory. The address tells it from others of its name.
+    """
+    if not REMOTE.match(entry):
+        return None
+    address = entry.partition("#")[0]
+    return f"{FETCHED}/{text_digest(address)[:16]}/{posixpath.basename(address)}"
 
 
 def label_files(paths: Sequence[str]) -> dict[str, str]:
@@ -110,6 +131,8 @@ def label_files(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _expand(entry: str) -> list[str]:
+    if name := fetched_name(entry):
+        return [name]
     paths = []
     for pattern in _braces(entry):
         if Path(pattern).is_dir():

@@ -163,6 +163,7 @@ def estimate_run(
     device: Device,
     num_workers: int,
     devices: int = 1,
+    nodes: int = 1,
     sets_at_once: int | None = None,
 ) -> RunEstimate:
     """Work out what a run needs (a second or less: the model is built without its weights).
@@ -178,7 +179,9 @@ def estimate_run(
     num_workers
         Threads that read ahead; 0: nothing is.
     devices
-        Devices that share a step.
+        Devices that share a step, on all machines.
+    nodes
+        Machines; the memory of a host is that of one of them.
     sets_at_once
         Sets that go through the model of a device at once; None: all of its part of a step.
 
@@ -226,8 +229,10 @@ def estimate_run(
         packed_bytes=packed_bytes(
             *(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds, sizes.embedding_dim)
         ),
-        host_bytes=devices * (PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training),
-        loading_bytes=devices * loading,
+        host_bytes=devices
+        // nodes
+        * (PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training),
+        loading_bytes=devices // nodes * loading,
         device_bytes=None if device == "cpu" else device_bytes,
         model=model,
     )

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.loggers import Logger
 
 from workflow_scripts.cells.store import CellStore
@@ -19,7 +21,7 @@ from workflow_scripts.training.compiling import ObjectiveOf, objective_for
 from workflow_scripts.training.estimates import DataSizes
 from workflow_scripts.training.fit import machine_limits, most_sets_at_once
 from workflow_scripts.training.plan import TrainingPlan
-from workflow_scripts.training.processes import ALONE, Processes, Share
+from workflow_scripts.training.processes import ALONE, Processes, Share, started_by
 from workflow_scripts.training.readers import CellReader, DeviceReader, HostReader
 from workflow_scripts.training.step_memory import model_memory, products_in, settled_precision
 from workflow_scripts.training.utilization import matmul_rate
@@ -74,7 +76,7 @@ class Machine:
     def where(self) -> torch.device:
         """The device of this process."""
         if self.device != "cpu" and torch.cuda.is_available():
-            return torch.device("cuda", self.processes.rank if self.processes.ranks > 1 else 0)
+            return torch.device("cuda", self.processes.device)
         return torch.device("cpu")
 
     def say(self, line: str) -> None:
@@ -94,9 +96,11 @@ class Machine:
         """
         ranks = self.processes.ranks
         there = torch.cuda.device_count() if self.where.type == "cuda" else os.cpu_count() or 1
-        if ranks > there:
+        if self.processes.on_node > there:
             what = "GPUs" if self.where.type == "cuda" else "CPU cores, and no GPU"
-            raise DataError(f"training.devices is {ranks}, and there are {there} {what}, here")
+            raise DataError(
+                f"training.devices is {self.processes.on_node}, and there are {there} {what}, here"
+            )
         own = max(plan.sets_per_step // ranks, 1)
         if self.batch != "auto":
             return Share(plan.sets_per_step, self.batch or own, self.processes)
@@ -170,7 +174,8 @@ class Machine:
         logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
         return lightning.Trainer(
             accelerator="gpu" if gpu else "cpu",
-            devices=ranks,
+            devices=self.processes.on_node,
+            num_nodes=self.processes.nodes,
             strategy="ddp" if ranks > 1 else self.strategy,
             plugins=self._environment(),
             precision=precision,
@@ -191,7 +196,17 @@ class Machine:
         )
 
     def _environment(self) -> list[Any] | None:
-        """Let Lightning start the other processes, also inside a Slurm job of one task."""
-        alone = self.processes.ranks == 1
-        outside = self.processes.started_outside(os.environ)
-        return None if alone or outside else [LightningEnvironment()]
+        """Say what starts the processes: Lightning would believe in Slurm inside any of its jobs.
+
+        A job that runs out of time is started again by the workflow, not by Lightning.
+        """
+        if self.processes.ranks == 1:
+            return None
+        starter = started_by(self.processes.ranks, os.environ)
+        return [
+            TorchElasticEnvironment()
+            if starter == "torchrun"
+            else SLURMEnvironment(auto_requeue=False)
+            if starter == "srun"
+            else LightningEnvironment()
+        ]

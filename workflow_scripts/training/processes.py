@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from workflow_scripts.settings.errors import DataError
 
@@ -18,30 +19,64 @@ class Processes:
         How many there are, one a device.
     rank
         Number of this one. The first one alone keeps files and talks.
+    nodes
+        Machines that they are on, with equally many on each.
     """
 
     ranks: int = 1
     rank: int = 0
+    nodes: int = 1
 
     @classmethod
-    def of(cls, devices: int, environment: Mapping[str, str]) -> Processes:
+    def of(cls, devices: int, nodes: int, environment: Mapping[str, str]) -> Processes:
         """Read which process this is of what started it.
 
-        That is torchrun, Slurm (``srun`` with as many tasks as devices), or the first process
-        itself, which starts the others with its own command line (Lightning's way).
-        """
-        if devices == 1:
-            return cls()
-        if "TORCHELASTIC_RUN_ID" in environment:
-            return cls(devices, int(environment["RANK"]))
-        if environment.get("SLURM_NTASKS") == str(devices):
-            return cls(devices, int(environment["SLURM_PROCID"]))
-        return cls(devices, int(environment.get("LOCAL_RANK", "0")))
+        That is torchrun, Slurm (``srun`` with as many tasks as devices on all nodes), or the first
+        process itself, which starts the others with its own command line (Lightning's way).
 
-    def started_outside(self, environment: Mapping[str, str]) -> bool:
-        """Tell whether something else starts all of them."""
-        together = environment.get("SLURM_NTASKS") == str(self.ranks)
-        return "TORCHELASTIC_RUN_ID" in environment or together
+        Raises
+        ------
+        DataError
+            Where there are several nodes, and nothing has started a process on each.
+        """
+        ranks = devices * nodes
+        if ranks == 1:
+            return cls()
+        starter = started_by(ranks, environment)
+        if starter is None and nodes > 1:
+            tasks = environment.get("SLURM_NTASKS")
+            there = f"; this Slurm job step has {tasks}" if tasks else ""
+            raise DataError(
+                f"training.nodes is {nodes}: srun (with {ranks} tasks) or torchrun has to start "
+                f"the processes{there}; docs/clusters.md has the lines of a profile"
+            )
+        name = {"torchrun": "RANK", "srun": "SLURM_PROCID", None: "LOCAL_RANK"}[starter]
+        return cls(ranks, int(environment.get(name, "0")), nodes)
+
+    @property
+    def on_node(self) -> int:
+        """How many there are on each machine."""
+        return self.ranks // self.nodes
+
+    @property
+    def device(self) -> int:
+        """Number of this one among those of its machine."""
+        return self.rank % self.on_node
+
+    def threads(self, given: int, environment: Mapping[str, str]) -> int:
+        """Return how many CPU threads this process has of those that the command was given.
+
+        Slurm gives them to each task; others leave it to the processes to share them.
+        """
+        own = started_by(self.ranks, environment) == "srun"
+        return given if own else max(given // self.on_node, 1)
+
+
+def started_by(ranks: int, environment: Mapping[str, str]) -> Literal["torchrun", "srun"] | None:
+    """Return what has started all of several processes; None where the first one does that."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return "torchrun"
+    return "srun" if environment.get("SLURM_NTASKS") == str(ranks) else None
 
 
 ALONE = Processes()
