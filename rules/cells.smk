@@ -78,6 +78,8 @@ rule audit_cells:
         audit=f"{CELLS}/{{cells}}/cells_audit.json",
     log:
         f"{CELLS}/{{cells}}/logs/audit_cells.log",
+    benchmark:
+        f"{CELLS}/{{cells}}/benchmarks/audit_cells.tsv"
     conda:
         "../envs/cpu.yaml"
     resources:
@@ -134,6 +136,8 @@ rule pack_cells:
         f"{CELLS}/{{cells}}/manifest.json",
     log:
         f"{CELLS}/{{cells}}/logs/pack_cells.log",
+    benchmark:
+        f"{CELLS}/{{cells}}/benchmarks/pack_cells.tsv"
     conda:
         "../envs/cpu.yaml"
     resources:

@@ -3,6 +3,8 @@
 # needs: the runs' folders
 # makes: nothing; it looks and prints
 
+from workflow_scripts.failures import box, failures
+
 
 def say_what_came_of_it():
     """Print for each run where its report lies, or that it has none yet."""
@@ -79,4 +81,6 @@ onsuccess:
 
 onerror:
     say_what_came_of_it()
+    logs = [log] if isinstance(log, str) else log
+    print(box(failures("\n".join(Path(path).read_text() for path in logs))))
     say_where_room_is_short()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -172,6 +173,9 @@ class Machine:
         # Lightning's banners are for another use than this.
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+        # Of Lightning's own use of torch, and of Slurm, which is told to it below.
+        for text in (".*LeafSpec", ".*`srun` command is available"):
+            warnings.filterwarnings("ignore", message=text)
         return lightning.Trainer(
             accelerator="gpu" if gpu else "cpu",
             devices=self.processes.on_node,
@@ -195,18 +199,12 @@ class Machine:
             use_distributed_sampler=False,
         )
 
-    def _environment(self) -> list[Any] | None:
+    def _environment(self) -> list[Any]:
         """Say what starts the processes: Lightning would believe in Slurm inside any of its jobs.
 
         A job that runs out of time is started again by the workflow, not by Lightning.
         """
-        if self.processes.ranks == 1:
-            return None
-        starter = started_by(self.processes.ranks, os.environ)
-        return [
-            TorchElasticEnvironment()
-            if starter == "torchrun"
-            else SLURMEnvironment(auto_requeue=False)
-            if starter == "srun"
-            else LightningEnvironment()
-        ]
+        starter = started_by(self.processes.ranks, os.environ) if self.processes.ranks > 1 else None
+        if starter == "torchrun":
+            return [TorchElasticEnvironment()]
+        return [SLURMEnvironment(auto_requeue=False) if starter else LightningEnvironment()]

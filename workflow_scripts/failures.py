@@ -1,0 +1,100 @@
+"""What failed in a start of the workflow, in a person's words: read from Snakemake's log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = re.compile(r"^Error in (?:rule|group) (\S+?):\n((?:    .*\n?)+)", re.MULTILINE)
+_LOG = re.compile(r"^    log: (\S+)", re.MULTILINE)
+_SAID = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
+_MESSAGE = re.compile(r"^error: .*(?:\n(?!\w+: ).+)*", re.MULTILINE)
+_STOPPED = re.compile(r"^stopped by .*", re.MULTILINE)
+_LAST_LINES = 5
+"""Of a log in which nothing is known: that many are shown."""
+
+_MOST = 12
+"""Messages that are shown of a job; its log has all."""
+
+WIDTH = 100
+"""Characters of a box's edge."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One job that failed.
+
+    Attributes
+    ----------
+    run
+        Folder of the run, or of what runs share.
+    rule
+        What it was to do.
+    message
+        What it says of that.
+    log
+        Where it says it; None where it has none.
+    advice
+        What to do next.
+    """
+
+    run: str
+    rule: str
+    message: str
+    log: Path | None
+    advice: str
+
+
+def failures(text: str) -> list[Failure]:
+    """Return the jobs that failed last, each rule and run once, from the text of a Snakemake log.
+
+    A job that was tried again is there once, as it ended the last time.
+    """
+    found: dict[tuple[str, str], Failure] = {}
+    for block in _BLOCK.finditer(text):
+        rule, body = block[1], block[2]
+        log = _LOG.search(body)
+        path = None if log is None else Path(log[1].rstrip(","))
+        run = "" if path is None else str(path.parents[1])
+        said = _SAID.search(body)
+        message, advice = _read(path, "" if said is None else said[1])
+        found[run, rule] = Failure(run, rule, message, path, advice)
+    return list(found.values())
+
+
+def box(found: Iterable[Failure]) -> str:
+    """Return failures as a text between two lines, ready to be printed; empty where none is."""
+    parts = []
+    for failure in found:
+        lines = [f"{failure.run}: {failure.rule} failed", *failure.message.splitlines()]
+        if failure.log is not None:
+            lines.append(f"log: {failure.log.resolve()}")
+        lines.append(failure.advice)
+        parts.append("\n".join(lines))
+    if not parts:
+        return ""
+    return "\n".join(["─" * WIDTH, "\n\n".join(parts), "─" * WIDTH])
+
+
+def _read(log: Path | None, said: str) -> tuple[str, str]:
+    """Return what a job says of its end, and what to do."""
+    try:
+        text = "" if log is None else log.read_text(errors="replace")
+    except OSError:
+        text = ""
+    if messages := _MESSAGE.findall(text):
+        return "\n".join(messages[:_MOST]), (
+            "Mend that, and start the same command again: what is done stays done."
+        )
+    if stopped := _STOPPED.findall(text):
+        return stopped[-1], "Start the same command again."
+    lines = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
+    if "Traceback (most recent call last)" in text:
+        return "\n".join(lines), "This is a defect of the workflow: please report it, with the log."
+    what = "\n".join(filter(None, [said, *lines])) or "its log is empty"
+    return what, (
+        "It ended without a word of its own: killed, or out of memory, most likely. More of that: "
+        "mem_mb in a profile's set-resources; then start the same command again."
+    )
