@@ -6,6 +6,7 @@ min_version("9.10")
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/freeze.smk"
 include: "rules/cells.smk"
 include: "rules/features.smk"

@@ -19,11 +19,6 @@ localrules:
     fetch_cells,
 
 
-def address_of(wildcards):
-    """Return the address of a file that is fetched."""
-    return FETCHED[f"cache/fetched/{wildcards.file}"]
-
-
 rule simulate_demo:
     output:
         DEMO_FILES,

@@ -3,6 +3,8 @@
 # needs: the runs' folders
 # makes: nothing; it looks and prints
 
+import shutil
+
 from workflow_scripts.failures import box, failures
 
 

@@ -13,20 +13,6 @@ localrules:
     take_checkpoint,
 
 
-def ranks(run):
-    """Return how many devices train together."""
-    training = RUNS[run].config["training"]
-    return training["devices"] * training["nodes"]
-
-
-def launcher(wildcards, resources):
-    """Return what starts the processes of a training: nothing, or srun where a profile says so."""
-    if not resources.get("mpi"):
-        return ""
-    nodes, tasks = resources.get("nodes", 1), resources.get("tasks_per_node", 1)
-    return f"{resources.mpi} --nodes={nodes} --ntasks-per-node={tasks} "
-
-
 rule train:
     input:
         passed=ancient("{run}/preflight.json"),

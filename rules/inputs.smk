@@ -1,0 +1,297 @@
+# What jobs read and ask for, run by run.
+#
+# needs: RUNS, CACHE, CELLS, FETCHED of rules/common.smk
+# makes: the functions that rules name under input, resources and params
+
+
+def memory(megabytes, per_mb=0.0):
+    """Return what a job asks for of memory: so much, more for large inputs and at a retry."""
+    return lambda wildcards, input, attempt: int(
+        (megabytes + per_mb * input.size_mb) * growth(attempt)
+    )
+
+
+def growth(attempt):
+    """Return by how much the memory of a retry grows: half as much each, twice at most.
+
+    Most retries are of jobs that ran out of time or lost their node, and no node has any memory.
+    """
+    return min(1 + (attempt - 1) / 2, 2)
+
+
+def minutes(most):
+    """Return the time that a job asks for; a retry has as much more."""
+    return lambda wildcards, attempt: most * attempt
+
+
+def training_memory(wildcards, input, attempt):
+    """Return what a training asks for of memory: what preflight worked out, and half as much more."""
+    estimate = json.loads(Path(input.passed).read_text())["estimate"]
+    return int((2000 + 1.5 * estimate["host_bytes"] / 1e6) * growth(attempt))
+
+
+def ranks(run):
+    """Return how many devices train together."""
+    training = RUNS[run].config["training"]
+    return training["devices"] * training["nodes"]
+
+
+def launcher(wildcards, resources):
+    """Return what starts the processes of a training: nothing, or srun where a profile says so."""
+    if not resources.get("mpi"):
+        return ""
+    nodes, tasks = resources.get("nodes", 1), resources.get("tasks_per_node", 1)
+    return f"{resources.mpi} --nodes={nodes} --ntasks-per-node={tasks} "
+
+
+def address_of(wildcards):
+    """Return the address of a file that is fetched."""
+    return FETCHED[f"cache/fetched/{wildcards.file}"]
+
+
+def there(path):
+    """Return a person's file as an input, if it is there or a rule makes it.
+
+    A file that is missing is not declared: the audits say so in words, together with whatever
+    else is wrong, and its appearance later changes the inputs, so that they run again.
+    """
+    made = path in DEMO_FILES or path in FETCHED
+    return [path] if path and (made or Path(path).exists()) else []
+
+
+@functools.cache
+def cells_digest(run):
+    """Return the digest that names the packed cells of a run."""
+    return text_digest(RUNS[run].cells_json())[:16]
+
+
+@functools.cache
+def asked_digest(run):
+    """Return the digest that names the packed cells that a run predicts from: its own, or others."""
+    if RUNS[run].config["prediction"]["adata"] is None:
+        return cells_digest(run)
+    return text_digest(RUNS[run].asked_cells_json())[:16]
+
+
+@functools.cache
+def cells_json(cells):
+    """Return the cells slice of a digest: what is packed, and how."""
+    own = (run for run in RUNS if cells_digest(run) == cells)
+    if run := next(own, None):
+        return RUNS[run].cells_json()
+    return next(
+        RUNS[run].asked_cells_json() for run in RUNS if asked_digest(run) == cells
+    )
+
+
+def as_written(path):
+    """Return a path of a slice, which is absolute, as a rule that makes the file declares it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def asked_file(name):
+    """Return the input function for a file of the packed cells that the run predicts from."""
+    return lambda wildcards: f"{CELLS}/{asked_digest(wildcards.run)}/{name}"
+
+
+def if_asked(name):
+    """Return the input function for a file of what is asked for in place of the test split."""
+    return lambda wildcards: (
+        f"{wildcards.run}/{name}" if RUNS[wildcards.run].asks else []
+    )
+
+
+def other_cells(name):
+    """Return the input function for a file of other cells that a run predicts from, if it does."""
+    return lambda wildcards: (
+        asked_file(name)(wildcards)
+        if RUNS[wildcards.run].config["prediction"]["adata"] is not None
+        else []
+    )
+
+
+def target_list(wildcards):
+    """Return the table of what to predict, as an input, where there is one."""
+    return there(RUNS[wildcards.run].config["prediction"]["targets"])
+
+
+def written_genes(wildcards):
+    """Return the list of the genes that predictions are written of, as an input, if there is one."""
+    return there(RUNS[wildcards.run].config["prediction"]["genes"])
+
+
+def genes_to_find(wildcards):
+    """Return the genes that other cells have to have, as an input, where they are known before."""
+    config = RUNS[wildcards.run].config
+    if config["prediction"]["adata"] is None or config["genes"]["select"] != "all":
+        return []
+    return cells_file("genes.txt")(wildcards)
+
+
+def vectors(wildcards):
+    """Return the features of what a model is asked for, as inputs.
+
+    Of the perturbations that are predicted, and where an amplitude is fitted or controls are
+    predicted, of those of the run.
+    """
+    run, config = wildcards.run, RUNS[wildcards.run].config
+    if not RUNS[run].asks:
+        return [f"{run}/features.safetensors"]
+    scored = config.get("evaluation") or {}
+    both = (
+        config["prediction"]["amplitude"] == VALIDATION
+        or scored.get("controls") == "predicted"
+    )
+    names = ["target_features", *(["features"] if both else [])]
+    return [f"{run}/{name}.safetensors" for name in names]
+
+
+def cells_file(name):
+    """Return the input function for a file of the run's packed cells."""
+    return lambda wildcards: f"{CELLS}/{cells_digest(wildcards.run)}/{name}"
+
+
+def source_files(wildcards):
+    """Return the h5ad files of a digest."""
+    datasets = json.loads(cells_json(wildcards.cells))["datasets"]
+    paths = [path for files in datasets.values() for path in files.values()]
+    return [found for path in paths for found in there(as_written(path))]
+
+
+def data_key(run, key):
+    """Return a value of data.kwargs."""
+    return RUNS[run].config["data"]["kwargs"][key]
+
+
+def initial_model(run):
+    """Return the path of the model that a run starts from; null where it starts from none."""
+    return RUNS[run].config["model"]["kwargs"].get("init_from")
+
+
+def given_weights(run):
+    """Return the path of the model that predicts, where the run trains none; null where it does."""
+    return given_model(RUNS[run].config["prediction"]["checkpoint"])
+
+
+def training_runs():
+    """Return the runs that train a model."""
+    return [run for run in RUNS if given_weights(run) is None]
+
+
+def weights(wildcards):
+    """Return the file that stands for the model that predicts, as an input."""
+    run = wildcards.run
+    if path := given_weights(run):
+        return there(str(known_by(path)))
+    state = RUNS[run].config["prediction"]["checkpoint"]
+    return f"{run}/checkpoints/{own_checkpoint(state)}"
+
+
+def ensemble(wildcards):
+    """Return the files that stand for the other models that predict, as inputs."""
+    paths = RUNS[wildcards.run].config["prediction"]["ensemble"]
+    return [file for path in paths for file in there(str(known_by(path)))]
+
+
+def initial_model_note(wildcards):
+    """Return the note of that model's content, as an input: nothing, where there is none."""
+    return (
+        [f"{wildcards.run}/initial_model.json"] if initial_model(wildcards.run) else []
+    )
+
+
+def gene_list(run):
+    """Return the file that names the genes of a run, as an input, where one does."""
+    return there(RUNS[run].config["genes"]["file"])
+
+
+def chosen_genes(wildcards):
+    """Return the selection of a run's genes, as an input: nothing, where all are read."""
+    everything = RUNS[wildcards.run].config["genes"]["select"] == "all"
+    return [] if everything else [f"{wildcards.run}/genes.json"]
+
+
+def baseline_features(wildcards):
+    """Return features as an input for the baselines: nothing, where none asked for reads them."""
+    asked = RUNS[wildcards.run].config["prediction"]["baselines"]
+    return known_features(wildcards) if set(asked) & set(FEATURE_BASELINES) else []
+
+
+def known_features(wildcards):
+    """Return the features of what is trained on and of what is predicted, as inputs."""
+    names = ["features", *(["target_features"] if RUNS[wildcards.run].asks else [])]
+    return [f"{wildcards.run}/{name}.safetensors" for name in names]
+
+
+def unmasking(wildcards):
+    """Return the predictions from spoiled features, as an input, where some are asked for."""
+    asked = RUNS[wildcards.run].config["prediction"]["unmasking"]
+    return f"{wildcards.run}/unmasking" if set(asked) & set(SPOILED_FEATURES) else []
+
+
+def scored_files(run):
+    """Return what is scored of a run: nothing where it isn't asked for, or nobody measured it."""
+    prediction, held_out = (
+        RUNS[run].config["prediction"],
+        RUNS[run].config["splits"]["test"],
+    )
+    unmeasured = prediction["targets"] is not None or (
+        prediction["adata"] is None and held_out == "none"
+    )
+    if unmeasured or RUNS[run].config.get("evaluation") is None:
+        return []
+    return [f"{run}/{name}" for name in SCORED]
+
+
+def compared_runs():
+    """Return the runs that are compared: those that are scored, where there are several."""
+    runs = [run for run in RUNS if scored_files(run)]
+    return runs if len(runs) > 1 else []
+
+
+def comparison():
+    """Return where the page of the runs that are compared lies, and its table: beside the runs."""
+    folders = {str(Path(run).parent) for run in compared_runs()}
+    if not folders:
+        return []
+    place = folders.pop() if len(folders) == 1 else os.path.commonpath([*folders])
+    return [os.path.normpath(f"{place}/compare.{ending}") for ending in ("html", "tsv")]
+
+
+def replicates():
+    """Return the keys in which replicates may differ."""
+    given = (config["compare"] or {}).get("replicates") or []
+    return [given] if isinstance(given, str) else given
+
+
+def submissions():
+    """Return the files for competitions that runs ask for."""
+    asked = {
+        run: RUNS[run].config["prediction"]["submission"] for run in predicting_runs()
+    }
+    return [f"{run}/{CHALLENGES[kind].file}" for run, kind in asked.items() if kind]
+
+
+def predicting_runs():
+    """Return the runs that predict something: what they hold out for test, or are asked for."""
+    return [
+        run
+        for run in RUNS
+        if RUNS[run].asks or RUNS[run].config["splits"]["test"] != "none"
+    ]
+
+
+def feature_setting(run, *names):
+    """Return a value of features."""
+    return functools.reduce(dict.__getitem__, names, RUNS[run].config["features"])
+
+
+def feature_files(run):
+    """Return the feature files of a run that are there, as inputs."""
+    files = data_key(run, "perturbation_features_file")
+    return [
+        path
+        for name in (files if isinstance(files, list) else [files])
+        for path in there(name)
+    ]
