@@ -36,9 +36,9 @@ def main(arguments: Sequence[str]) -> None:
     from workflow_scripts.evaluation.replicates import standings
     from workflow_scripts.reporting.compared import (
         ComparedRun,
+        comparable,
         comparison_table,
         render_comparison,
-        tested_alike,
     )
     from workflow_scripts.reporting.words import MODEL
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         groups,
         runs[0].scores["better"],
         given.resamples,
-        paired=tested_alike(runs, groups),
+        paired=comparable(runs, groups),
     )
     plain = {label: {m: asdict(one) for m, one in of.items()} for label, of in found.items()}
     first_of_each = [configs[names[0]] for names in groups.values()]

@@ -147,7 +147,7 @@ def render_comparison(
     main = next((metric for metric in MAIN_METRICS if metric in metrics), metrics[0])
     metrics = [main, *(metric for metric in metrics if metric != main)]
     first = runs[0].scores
-    alike = tested_alike(runs, groups)
+    alike = comparable(runs, groups)
     rows = [
         GroupRow(
             label,
@@ -200,7 +200,7 @@ def render_comparison(
     )
 
 
-def tested_alike(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[str]]) -> bool:
+def comparable(runs: Sequence[ComparedRun], groups: Mapping[str, Sequence[str]]) -> bool:
     """Return whether all groups were tested on the same cells, be it in several folds."""
     cells = {run.name: run.tested_on for run in runs}
     return len({frozenset(cells[name] for name in names) for names in groups.values()}) == 1
