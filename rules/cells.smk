@@ -79,7 +79,7 @@ rule audit_cells:
         "../envs/cpu.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(120),
+        runtime=minutes(30, per_gb=4),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),
     message:
@@ -137,7 +137,7 @@ rule pack_cells:
         "../envs/cpu.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(240),
+        runtime=minutes(60, per_gb=4),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",

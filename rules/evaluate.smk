@@ -30,7 +30,7 @@ rule reference_ends:
     threads: 2
     resources:
         mem_mb=memory(4000, per_mb=16),
-        runtime=minutes(240),
+        runtime=minutes(120, per_gb=60),
     params:
         shared=SHARED_ENDS,
     message:
@@ -67,7 +67,7 @@ rule evaluate:
     threads: 2
     resources:
         mem_mb=memory(4000, per_mb=16),
-        runtime=minutes(240),
+        runtime=minutes(120, per_gb=60),
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
         shared=SHARED_ENDS,

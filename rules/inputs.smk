@@ -19,9 +19,11 @@ def growth(attempt):
     return min(1 + (attempt - 1) / 2, 2)
 
 
-def minutes(most):
-    """Return the time that a job asks for; a retry has as much more."""
-    return lambda wildcards, attempt: most * attempt
+def minutes(least, per_gb=0):
+    """Return the time that a job asks for: so much, more for large inputs, as much more at a retry."""
+    return lambda wildcards, input, attempt: int(
+        (least + per_gb * input.size_mb / 1000) * attempt
+    )
 
 
 def training_memory(wildcards, input, attempt):
