@@ -68,6 +68,7 @@ def start(
     overrides: str,
     *options: str,
     target: str = "all",
+    runs: str = "run.yaml",
     profile: Path = ROOT / "profiles/slurm",
 ) -> subprocess.Popen[str]:
     """Start Snakemake with the project's profile for Slurm, or a copy of it."""
@@ -76,7 +77,7 @@ def start(
     command += ["--slurm-no-account", "--slurm-status-command", "squeue", "--nocolor"]
     command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"]
     command += ["--seconds-between-status-checks", "1", "--set-threads", "train=1", "predict=1"]
-    command += [*options, "--config", "runs=run.yaml", f"overrides={overrides}"]
+    command += [*options, "--config", f"runs={runs}", f"overrides={overrides}"]
     return subprocess.Popen(
         command,
         stdout=(folder / "said.txt").open("a"),
@@ -134,19 +135,23 @@ def starts(folder: Path) -> list[int]:
     return [int(step) for step in re.findall(r"from step (\d+)", text)]
 
 
-def test_whole_run_with_one_gpu_of_two(folder: Path, slurm: LocalSlurm) -> None:
-    process = start(
-        folder, QUICK.replace("[control]", "[control,ridge]") + " training.max_steps=300"
-    )
-    job = training_job(slurm)
-    shown = slurm.said("scontrol", "show", "job", "-d", job)
+def test_demo_end_to_end(tmp_path: Path, slurm: LocalSlurm) -> None:
+    short = f"{QUICK} training.max_steps=200 training.val_freq=100 training.ckpt_every_n_steps=100"
+    said = end(start(tmp_path, short, runs="demo"), tmp_path, 400)
+    assert (tmp_path / "results/demo/report.html").exists()
+    # Light steps go together, so that there are fewer submissions than jobs.
+    submitted = re.findall(r"submitted with SLURM jobid (\d+)", said)
+    assert 8 <= len(submitted) <= 11, submitted
+    assert "Nothing to be done" in end(start(tmp_path, short, runs="demo"), tmp_path)
+
+
+def test_training_is_allotted_one_gpu_of_two(folder: Path, slurm: LocalSlurm) -> None:
+    overrides = f"{QUICK} training.max_steps=600 training.val_freq=300"
+    process = start(folder, overrides, target=FINAL)
+    shown = slurm.said("scontrol", "show", "job", "-d", training_job(slurm))
     assert "gpu:toy:1" in shown
     assert "Partition=gpu" in shown
-    said = end(process, folder)
-    assert (folder / "out/tiny/report.html").exists()
-    assert "submitted with SLURM jobid" in said
-    again = start(folder, QUICK.replace("[control]", "[control,ridge]") + " training.max_steps=300")
-    assert "Nothing to be done" in end(again, folder)
+    end(process, folder)
 
 
 def test_time_limit_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> None:
