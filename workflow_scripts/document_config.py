@@ -1,4 +1,4 @@
-"""Write what is generated from the schema: config/README.md, and schemas/ for editors.
+"""Write what is generated from the schema: config/README.md, schemas/, tables of the docs.
 
 Example: python -m workflow_scripts.document_config --check
 """
@@ -6,6 +6,7 @@ Example: python -m workflow_scripts.document_config --check
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +19,17 @@ from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.explain import changes, differences
 from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.json_schema import schemas
 from workflow_scripts.settings.reference import ModelSize, reference
+from workflow_scripts.settings.runs import compose_run
 
 ROOT = Path(__file__).parents[1]
 N_GENES = 18_080  # of the 2025 challenge's cells
 FEATURE_DIM = 5_120  # of ESM2's largest model
+
+_ASKED_TABLE = re.compile(r"<!-- ((?:trace|diff) [^>]*) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,9 +60,26 @@ def generated(root: Path) -> dict[Path, str]:
     }
     readme = reference(root / "config", sizes, n_genes=N_GENES, feature_dim=FEATURE_DIM)
     texts = {root / "config" / "README.md": readme}
+    walk = root / "docs" / "config.zh-CN.md"
+    texts[walk] = with_tables(walk.read_text("utf-8"), root / "config")
     for name, text in schemas().items():
         texts[root / "schemas" / f"{name}.schema.json"] = text
     return texts
+
+
+def with_tables(page: str, config_dir: Path) -> str:
+    """Put tables of `explain_config`, in Chinese, where a page asks for them by comments."""
+
+    def table(place: re.Match[str]) -> str:
+        command, *words = place[1].split()
+        if command == "trace":
+            asked = compose_run(config_dir, words[0], []).composition
+            found = changes(config_dir, asked, everything=False, lang="zh")
+        else:
+            found = differences(config_dir, *words, everything=False, lang="zh")
+        return f"<!-- {place[1]} -->\n\n{found.render('markdown')}\n<!-- end -->"
+
+    return _ASKED_TABLE.sub(table, page)
 
 
 def _content(path: Path) -> str | None:
