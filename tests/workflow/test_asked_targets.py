@@ -14,7 +14,10 @@ from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
 
 OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
-QUICK = "evaluation.profile=pds prediction.baselines=[control,mean_response,ridge]"
+QUICK = (
+    "evaluation.profile=pds prediction.unmasking=[] "
+    "prediction.baselines=[control,mean_response,ridge]"
+)
 
 
 def add_vector(folder: Path, name: str) -> None:

@@ -11,7 +11,7 @@ from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
 
 OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
-QUICK = "evaluation.profile=pds prediction.baselines=[control,mean_response]"
+QUICK = "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]"
 
 
 def test_existing_model_predicts_without_a_training(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ import pandas as pd
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
 
-QUICK = "prediction.baselines=[control] evaluation.profile=pds evaluation.extra_metrics=[]"
+QUICK = (
+    "prediction.baselines=[control] prediction.unmasking=[] evaluation.profile=pds "
+    "evaluation.extra_metrics=[]"
+)
 OUT = Path("out/tiny")
 
 
