@@ -89,8 +89,15 @@ SCORED = (
 )
 
 
+def one_of(names):
+    """Return a pattern of any of these names, short where there are many: it is compiled often."""
+    shared = os.path.commonprefix([*names])
+    rest = "|".join(re.escape(name.removeprefix(shared)) for name in names)
+    return f"{re.escape(shared)}(?:{rest})"
+
+
 wildcard_constraints:
-    run="|".join(map(re.escape, RUNS)),
+    run=one_of(RUNS),
     cells="[0-9a-f]{16}",
     ending="vcc|h5ad",
     step="[0-9]+",

@@ -4,11 +4,24 @@
 # makes: the functions that rules name under input, resources and params
 
 
-def memory(megabytes, per_mb=0.0):
+def memory(megabytes, per_mb=0):
     """Return what a job asks for of memory: so much, more for large inputs and at a retry."""
     return lambda wildcards, input, attempt: int(
-        (megabytes + per_mb * input.size_mb) * growth(attempt)
+        (megabytes + (per_mb * size_mb(input) if per_mb else 0)) * growth(attempt)
     )
+
+
+def size_mb(paths):
+    """Return the size of the files that are there; folders count with what is in them.
+
+    A job's resources are asked for when it is planned and again when its inputs are there.
+    Snakemake's own `input.size_mb` takes milliseconds each time, and warns of itself.
+    """
+    found = 0
+    for path in map(Path, paths):
+        files = path.iterdir() if path.is_dir() else [path]
+        found += sum(file.stat().st_size for file in files if file.is_file())
+    return found / 1e6
 
 
 def growth(attempt):
@@ -22,7 +35,7 @@ def growth(attempt):
 def minutes(least, per_gb=0):
     """Return the time that a job asks for: so much, more for large inputs, as much more at a retry."""
     return lambda wildcards, input, attempt: int(
-        (least + per_gb * input.size_mb / 1000) * attempt
+        (least + (per_gb * size_mb(input) / 1000 if per_gb else 0)) * attempt
     )
 
 
@@ -34,8 +47,8 @@ def training_memory(wildcards, input, attempt):
 
 def ranks(run):
     """Return how many devices train together."""
-    training = RUNS[run].config["training"]
-    return training["devices"] * training["nodes"]
+    config = RUNS[run].config
+    return config["training"]["devices"] * config["engine"]["nodes"]
 
 
 def launcher(wildcards, resources):

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
 
     rows = trace_rows(composition)
     trace = to_tsv(rows)
-    digest = frozen_digest(text, trace)
+    digest = frozen_digest(composition.values, trace)
     if given.digest is not None and digest != given.digest:
         raise ConfigError(
             f"{given.config_dir}: the config changed after the workflow was planned; "

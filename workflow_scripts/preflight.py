@@ -217,7 +217,7 @@ def _estimate(
         limits = replace(limits, device_memory=int(stated * 1e9))
     on_cpu = settings["model.device"] == "cpu" or limits.device_memory is None
     device: Device = "cpu" if on_cpu else "cuda"
-    nodes = settings["training.nodes"]
+    nodes = settings["engine.nodes"]
     devices, readers = settings["training.devices"] * nodes, settings["data.kwargs.num_workers"]
     at_once = settings["engine.batch"]
     if at_once == "auto":

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     until = f"-{max_steps}" if patience is None else f"-{max_steps}-{patience}"
     work = IdentityFolder(given.out_dir, identity, until)
     provenance = {"identity": identity, **inputs}
-    processes = Processes.of(settings["training.devices"], settings["training.nodes"], os.environ)
+    processes = Processes.of(settings["training.devices"], settings["engine.nodes"], os.environ)
     if processes.rank:
         # The first process holds the lock, keeps the files, and says what goes wrong.
         if not work.has_finished():

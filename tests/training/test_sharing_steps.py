@@ -200,7 +200,7 @@ def test_process_knows_its_device_among_several_nodes():
 
 
 def test_several_nodes_need_something_that_starts_their_processes():
-    with pytest.raises(DataError, match=r"training.nodes is 2: srun \(with 4 tasks\) or torchrun"):
+    with pytest.raises(DataError, match=r"engine.nodes is 2: srun \(with 4 tasks\) or torchrun"):
         Processes.of(2, 2, {})
     with pytest.raises(DataError, match=r"this Slurm job step has 2;"):
         Processes.of(2, 2, {"SLURM_NTASKS": "2"})
@@ -208,7 +208,7 @@ def test_several_nodes_need_something_that_starts_their_processes():
 
 def test_two_nodes_train_what_one_does(training):
     # Two agents of torchrun on loopback, each with a process of its own, as on two machines.
-    nodes = ("training.nodes=2", "engine.batch=1")
+    nodes = ("engine.nodes=2", "engine.batch=1")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

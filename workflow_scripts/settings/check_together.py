@@ -65,7 +65,7 @@ def _shares(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Hold devices and passes to equal parts of a step."""
     path, devices, batch = "training.batch_size", "training.devices", "engine.batch"
     sets, on_node, at_once = (values.get(name) for name in (path, devices, batch))
-    nodes = values.get("training.nodes")
+    nodes = values.get("engine.nodes")
     if sets is None or on_node is None or nodes is None:
         return
     ranks = on_node * nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -13,7 +14,6 @@ from typing import Any
 
 from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import Composition, compose_traced
-from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
 from workflow_scripts.settings.grid import runs_of, value_in_name
@@ -96,7 +96,7 @@ class Run:
         content = stage_slice(self.config, stage).content()
         content["numerics"] = NUMERICS.get(stage, 1)
         if stage in _ENGINES:
-            content["engines"] = {name: version(name) for name in _ENGINES[stage]}
+            content["engines"] = {name: _version(name) for name in _ENGINES[stage]}
         if stage in _READ_CELLS and self.config["genes"]["select"] != "all":
             content["genes"] = "chosen"
         if stage in _READ_TARGETS and self.asks:
@@ -174,6 +174,10 @@ def _labelled(datasets: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]
     }
 
 
+_version = functools.cache(version)
+"""Of an installed package: for many runs it would be looked up many times."""
+
+
 @dataclass(frozen=True)
 class AskedRun:
     """A run as it was asked for: what it composes to, its file, and all that was applied on top."""
@@ -224,16 +228,19 @@ def _checked(config_dir: Path, asked: AskedRun) -> Run:
         config,
         trace,
         (*composition.warnings, *inert_warnings(rows)),
-        frozen_digest(to_yaml(config), trace),
+        frozen_digest(config, trace),
         config_dir,
         asked.run_file,
         asked.overrides,
     )
 
 
-def frozen_digest(config: str, trace: str) -> str:
-    """Return the SHA-256 of a frozen config and its trace, by which a change of either is seen."""
-    return text_digest(f"{config}\n{trace}")
+def frozen_digest(config: Mapping[str, Any], trace: str) -> str:
+    """Return the SHA-256 of a frozen config and its trace, by which a change of either is seen.
+
+    Of the config as JSON: as YAML it takes most of the time in which many runs are planned.
+    """
+    return text_digest(f"{json.dumps(config)}\n{trace}")
 
 
 def resolve_runs(

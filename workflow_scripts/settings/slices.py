@@ -6,6 +6,7 @@ JSON is the one thing that triggers the stage, and all of the config that the st
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import BY_PATH, Kind, leaves
+from workflow_scripts.settings.schema import BY_PATH, Key, Kind, leaves
 from workflow_scripts.settings.secrets import reveal
 from workflow_scripts.settings.yaml_files import read_yaml
+
+_ABSENT = object()
+"""Stands for the value of a key that a config lacks."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,23 @@ def text_digest(text: str) -> str:
 def stage_slice(config: Mapping[str, Any], stage: str) -> Slice:
     """Cut out of a resolved config what ``stage`` reads."""
     parts: dict[Kind, dict[str, Any]] = {Kind.IDENTITY: {}, Kind.EXTENT: {}}
-    for path, value in leaves(config):
-        key = BY_PATH.get(path)
-        # Stages read operational keys too, but from the frozen config: those trigger nothing.
-        if key is not None and stage in key.stages and key.kind in parts:
-            parts[key.kind][path] = value
+    for key in _triggering(stage):
+        value: Any = config
+        for name in key.path.split("."):
+            value = value.get(name, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+        if value is not _ABSENT:
+            parts[key.kind][key.path] = value
     return Slice(parts[Kind.IDENTITY], parts[Kind.EXTENT])
+
+
+@functools.cache
+def _triggering(stage: str) -> tuple[Key, ...]:
+    """Return the keys whose change triggers a stage.
+
+    Stages read operational keys too, but from the frozen config: those trigger nothing.
+    """
+    kinds = (Kind.IDENTITY, Kind.EXTENT)
+    return tuple(key for key in BY_PATH.values() if stage in key.stages and key.kind in kinds)
 
 
 def read_settings(stage: str, slice_file: Path, config_file: Path | None = None) -> Slice:

@@ -47,7 +47,7 @@ class Processes:
             tasks = environment.get("SLURM_NTASKS")
             there = f"; this Slurm job step has {tasks}" if tasks else ""
             raise DataError(
-                f"training.nodes is {nodes}: srun (with {ranks} tasks) or torchrun has to start "
+                f"engine.nodes is {nodes}: srun (with {ranks} tasks) or torchrun has to start "
                 f"the processes{there}; docs/clusters.md has the lines of a profile"
             )
         name = {"torchrun": "RANK", "srun": "SLURM_PROCID", None: "LOCAL_RANK"}[starter]

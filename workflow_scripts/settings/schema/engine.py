@@ -88,6 +88,16 @@ KEYS: tuple[Key, ...] = (
         unit="validations",
     ),
     operational(
+        "engine.nodes",
+        int,
+        "preflight train",
+        "Machines that train together, each with training.devices; srun or torchrun starts the "
+        "processes on all of them",
+        "共同训练的机器数,每台使用 training.devices 个设备;由 srun 或 torchrun 在各机器上启动进程",
+        at_least=1,
+        unit="machines",
+    ),
+    operational(
         "engine.batch",
         int,
         "preflight train",
