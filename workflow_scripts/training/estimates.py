@@ -190,6 +190,7 @@ def estimate_run(
     ConfigError
         Where ``model.kwargs`` describe no model.
     """
+    on_node = devices // nodes
     precision = settled_precision(plan, device)
     at_once = replace(plan, sets_per_step=sets_at_once or max(plan.sets_per_step // devices, 1))
     model = model_memory(
@@ -229,10 +230,8 @@ def estimate_run(
         packed_bytes=packed_bytes(
             *(sizes.n_cells, sizes.n_values, sizes.n_genes, sizes.holds, sizes.embedding_dim)
         ),
-        host_bytes=devices
-        // nodes
-        * (PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training),
-        loading_bytes=devices // nodes * loading,
+        host_bytes=on_node * (PROCESS_BYTES + sizes.n_cells * CELL_BYTES + loading + training),
+        loading_bytes=on_node * loading,
         device_bytes=None if device == "cpu" else device_bytes,
         model=model,
     )
