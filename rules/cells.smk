@@ -43,13 +43,11 @@ rule fetch_cells:
     input:
         lambda wildcards: storage(address_of(wildcards).partition("#")[0]),
     output:
-        "cache/fetched/{file}",
+        f"{FETCHED_TO}/{{file}}",
     log:
-        "cache/fetched/{file}.log",
+        f"{FETCHED_TO}/{{file}}.log",
     wildcard_constraints:
-        file="|".join(
-            re.escape(os.path.relpath(name, "cache/fetched")) for name in FETCHED
-        )
+        file="|".join(re.escape(os.path.relpath(name, FETCHED_TO)) for name in FETCHED)
         or "nothing",
     conda:
         "../envs/cpu.yaml"

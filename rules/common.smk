@@ -29,6 +29,7 @@ from workflow_scripts.settings.schema.stages import (
 from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import canonical_json, text_digest
+from workflow_scripts.settings.split_file import FETCHED as FETCHED_TO
 from workflow_scripts.settings.yaml_files import read_yaml
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.

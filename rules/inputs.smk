@@ -61,7 +61,7 @@ def launcher(wildcards, resources):
 
 def address_of(wildcards):
     """Return the address of a file that is fetched."""
-    return FETCHED[f"cache/fetched/{wildcards.file}"]
+    return FETCHED[f"{FETCHED_TO}/{wildcards.file}"]
 
 
 def there(path):
