@@ -121,7 +121,7 @@ class Stages:
             **{"settings": "stages/train.json", "config": "config.yaml", "threads": "1"},
             **{"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"},
             **{"features": "features.safetensors", "out-dir": "checkpoints"},
-            log="training.csv",
+            metrics="training.csv",
             **self.chosen,
         )
 
