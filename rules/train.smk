@@ -5,6 +5,7 @@
 # makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
 #        {run}/checkpoints/best.ckpt    the state of the best validation (engine.select_by)
 #        {run}/training.csv             one row a step
+#        {run}/starts.json              from which step it went on, where, and how that ended
 #        {run}/checkpoints/step-N.ckpt  the state after N steps, where prediction.checkpoint is N
 # keeps: {run}/checkpoints/<identity>/  step=….ckpt, last.ckpt: what a killed training continues from
 
@@ -27,6 +28,7 @@ rule train:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",
         metrics="{run}/training.csv",
+        starts="{run}/starts.json",
     log:
         "{run}/logs/train.log",
     benchmark:
@@ -47,7 +49,7 @@ rule train:
         "{params.launcher}python -m workflow_scripts.train --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
         " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
-        " --out-dir {params.folder:q} --metrics {output.metrics:q}"
+        " --out-dir {params.folder:q} --metrics {output.metrics:q} --starts {output.starts:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 

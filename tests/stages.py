@@ -122,6 +122,7 @@ class Stages:
             **{"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"},
             **{"features": "features.safetensors", "out-dir": "checkpoints"},
             metrics="training.csv",
+            starts="starts.json",
             **self.chosen,
         )
 

@@ -2,7 +2,7 @@
 
 Example: python -m workflow_scripts.train --settings results/demo/stages/train.json --config
 results/demo/config.yaml --cells cache/cells/…/manifest.json --splits splits.parquet --features
-features.safetensors --out-dir results/demo/checkpoints --metrics training.csv
+features.safetensors --out-dir results/demo/checkpoints --metrics training.csv --starts starts.json
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from workflow_scripts.settings.schema.starting_model import INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
 from workflow_scripts.training.large_pages import use_large_pages
 from workflow_scripts.training.processes import Processes
+from workflow_scripts.training.starts import STARTS, keep_starts
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of checkpoints")
     # Not --log: torchrun reads that as one of its own.
     parser.add_argument("--metrics", type=Path, required=True, help="log of the training (CSV)")
+    parser.add_argument("--starts", type=Path, required=True, help="list of its starts (JSON)")
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 
@@ -80,13 +82,15 @@ def main(arguments: Sequence[str]) -> None:
         else:
             with own_gpus(processes.on_node, settings["model.device"]):
                 final, best = _train(given, settings, genes, work, provenance, processes)
-            work.finish([final, best, "training.csv"])
-        best, final, _ = sorted(work.finished_files())
+            keep_starts(work.path / STARTS)
+            work.finish([final, best, "training.csv", STARTS])
+        named = {name.partition("=")[0]: name for name in work.finished_files()}
         work.publish(
             {
-                final: given.out_dir / "final.ckpt",
-                best: given.out_dir / "best.ckpt",
+                named["step"]: given.out_dir / "final.ckpt",
+                named["best-step"]: given.out_dir / "best.ckpt",
                 "training.csv": given.metrics,
+                STARTS: given.starts,
             }
         )
 

@@ -30,6 +30,13 @@ def test_killed_training_ends_as_if_it_had_not_been(training, step):
     assert same(training.weights("unbroken"), training.weights(killed))
     assert same(training.weights("unbroken", "best.ckpt"), training.weights(killed, "best.ckpt"))
     assert training.log("unbroken") == training.log(killed)
+    first, second = training.starts(killed)
+    assert "ended" not in first
+    assert second["ended"] == "finished"
+    assert (first["from_step"], second["to_step"]) == (0, 24)
+    # It may have come further than its last checkpoint.
+    assert second["from_step"] >= step
+    assert 0 <= second["repeats"] <= 24 - second["from_step"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -59,6 +66,9 @@ def test_training_that_is_asked_to_stop_ends_its_step_and_keeps_it(training, num
     assert same(training.weights("unbroken"), training.weights(stopped))
     assert same(training.weights("unbroken", "best.ckpt"), training.weights(stopped, "best.ckpt"))
     assert training.log("unbroken") == training.log(stopped)
+    first, second = training.starts(stopped)
+    assert (first["ended"], first["to_step"]) == ("stopped", step)
+    assert (second["from_step"], second["repeats"]) == (step, 0)
 
 
 def test_training_keeps_its_state_though_who_read_its_output_is_gone(training):

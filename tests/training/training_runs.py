@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -30,6 +31,7 @@ from workflow_scripts.features.vectors import write_features
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.split_file import read_split_file
 from workflow_scripts.training.metrics_file import UNREPEATED
+from workflow_scripts.training.starts import STARTS, read_starts
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("training.max_steps=24", "training.val_freq=4", "training.ckpt_every_n_steps=6")
@@ -72,6 +74,7 @@ class Training:
             *("--splits", str(self.folder / "splits.parquet")),
             *("--features", str(self.folder / "features.safetensors")),
             *("--out-dir", str(self.folder / out), "--metrics", str(self.folder / out / "log.csv")),
+            *("--starts", str(self.folder / out / "starts.json")),
         ]
 
     def run(self, out: str, *overrides: str) -> str:
@@ -105,6 +108,10 @@ class Training:
                 {k: v for k, v in row.items() if k not in UNREPEATED}
                 for row in csv.DictReader(file)
             ]
+
+    def starts(self, out: str) -> list[dict[str, Any]]:
+        """Return what is noted of the starts of a training."""
+        return read_starts(self.folder / out / STARTS)
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:

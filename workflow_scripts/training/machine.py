@@ -80,6 +80,18 @@ class Machine:
             return torch.device("cuda", self.processes.device)
         return torch.device("cpu")
 
+    @property
+    def device_name(self) -> str:
+        """What the device of this process is called; of a CPU, with how many threads."""
+        if self.where.type == "cuda":
+            return torch.cuda.get_device_name(self.where)
+        return f"CPU, {torch.get_num_threads()} threads"
+
+    @property
+    def cuda_version(self) -> str | None:
+        """The version of CUDA that torch was built for; None on a CPU."""
+        return torch.version.cuda if self.where.type == "cuda" else None
+
     def say(self, line: str) -> None:
         """Print a line, in the first of the processes."""
         if self.processes.rank == 0:

@@ -38,6 +38,7 @@ from workflow_scripts.training.processes import ALONE, Processes
 from workflow_scripts.training.readers import DeviceReader
 from workflow_scripts.training.residency import Residency
 from workflow_scripts.training.starting_model import build_model, planned_settings, start_from
+from workflow_scripts.training.starts import STARTS, noted
 from workflow_scripts.training.validating import Validation, nothing_to_rank
 
 
@@ -50,7 +51,7 @@ def train(
     machine: Machine,
     provenance: Mapping[str, Any],
 ) -> int:
-    """Train to ``plan.max_steps`` and leave its checkpoints and ``training.csv`` in ``folder``.
+    """Train to ``plan.max_steps``; leave checkpoints, log and list of starts in ``folder``.
 
     Of several processes each one calls this, and the first one writes.
 
@@ -77,7 +78,8 @@ def train(
         weighting=plan.weighting,
     )
     until = plan.last_step(validations(folder / LOG, plan.select_by))
-    found = latest_usable(folder, until, logged_steps(folder / LOG), provenance)
+    logged = logged_steps(folder / LOG)
+    found = latest_usable(folder, until, logged, provenance)
     start = 0 if found is None else found[0]
     share = machine.share(plan, store, features, sets_per_epoch=sampler.sets_per_epoch)
     fixed = fixed_sets(
@@ -151,14 +153,16 @@ def train(
     trainer.strategy.checkpoint_io = DirectCheckpointIO()
     # It is: the feeder begins with the pass that follows the checkpoint.
     warnings.filterwarnings("ignore", ".* your dataloader is not resumable", UserWarning)
+    starts = folder / STARTS
     try:
-        trainer.fit(
-            module,
-            feeder,
-            validation_feeder,
-            ckpt_path=None if found is None else str(found[1]),
-            weights_only=True,
-        )
+        with noted(starts, machine, start=start, logged=logged, reached=lambda: keeper.step):
+            trainer.fit(
+                module,
+                feeder,
+                validation_feeder,
+                ckpt_path=None if found is None else str(found[1]),
+                weights_only=True,
+            )
     except torch.OutOfMemoryError as error:
         raise DataError(
             f"no GPU memory is left for {at_once} sets at once ({error}); set engine.batch=auto or "
