@@ -79,12 +79,15 @@ DEMO_FILES = [
 ]
 
 
-# What scoring leaves; the report reads the first three.
-SCORED = (
+# What scoring leaves, and what the report shows of it.
+SHOWN = (
     "metrics.tsv",
     "scores.json",
     "effects.parquet",
     "metrics_per_perturbation.parquet",
+)
+SCORED = (
+    *SHOWN,
     "genes.parquet",
     "evaluation_results.json",
 )

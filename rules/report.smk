@@ -10,6 +10,7 @@
 rule report:
     input:
         config=ancient("{run}/config.yaml"),
+        trace=ancient("{run}/config.trace.tsv"),
         provenance=ancient("{run}/provenance.json"),
         settings="{run}/stages/report.json",
         cells_audit=cells_file("cells_audit.json"),
@@ -20,7 +21,10 @@ rule report:
         training=lambda wildcards: (
             [] if given_weights(wildcards.run) else f"{wildcards.run}/training.csv"
         ),
-        scored=lambda wildcards: scored_files(wildcards.run)[:3],
+        starts=lambda wildcards: (
+            [] if given_weights(wildcards.run) else f"{wildcards.run}/starts.json"
+        ),
+        scored=lambda wildcards: scored_files(wildcards.run)[: len(SHOWN)],
     output:
         "{run}/report.html",
     log:
@@ -35,17 +39,23 @@ rule report:
     params:
         scored=lambda wildcards: [
             part
-            for file in scored_files(wildcards.run)[:3]
-            for part in (f"--{Path(file).stem}", file)
+            for file in scored_files(wildcards.run)[: len(SHOWN)]
+            for part in (f"--{Path(file).stem.replace('_', '-')}", file)
+        ],
+        # Read if they are there: to lose one is no reason to run anything.
+        benchmarks=lambda wildcards: [
+            f"{wildcards.run}/benchmarks",
+            f"{CELLS}/{cells_digest(wildcards.run)}/benchmarks",
         ],
     message:
         "{wildcards.run}: writing {output}"
     shell:
         "python -m workflow_scripts.report --settings {input.settings:q}"
-        " --config {input.config:q} --provenance {input.provenance:q}"
+        " --config {input.config:q} --trace {input.trace:q} --provenance {input.provenance:q}"
         " --cells-audit {input.cells_audit:q} --splits-audit {input.splits_audit:q}"
         " --features-audit {input.features_audit:q} --preflight {input.preflight:q}"
-        " --genes {input.genes:q} --training-metrics {input.training:q} {params.scored:q}"
+        " --genes {input.genes:q} --training-metrics {input.training:q}"
+        " --starts {input.starts:q} {params.scored:q} --benchmarks {params.benchmarks:q}"
         " --out {output:q} > {log:q} 2>&1"
 
 

@@ -49,7 +49,8 @@ class Stages:
         self.folder = Path.cwd()
         self.run: Run = resolve_run(ROOT / "config", str(run_file), overrides)
         self.stage = ""
-        files = ["--out", "config.yaml", "--provenance", "provenance.json"]
+        files = ["--out", "config.yaml", "--trace", "config.trace.tsv"]
+        files += ["--provenance", "provenance.json"]
         freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
         Path("stages").mkdir(exist_ok=True)
         for stage in STAGES:
@@ -176,6 +177,8 @@ class Stages:
         self.start(
             *("report", report.main),
             **{"settings": "stages/report.json", "config": "config.yaml", **audits, **scores},
+            **{"trace": "config.trace.tsv", "starts": "starts.json"},
+            **{"metrics-per-perturbation": "per_perturbation.parquet"},
             **{"training-metrics": "training.csv", "out": "report.html"},
             **self.chosen,
             preflight="passed.json",

@@ -1,9 +1,11 @@
 """Write a run's report: one HTML file that needs no network and nothing beside it.
 
-Example: python -m workflow_scripts.report --config config.yaml --cells-audit cells_audit.json
---splits-audit splits_audit.json --features-audit features_audit.json --preflight preflight.json
---training-metrics training.csv --metrics metrics.tsv --scores scores.json --effects effects.parquet
---provenance provenance.json --settings stages/report.json --out report.html
+Example: python -m workflow_scripts.report --config config.yaml --trace config.trace.tsv
+--cells-audit cells_audit.json --splits-audit splits_audit.json --features-audit
+features_audit.json --preflight preflight.json --training-metrics training.csv --starts starts.json
+--metrics metrics.tsv --scores scores.json --effects effects.parquet --metrics-per-perturbation
+metrics_per_perturbation.parquet --provenance provenance.json --settings stages/report.json
+--benchmarks benchmarks --out report.html
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from workflow_scripts.settings.finished import write_atomically
 
 _INPUTS: Mapping[str, str] = {
     "config": "the frozen config",
+    "trace": "where each of its values came from (TSV)",
     "cells_audit": "what the h5ad files hold (JSON)",
     "splits_audit": "who trains, validates and is held out (JSON)",
     "features_audit": "the perturbation features (JSON)",
@@ -28,8 +31,9 @@ _WHERE_TESTED: Mapping[str, str] = {
     "metrics": "metrics by model, context and perturbation (TSV)",
     "scores": "aggregated metrics (JSON)",
     "effects": "observed and predicted effects by gene (Parquet)",
+    "metrics_per_perturbation": "metrics beside what is known of each perturbation (Parquet)",
 }
-_OPTIONAL = ("training_metrics", "genes")
+_OPTIONAL = ("training_metrics", "starts", "genes", "benchmarks")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,9 +42,10 @@ def main(arguments: Sequence[str]) -> None:
     for name, meaning in _INPUTS.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=Path, required=True, metavar="FILE", help=meaning)
-    tested = parser.add_argument_group("where something was tested (all three)")
+    tested = parser.add_argument_group("where something was tested (all four)")
     for name, meaning in _WHERE_TESTED.items():
-        tested.add_argument(f"--{name}", type=Path, metavar="FILE", help=meaning)
+        option = f"--{name.replace('_', '-')}"
+        tested.add_argument(option, type=Path, metavar="FILE", help=meaning)
     parser.add_argument(
         "--training-metrics",
         type=Path,
@@ -49,16 +54,31 @@ def main(arguments: Sequence[str]) -> None:
         help="losses by step (CSV), if the run trained",
     )
     parser.add_argument(
+        "--starts",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="the starts of that training (JSON), if the run trained",
+    )
+    parser.add_argument(
         "--genes",
         type=Path,
         nargs="?",
         metavar="FILE",
         help="genes that were chosen (JSON), if any",
     )
+    parser.add_argument(
+        "--benchmarks",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FOLDER",
+        help="of what Snakemake measured of each rule (TSV), if anything",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
     given = parser.parse_args(arguments)
     if len({getattr(given, name) is None for name in _WHERE_TESTED}) > 1:
-        parser.error("give all of --metrics, --scores and --effects, or none")
+        parser.error("give all of what there is where something was tested, or none of it")
     # Imported late: --help and a wrong option answer at once.
     from workflow_scripts.reporting.inputs import InputPaths, read_run
     from workflow_scripts.reporting.page import render_report

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from tests.reporting.screen import Screen, effects_of, metrics_of, training_of
+from tests.reporting.screen import Screen, effects_of, facts_of, metrics_of, training_of
 from workflow_scripts.evaluation.reference_ends import Ends
 from workflow_scripts.evaluation.scaling import mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
@@ -269,6 +269,45 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
     }
 
 
+TRACE = """parameter\tvalue\tsource\twritten\tdefault\tdefault_source\toverridden\tstatus
+model\tstate_sm\tconfig/runs/demo.yaml:5\t\tpertsets\tconfig/config.yaml:6\tyes\tchoice of a group
+training.lr\t0.001\toverride 'lr=1e-3'\t\t0.0001\tconfig/training/a.yaml:9\tyes\tidentity
+training.batch_size\t8\tconfig/training/default.yaml:3\t\t\t\tno\tidentity
+"""
+
+
+def start_of(place: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Give one start of a training; a change to None takes a key away."""
+    whole = {
+        "began": f"2026-01-0{1 + place}T10:00:00+00:00",
+        "from_step": 0,
+        "repeats": 0,
+        "host": "node7",
+        "device": "CPU, 4 threads",
+        "processes": 1,
+        "python": "3.11.2",
+        "packages": {"torch": "2.13.0", "lightning": "2.6.0"},
+        "cuda": None,
+        "to_step": 60,
+        "seconds": 90.0,
+        "ended": "finished",
+    }
+    known = {**whole, **changes}
+    return {key: value for key, value in known.items() if key == "cuda" or value is not None}
+
+
+def write_benchmarks(folder: Path) -> None:
+    """Write what Snakemake measured of two rules, one of them too short to be looked at."""
+    folder.mkdir(exist_ok=True)
+    columns = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+    rows = {
+        "train": "7500.5\t2:05:00\t1024.00\t1\t1\t1\t0.0\t0.0\t90.0\t14000.25",
+        "preflight": "0.25\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA",
+    }
+    for name, row in rows.items():
+        (folder / f"{name}.tsv").write_text(f"{columns}\n{row}\n")
+
+
 def write_run(folder: Path, screen: Screen) -> InputPaths:
     """Write every file of a run into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -277,9 +316,13 @@ def write_run(folder: Path, screen: Screen) -> InputPaths:
         metrics = metrics.head(0)
     if not screen.has_effects:
         effects = effects.head(0)
-    paths = InputPaths(
-        **{entry.name: folder / entry.name for entry in fields(InputPaths)},
-    )
+    named = {entry.name: folder / entry.name for entry in fields(InputPaths)}
+    paths = InputPaths(**{**named, "benchmarks": [named["benchmarks"]]})
+    write_benchmarks(named["benchmarks"])
+    paths.trace.write_text(TRACE)
+    starts = [start_of(place, changes) for place, changes in enumerate(screen.starts)]
+    paths.starts.write_text(json.dumps(starts))
+    facts_of(screen, metrics).to_parquet(paths.metrics_per_perturbation)
     paths.config.write_text(yaml.safe_dump(config_of(screen), sort_keys=False))
     for name, audit in audits_of(screen).items():
         (folder / name).write_text(json.dumps(audit))

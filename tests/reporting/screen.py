@@ -38,6 +38,7 @@ class Screen:
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    starts: tuple[dict[str, Any], ...] = ({},)
     findings: tuple[dict[str, str], ...] = ()
     refused: tuple[dict[str, str | None], ...] = ()
     notes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -108,6 +109,22 @@ def metrics_of(screen: Screen) -> pd.DataFrame:
     return frame.assign(value=frame["value"].mask(undefined))
 
 
+def facts_of(screen: Screen, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Put what is known of each perturbation beside its scores."""
+    place = metrics["perturbation"].map(screen.perturbations.index).astype(int)
+    return metrics.assign(
+        own_rank=1.0 + place,
+        taken_for=[
+            name if place < 2 else screen.perturbations[0]
+            for name, place in zip(metrics["perturbation"], place, strict=True)
+        ],
+        n_cells=40 + place,
+        n_de_genes=np.nan,
+        kind="unseen perturbation, known context",
+        distance_to_training=0.25,
+    )
+
+
 def training_of(screen: Screen) -> pd.DataFrame:
     """Draw a loss that falls, with validations now and then."""
     rng = np.random.default_rng(3)
@@ -124,8 +141,12 @@ def training_of(screen: Screen) -> pd.DataFrame:
             "val_pds_l1": np.where(validated, 1 - loss / 6, np.nan),
             "val_pds_cosine": np.where(validated, 1 - loss / 7, np.nan),
             "val_delta_pearson": np.where(validated, 0.6 - loss / 9, np.nan),
-            "lr": 1e-4,
-            "gradient_norm": 1.0,
+            "lr": 1e-4 * np.minimum(1, step / 20),
+            "gradient_norm": 0.2 + loss,
             "seconds": 0.1,
+            "waiting": 0.025,
+            "cells_per_second": 2048 * rng.uniform(0.9, 1.0, len(step)),
+            "mfu": 0.5,
+            "memory": 1.5e9,
         }
     )

@@ -32,14 +32,19 @@ const table = document.getElementById("per-perturbation");
 const column = (n) => Array.from(table.tBodies[0].rows, (row) => row.cells[n].textContent.trim());
 const click = (n) => table.tHead.rows[0].cells[n].querySelector("button").click();
 const seen = { searchable: document.querySelector(".search").checkVisibility() };
-click(2); seen.ascending = column(2);
-click(2); seen.descending = column(2);
-seen.sort = table.tHead.rows[0].cells[2].getAttribute("aria-sort");
+click(4); seen.ascending = column(4);
+click(4); seen.descending = column(4);
+seen.sort = table.tHead.rows[0].cells[4].getAttribute("aria-sort");
 click(0); seen.names = column(0);
 const field = document.querySelector("input[data-filters]");
 field.value = "gene1"; field.dispatchEvent(new Event("input"));
 seen.found = Array.from(table.tBodies[0].rows).filter((row) => row.checkVisibility())
   .map((row) => row.cells[0].textContent.trim());
+field.value = "unseen"; field.dispatchEvent(new Event("input"));
+seen.kind = document.querySelector(".found").textContent;
+field.value = "0."; field.dispatchEvent(new Event("input"));
+seen.number = document.querySelector(".found").textContent;
+field.value = "gene1"; field.dispatchEvent(new Event("input"));
 seen.count = document.querySelector(".found").textContent;
 seen.loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
 seen.wide = document.documentElement.scrollWidth > innerWidth;
@@ -99,6 +104,8 @@ def test_page_sorts_searches_and_complains_of_nothing(
     assert seen["searchable"]
     assert seen["found"] == ["GENE1", "GENE1"]
     assert seen["count"] == "2 of 16"
+    # Words are searched, numbers are not.
+    assert (seen["kind"], seen["number"]) == ("16 of 16", "0 of 16")
     assert seen["loaded"] == []
     assert not seen["wide"], "at 700 px the page should not scroll sideways"
     assert seen["last"] == "–", "a missing number sorts last"

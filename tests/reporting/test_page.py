@@ -132,7 +132,7 @@ def test_every_scored_section_carries_the_badges_that_apply(
     for section in SCORE_SECTIONS:
         assert ("SIMULATED DATA" in page.text[section]) is simulated
         assert ("STAND-IN FEATURES" in page.text[section]) is stand_in
-    assert "badge" not in page.classes["run"]
+    assert "badge" not in page.classes["inputs"]
 
 
 def test_names_and_messages_are_escaped(render: Render) -> None:
@@ -150,7 +150,7 @@ def test_names_and_messages_are_escaped(render: Render) -> None:
     page = Page(html)
     assert page.tags.count("script") == 1
     assert bad not in html
-    for section in ("run", "scores", "effects", "perturbations", "findings", "record"):
+    for section in (*SECTIONS.keys() - {"verdict", "training"}, "config", "provenance"):
         assert bad in page.text[section], section
     assert "$\\alpha$" in page.text["effects"]
 
@@ -213,7 +213,71 @@ def test_per_perturbation_table_is_complete_without_the_script(render: Render) -
     assert [(row[1], row[0]) for row in shown] == [
         (context, f"GENE{i}") for context in ("a", "b") for i in range(8)
     ]
-    assert rows(page, "Perturbation")[-1][-1] == "Observed effect size"
+    headings = next(row for row in rows(page, "Perturbation") if row[1:2] == ["Context"])
+    assert headings[2:4] == ["Training had seen", "Looks like"]
+    assert headings[-4:-1] == ["Its own place", "Cells", "Distance to training"]
+    assert headings[-1] == "Observed effect size"
+    # Nobody counted them, so there is no column of dashes.
+    assert "DE genes" not in headings
+    assert shown[0][3] == "itself"
+    assert shown[3][3] == "GENE0"
+    assert shown[3][-4:-1] == ["4", "43", "0.250"]
+
+
+def test_what_the_run_changed_stands_with_its_sources(render: Render) -> None:
+    page = Page(render())
+    changed = [row for row in rows(page, "") if row[-1] in ("config/runs/demo.yaml:5", "Set in")]
+    assert changed == [
+        ["Parameter", "Value", "Default", "Set in"],
+        ["model", "state_sm", "pertsetsconfig/config.yaml:6", "config/runs/demo.yaml:5"],
+    ]
+    assert rows(page, "training.lr")[0][1] == "0.001"
+    assert not rows(page, "training.batch_size")
+
+
+def test_starts_of_a_training_say_how_each_ended(render: Render) -> None:
+    killed = {"to_step": None, "seconds": None, "ended": None}
+    gpu = {"device": "NVIDIA H200", "processes": 2, "cuda": "13.0"}
+    page = Page(
+        render(
+            starts=(
+                {**gpu, **killed},
+                {**gpu, "from_step": 20, "repeats": 7, "ended": "stopped", "to_step": 40},
+                {**gpu, "from_step": 40},
+            )
+        )
+    )
+    told = [row[1:] for row in rows(page, "2026-01-")]
+    where = "2 × NVIDIA H200 (node7)"
+    assert told == [
+        ["0 → ?", where, "was killed"],
+        [
+            "20 → 40, 7 steps of them for the second time",
+            where,
+            "was asked to stop, and kept its state",
+        ],
+        ["40 → 60", where, "reached its last step"],
+    ]
+    assert "Starts: 3" in page.text["training"]
+    # Twice 90 seconds on two devices; how long the first one took is not known.
+    cost = " ".join(page.text["provenance"].split())
+    assert "3.9 h of CPU time" in cost
+    assert "at least 6.0 min of GPU training over all starts" in cost
+    assert "CUDA 13.0" in cost
+
+
+def test_a_start_that_may_still_run_is_not_called_killed(render: Render) -> None:
+    page = Page(render(starts=({"to_step": None, "seconds": None, "ended": None},)))
+    assert rows(page, "2026-01-")[0][-1] == "has left no word of its end"
+    assert "One start" in page.text["training"]
+
+
+def test_costs_of_the_rules_come_longest_first(render: Render) -> None:
+    page = Page(render())
+    assert [rows(page, rule)[-1] for rule in ("train", "preflight")] == [
+        ["train", "2.1 h", "3.9 h", "1.1 GB"],
+        ["preflight", "0.2 s", "–", "–"],
+    ]
 
 
 def test_findings_come_errors_first(render: Render) -> None:
@@ -255,9 +319,9 @@ def test_the_same_run_gives_the_same_bytes(render: Render) -> None:
         ({"models": ("control",)}, "verdict", "No verdict"),
         ({"n_genes": 1}, "effects", "slope –"),
         ({"n_genes": 1200}, "effects", "200 of 1,200 genes lie inside the shaded square."),
-        ({"config": {"data": None, "model": {}}}, "run", "Steps"),
-        ({"provenance": {"git_commit": None, "git_dirty": None}}, "record", "No git commit"),
-        ({"provenance": {"run_file": None}}, "record", "runs=results/short/config.yaml"),
+        ({"config": {"data": None, "model": {}}}, "config", "Steps"),
+        ({"provenance": {"git_commit": None, "git_dirty": None}}, "config", "No git commit"),
+        ({"provenance": {"run_file": None}}, "config", "runs=results/short/config.yaml"),
     ],
 )
 def test_empty_and_tiny_runs_are_said_in_words(

@@ -24,9 +24,14 @@ def arguments(paths: InputPaths, out: Path) -> list[str]:
     options = [
         word
         for entry in fields(InputPaths)
-        for word in (f"--{entry.name.replace('_', '-')}", str(getattr(paths, entry.name)))
+        for word in (f"--{entry.name.replace('_', '-')}", *values(getattr(paths, entry.name)))
     ]
     return [*options, "--out", str(out)]
+
+
+def values(given: Path | list[Path]) -> list[str]:
+    """Return what stands behind an option."""
+    return [str(path) for path in (given if isinstance(given, list) else [given])]
 
 
 def test_command_writes_one_file(write_files: Write, tmp_path: Path) -> None:
@@ -47,6 +52,11 @@ def test_command_writes_one_file(write_files: Write, tmp_path: Path) -> None:
         ("training_metrics", "step,loss\n1,2\n", "lacks the columns epoch"),
         ("metrics", "model\tcontext\tperturbation\tmetric\traw\nm\tc\tp\tq\tx\n", "column raw"),
         ("effects", "", "not a Parquet file"),
+        ("metrics_per_perturbation", "", "not a Parquet file"),
+        ("metrics_per_perturbation", None, "no such file"),
+        ("starts", "[{}]", "not a list of a training's starts"),
+        ("starts", "[", "not JSON"),
+        ("trace", "parameter\tvalue\n", "lacks the columns source"),
         ("provenance", None, "no such file"),
         ("settings", '{"report.title": null}', "not a stage file"),
     ],
@@ -78,7 +88,8 @@ def test_a_perturbation_called_na_keeps_its_name(write_files: Write, tmp_path: P
 
 def test_a_step_logged_again_after_a_resume_counts_once(write_files: Write, tmp_path: Path) -> None:
     paths = write_files(n_steps=10)
-    again = "9,0,5.5,,1e-4,1,1\n10,0,4.5,,1e-4,1,1\n10,0,,3.25,1e-4,1,1\n"
+    rest = "1e-4,1,1,0,1,1,1"
+    again = f"9,0,5.5,,{rest}\n10,0,4.5,,{rest}\n10,0,,3.25,{rest}\n"
     with paths.training_metrics.open("a") as file:
         file.write(again)
     out = tmp_path / "report.html"
@@ -103,7 +114,7 @@ def test_a_run_that_held_nothing_out_has_a_report_without_scores(
 ) -> None:
     out = tmp_path / "report.html"
     words = arguments(write_files(), out)
-    for name in ("--metrics", "--scores", "--effects"):
+    for name in ("--metrics", "--scores", "--effects", "--metrics-per-perturbation"):
         at = words.index(name)
         del words[at : at + 2]
     main(words)
@@ -132,4 +143,4 @@ def test_scores_come_all_or_none(
     del words[at : at + 2]
     with pytest.raises(SystemExit):
         main(words)
-    assert "give all of --metrics, --scores and --effects, or none" in capsys.readouterr().err
+    assert "give all of what there is where something was tested" in capsys.readouterr().err

@@ -32,6 +32,9 @@ MAX_GENES = 1000
 """Most genes drawn in one panel, near 60 kB of SVG: a transcriptome would be a megabyte. The
 caption says where the others lie."""
 
+_COURSE = {"lr": "learning rate", "gradient_norm": "gradient norm", "cells_per_second": "cells / s"}
+"""Columns of a training's log, and what they are called beside the axis."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -116,6 +119,42 @@ def score_curves(training: pd.DataFrame) -> Drawing | None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         axes.legend(loc="best")
         svg = to_markup(figure, "validation-scores", "Scores of the validations over steps")
+    return Drawing(svg)
+
+
+def course_curves(training: pd.DataFrame) -> Drawing | None:
+    """Draw learning rate, gradient norm and pace over steps, one under the other.
+
+    Returns
+    -------
+    Drawing or None
+        None where no step was logged; a row that has no finite number is left out.
+    """
+    rows = [
+        (column, label) for column, label in _COURSE.items() if np.isfinite(training[column]).any()
+    ]
+    if not rows:
+        return None
+    shown = training.iloc[:: -(-len(training) // MAX_POINTS) or 1]
+    few = len(shown) < 40
+    with blank_figure(7.2, 0.5 + 1.15 * len(rows)) as figure:
+        panels = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
+        for axes, (column, label) in zip(panels, rows, strict=True):
+            axes.plot(
+                shown["step"],
+                shown[column],
+                color=OWN,
+                linewidth=1.6 if few or column == "lr" else 0.8,
+                marker="." if few else "",
+            )
+            axes.set_ylabel(label, fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        panels[-1].set_xlabel("optimizer step")
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        svg = to_markup(figure, "course", "Learning rate, gradient norm and pace over steps")
     return Drawing(svg)
 
 

@@ -314,3 +314,25 @@ class Provenance(TypedDict):
     run_file: str | None
     overrides: list[str]
     digest: NotRequired[str]
+
+
+class BegunStart(TypedDict):
+    """What an entry of ``starts.json`` says of a training's start."""
+
+    began: str
+    from_step: int
+    repeats: int
+    host: str
+    device: str
+    processes: int
+    python: str
+    packages: dict[str, str]
+    cuda: str | None
+
+
+class Start(BegunStart, total=False):
+    """The same with its end, where it told of one."""
+
+    to_step: int
+    seconds: float
+    ended: Literal["finished", "stopped", "failed"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
+from workflow_scripts.reporting.costs import read_costs
 from workflow_scripts.reporting.formats import (
     CellsAudit,
     ChosenGenes,
@@ -19,7 +22,9 @@ from workflow_scripts.reporting.formats import (
     Provenance,
     Scores,
     SplitsAudit,
+    Start,
 )
+from workflow_scripts.reporting.words import MODEL
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.schema.stages import UNMASKING
 from workflow_scripts.settings.slices import read_settings
@@ -30,8 +35,13 @@ ALL = "(all)"
 VALIDATION_SCORES = ("val_pds_l1", "val_pds_cosine", "val_delta_pearson")
 TRAINING_COLUMNS = (
     *("step", "epoch", "train_set_loss", "val_loss", *VALIDATION_SCORES),
-    *("lr", "gradient_norm", "seconds"),
+    *("lr", "gradient_norm", "seconds", "waiting", "cells_per_second", "mfu", "memory"),
 )
+FACT_COLUMNS = (
+    *("model", "context", "perturbation", "kind", "n_cells", "n_de_genes"),
+    *("distance_to_training", "own_rank", "taken_for"),
+)
+"""What is known of a perturbation beside its scores; what wasn't looked at is no column."""
 METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "raw")
 
 
@@ -39,11 +49,13 @@ METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "raw")
 class InputPaths:
     """Where the files of one run lie; each field is named like its command line option.
 
-    Metrics, scores and effects are there where something was tested: all three or none. Genes are
-    there where some were chosen, and a training's metrics where the run trained a model.
+    Metrics, scores, effects and what is known of each perturbation are there where something was
+    tested: all four or none. Genes are there where some were chosen, and a training's metrics and
+    starts where the run trained a model. Benchmarks are folders of what Snakemake measured.
     """
 
     config: Path
+    trace: Path
     cells_audit: Path
     splits_audit: Path
     features_audit: Path
@@ -51,10 +63,13 @@ class InputPaths:
     provenance: Path
     settings: Path
     training_metrics: Path | None = None
+    starts: Path | None = None
     metrics: Path | None = None
     scores: Path | None = None
     effects: Path | None = None
+    metrics_per_perturbation: Path | None = None
     genes: Path | None = None
+    benchmarks: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -85,11 +100,14 @@ class Scored:
         Their means.
     effects
         Path of the effects: a large file, read in passes by `effects`.
+    facts
+        What is known of each perturbation of the model, with those of `FACT_COLUMNS` there are.
     """
 
     metrics: pd.DataFrame
     scores: Scores
     effects: Path
+    facts: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -102,20 +120,29 @@ class RunRecord:
         The frozen config as it lies on disk, and ``config`` as it was parsed.
     genes
         How the genes that were read were chosen; None where all were.
+    trace
+        Where each value came from: rows of config.trace.tsv, as text by column.
     training
         One row a logged step, with `TRAINING_COLUMNS`; None where the run trained no model.
+    starts
+        Of the training, the first one first.
+    costs
+        What Snakemake measured of the run's rules (`costs.read_costs`).
     scored
         What became of the test split; None where nothing was held out.
     """
 
     config: Mapping[str, Any]
     config_text: str
+    trace: list[dict[str, str]]
     cells: CellsAudit
     genes: ChosenGenes | None
     splits: SplitsAudit
     features: FeaturesAudit
     preflight: Preflight
     training: pd.DataFrame | None
+    starts: list[Start]
+    costs: pd.DataFrame
     scored: Scored | None
     provenance: Provenance
     settings: ReportSettings
@@ -136,6 +163,7 @@ def read_run(paths: InputPaths) -> RunRecord:
     return RunRecord(
         config=config,
         config_text=config_text,
+        trace=_trace(paths.trace),
         cells=cast(CellsAudit, read_json(paths.cells_audit, CellsAudit.__required_keys__)),
         genes=_genes(paths),
         splits=cast(SplitsAudit, read_json(paths.splits_audit, SplitsAudit.__required_keys__)),
@@ -144,6 +172,8 @@ def read_run(paths: InputPaths) -> RunRecord:
         ),
         preflight=cast(Preflight, read_json(paths.preflight, Preflight.__required_keys__)),
         training=None if paths.training_metrics is None else read_training(paths.training_metrics),
+        starts=_starts(paths),
+        costs=read_costs(paths.benchmarks),
         scored=_scored(paths),
         provenance=cast(Provenance, read_json(paths.provenance, Provenance.__required_keys__)),
         settings=ReportSettings(
@@ -162,13 +192,50 @@ def _genes(paths: InputPaths) -> ChosenGenes | None:
 def _scored(paths: InputPaths) -> Scored | None:
     if paths.metrics is None or paths.scores is None or paths.effects is None:
         return None
+    assert paths.metrics_per_perturbation is not None
     content = read_json(paths.scores, Scores.__required_keys__)
     for key in ("overall", "by_context", "intervals", "scaled", "scaled_by_context"):
         # What unmasks a model is no competitor: it is shown apart.
         content[key] = {name: of for name, of in content[key].items() if name not in UNMASKING}
     metrics = read_metrics(paths.metrics)
     metrics = metrics[~metrics["model"].isin(UNMASKING)].reset_index(drop=True)
-    return Scored(metrics, cast(Scores, content), paths.effects)
+    facts = _facts(paths.metrics_per_perturbation)
+    return Scored(metrics, cast(Scores, content), paths.effects, facts)
+
+
+def _facts(path: Path) -> pd.DataFrame:
+    """Read what is known of each perturbation that the model was scored on, one row each."""
+    try:
+        there = [name for name in pq.read_schema(path).names if name in FACT_COLUMNS]
+        table = pd.read_parquet(path, columns=there)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file: {error}") from None
+    keys = ["context", "perturbation"]
+    if missing := {"model", *keys} - set(there):
+        raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+    own = table[table["model"] == MODEL].drop(columns="model")
+    return own.drop_duplicates(keys, ignore_index=True)
+
+
+def _trace(path: Path) -> list[dict[str, str]]:
+    columns = ("parameter", "value", "source", "default", "default_source", "overridden")
+    rows = _table(path, columns, separator="\t").to_dict("records")
+    return cast(list[dict[str, str]], rows)
+
+
+def _starts(paths: InputPaths) -> list[Start]:
+    if paths.starts is None:
+        return []
+    try:
+        found = json.loads(_text(paths.starts))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{paths.starts}: not JSON: {error}") from None
+    needed = Start.__required_keys__
+    if not isinstance(found, list) or not all(needed <= set(entry) for entry in found):
+        raise DataError(f"{paths.starts}: not a list of a training's starts. Make the file anew")
+    return cast(list[Start], found)
 
 
 def _text(path: Path) -> str:

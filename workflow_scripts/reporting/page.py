@@ -5,25 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from workflow_scripts.reporting.costs import cost_rows
 from workflow_scripts.reporting.differences import difference_rows
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
-from workflow_scripts.reporting.figures import (
-    Drawing,
-    effect_panel,
-    loss_curves,
-    score_curves,
-    strips,
-)
+from workflow_scripts.reporting.figures import Drawing, effect_panel, strips
 from workflow_scripts.reporting.formats import FindingEntry, in_order
-from workflow_scripts.reporting.inputs import VALIDATION_SCORES, RunRecord, Scored
+from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
-from workflow_scripts.reporting.run_facts import commands, essentials, run_name
+from workflow_scripts.reporting.run_facts import changed_settings, commands, essentials, run_name
 from workflow_scripts.reporting.strata import strata_rows
 from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
+from workflow_scripts.reporting.trained import trained
 from workflow_scripts.reporting.unmasking import unmasked_rows
 from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
@@ -32,21 +27,20 @@ from workflow_scripts.reporting.words import (
     STRONG_BASELINE,
     how_predicted,
     in_competition,
-    metric_words,
     model_label,
     models_in_order,
-    number,
 )
 
 SECTIONS = {
     "verdict": "Verdict",
-    "run": "What was run",
-    "training": "Training",
     "scores": "Scores",
     "effects": "Effects",
     "perturbations": "Perturbations",
+    "inputs": "Cells, splits and features",
     "findings": "Findings",
-    "record": "Record",
+    "training": "Training",
+    "config": "Config",
+    "provenance": "Provenance",
 }
 """Sections in their order: id on the page, which names its template too, and heading."""
 
@@ -92,7 +86,9 @@ def render_report(run: RunRecord) -> str:
             version=run.provenance["stateline"],
             essentials=essentials(run.config),
             commands=commands(run.config, run.provenance),
-            **_trained(run.training),
+            changed=changed_settings(run.trace),
+            costs=cost_rows(run.costs, run.starts),
+            **trained(run.training, run.starts),
             knockdowns=knockdown_table(run.cells["knockdowns"]),
             findings=_findings(run),
             **tested,
@@ -128,7 +124,9 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "panels": panels,
         "agreement": _agreement(scored.metrics, summary),
         "n_effects": int((summary["model"] == MODEL).sum()),
-        "perturbations": perturbation_table(scored.metrics, summary, scored.scores["better"]),
+        "perturbations": perturbation_table(
+            scored.metrics, summary, scored.scores["better"], scored.facts
+        ),
     }
 
 
@@ -172,52 +170,6 @@ def _agreement(metrics: pd.DataFrame, summary: pd.DataFrame) -> Drawing | None:
         label="correlation of predicted and observed effect over genes",
         reference=(0.0, "unrelated"),
     )
-
-
-def _trained(training: pd.DataFrame | None) -> dict[str, Any]:
-    """Return what the section on the training shows; nothing where there was none."""
-    if training is None:
-        return {"loss": None, "validation_scores": None, "training": []}
-    return {
-        "loss": loss_curves(training),
-        "validation_scores": score_curves(training),
-        "training": _training_facts(training),
-    }
-
-
-def _training_facts(training: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return what the loss curves don't say exactly."""
-    if training.empty:
-        return []
-    facts = [("Last logged step", f"{int(training['step'].iloc[-1]):,}")]
-    seconds = training["seconds"].sum()
-    facts.append(("Time in these steps", f"{seconds:,.0f} s, validations not counted"))
-    losses = training.loc[np.isfinite(training["train_set_loss"]), "train_set_loss"]
-    if len(losses):
-        tail = losses.tail(max(1, len(losses) // 20))
-        words = f"{number(losses.iloc[0])} at first, {number(tail.mean())} at the end"
-        facts.append(("Training loss", f"{words} (mean of the last {len(tail):,} logged)"))
-    broken = ~np.isfinite(training["train_set_loss"]) & training["val_loss"].isna()
-    if broken.any():
-        facts.append(("Logged steps without a finite loss", f"{int(broken.sum()):,}"))
-    validated = training.dropna(subset="val_loss")
-    if len(validated):
-        best = validated.sort_values("val_loss", kind="stable").iloc[0]
-        words = f"{number(best['val_loss'])} at step {int(best['step']):,}"
-        facts.append(("Lowest validation loss", words))
-        facts.append(("Last validation loss", number(validated["val_loss"].iloc[-1])))
-    for column in VALIDATION_SCORES:
-        scored = training.dropna(subset=column)
-        if len(scored):
-            best = scored.sort_values(column, ascending=False, kind="stable").iloc[0]
-            words = f"{number(best[column])} at step {int(best['step']):,}"
-            facts.append((f"Highest {_score_words(column)} in validation", words))
-    return facts
-
-
-def _score_words(column: str) -> str:
-    name = metric_words(column.removeprefix("val_")).name
-    return name[0].lower() + name[1:]
 
 
 def _findings(run: RunRecord) -> list[tuple[str, list[FindingEntry]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,17 @@ def essentials(config: Mapping[str, Any]) -> list[FactGroup]:
         if facts:
             groups.append(FactGroup(title, tuple(facts)))
     return groups
+
+
+def changed_settings(trace: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Return the parameters that a run file or an override set to something else than the default.
+
+    Parameters
+    ----------
+    trace
+        Rows of config.trace.tsv.
+    """
+    return [row for row in trace if row["overridden"] == "yes"]
 
 
 def _look_up(config: Mapping[str, Any], key: str) -> tuple[bool, Any]:

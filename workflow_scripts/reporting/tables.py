@@ -100,15 +100,24 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column, and the longer text behind it."""
+    """Heading of a column, and the longer text behind it; names are searched, numbers aren't."""
 
     name: str
     how_to_read: str
+    is_number: bool = True
 
 
 @dataclass(frozen=True)
 class PerturbationTable:
-    """The model's metrics, one row a perturbation and context."""
+    """The model's metrics and what is known beside them, one row a perturbation and context.
+
+    Attributes
+    ----------
+    columns
+        Those after perturbation and context.
+    rows
+        Perturbation first.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
@@ -249,10 +258,38 @@ def remarks(scores: Scores, model: str) -> list[str]:
     return texts
 
 
+_FACTS: Mapping[str, Column] = {
+    "kind": Column(
+        "Training had seen", "What training had seen of perturbation and context.", is_number=False
+    ),
+    "taken_for": Column(
+        "Looks like",
+        "The perturbation whose observed effect the prediction is closest to (cosine over genes).",
+        is_number=False,
+    ),
+    "own_rank": Column(
+        "Its own place",
+        "Where its own observed effect stands when all are ranked by closeness to the prediction: "
+        "1 is the first.",
+    ),
+    "n_cells": Column("Cells", "Observed cells of the perturbation in the context."),
+    "n_de_genes": Column("DE genes", "Genes that the scorer calls changed in the observed cells."),
+    "distance_to_training": Column(
+        "Distance to training",
+        "Cosine distance of its features to those of the nearest perturbation that was trained on; "
+        "0 if it was trained on itself.",
+    ),
+}
+"""What is known of a perturbation beside its scores, in the order of the table."""
+
+
 def perturbation_table(
-    metrics: pd.DataFrame, effects: pd.DataFrame, better: Mapping[str, Better]
+    metrics: pd.DataFrame,
+    effects: pd.DataFrame,
+    better: Mapping[str, Better],
+    facts: pd.DataFrame,
 ) -> PerturbationTable:
-    """Return the model's metrics and the strength of the observed effect, a perturbation a row.
+    """Return the model's metrics and what is known beside them, a perturbation a row.
 
     Parameters
     ----------
@@ -262,16 +299,27 @@ def perturbation_table(
         What `effects.summarise_effects` returned.
     better
         Which way each metric is better.
+    facts
+        One row a context and perturbation; columns of `inputs.FACT_COLUMNS`, those there are.
     """
     keys = ["context", "perturbation"]
     own = metrics[metrics["model"] == MODEL]
     wide = own.pivot_table(index=keys, columns="metric", values="value", dropna=False)
     words = {name: metric_words(name) for name in metrics_in_order(own["metric"])}
-    columns = [
-        Column(entry.name, f"{entry.how_to_read} {BETTER_WORDS[better.get(name, 'neither')]}.")
-        for name, entry in words.items()
-    ]
+    known = facts.set_index(keys)
+    # What says nothing of any perturbation is left out.
+    shown = [name for name in _FACTS if name in known and known[name].notna().any()]
+    names = [name for name in shown if not _FACTS[name].is_number]
+    numbers = [name for name in shown if _FACTS[name].is_number]
     strengths = effects[effects["model"] == MODEL].set_index(keys)["strength"]
+    columns = [
+        *(_FACTS[name] for name in names),
+        *(
+            Column(entry.name, f"{entry.how_to_read} {BETTER_WORDS[better.get(name, 'neither')]}.")
+            for name, entry in words.items()
+        ),
+        *(_FACTS[name] for name in numbers),
+    ]
     if len(strengths):
         columns.append(
             Column(
@@ -282,12 +330,22 @@ def perturbation_table(
     rows = []
     for pair in own[keys].drop_duplicates().itertuples(index=False, name=None):
         context, perturbation = pair
-        cells = []
+        cells = [Cell(_name(known[name].get(pair), perturbation)) for name in names]
         for name, entry in words.items():
             value = _finite(wide[name].get(pair))
             cells.append(Cell(entry.shown(value), value))
+        for name in numbers:
+            value = _finite(known[name].get(pair))
+            whole = value is not None and name != "distance_to_training"
+            cells.append(Cell(f"{value:g}" if whole else number(value), value))
         if len(strengths):
             value = _finite(strengths.get(pair))
             cells.append(Cell(number(value), value))
-        rows.append((context, perturbation, tuple(cells)))
+        rows.append((perturbation, context, tuple(cells)))
     return PerturbationTable(tuple(columns), tuple(rows))
+
+
+def _name(value: object, perturbation: str) -> str:
+    if not isinstance(value, str):
+        return "–"
+    return "itself" if value == perturbation else value

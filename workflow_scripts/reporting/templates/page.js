@@ -39,13 +39,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 for (const field of document.querySelectorAll("input[data-filters]")) {
   const rows = Array.from(document.getElementById(field.dataset.filters).tBodies[0].rows);
+  // Numbers aren't searched: a "1" would find nearly every row.
+  const words = (row) => Array.from(row.cells).filter((cell) => !cell.classList.contains("number"));
+  const names = new Map(
+    rows.map((row) => [row, words(row).map((cell) => cell.textContent).join(" ").toLowerCase()]),
+  );
   const found = field.closest(".search").querySelector(".found");
   const show = () => {
     const wanted = field.value.trim().toLowerCase();
     let shown = 0;
     for (const row of rows) {
-      const names = `${row.cells[0].textContent} ${row.cells[1].textContent}`.toLowerCase();
-      row.hidden = !names.includes(wanted);
+      row.hidden = !names.get(row).includes(wanted);
       shown += row.hidden ? 0 : 1;
     }
     found.textContent = `${shown} of ${rows.length}`;
