@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from tests.pages import quoted, section, table
+from workflow_scripts.cells.claims import claims
+from workflow_scripts.cells.manifest import EMBEDDING, FILES
+from workflow_scripts.cells.splits import SplitSettings, split_groups
+from workflow_scripts.features.reading import FORMATS
+from workflow_scripts.settings.split_file import read_split_file
+from workflow_scripts.training.metrics_file import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -53,3 +62,51 @@ def test_both_readmes_have_the_same_commands_and_files():
     assert commands(english) == commands(chinese)
     assert left_by_a_run(english) == left_by_a_run(chinese)
     assert english.count("\n## ") == chinese.count("\n## ")
+
+
+def test_formats_of_features_are_those_that_are_read():
+    assert [name for row in table("data.md", "Features") for name in quoted(row[0])] == [*FORMATS]
+
+
+def test_files_of_packed_cells_are_those_of_a_store():
+    listed = {name for row in table("data.md", "Packed cells") for name in quoted(row[0])}
+    assert listed == {*FILES, EMBEDDING, "manifest.json"}
+
+
+def test_columns_of_the_training_log_are_those_that_are_written():
+    rows = table("training.md", "training.csv")
+    assert [name for row in rows for name in quoted(row[0])] == [*COLUMNS]
+
+
+CLAIMS = re.findall(
+    r"^\*\*([\w ]+)\*\*:.*(?:\n.+)*\n\n```toml\n((?:.*\n)*?)```",
+    section("splits.md", "What a score may claim"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("claim", "toml"), CLAIMS, ids=[claim for claim, _ in CLAIMS])
+def test_split_allows_the_claim_beside_it(claim: str, toml: str, tmp_path: Path):
+    groups = pd.DataFrame(
+        [
+            ("screen", "screen.h5ad", context, name, name == "control", 10)
+            for context in ("K562", "RPE1")
+            for name in ("control", "GATA1", "TAL1", "KLF1", "LMO2")
+        ],
+        columns=["dataset", "file", "context", "perturbation", "is_control", "n_cells"],
+    )
+    path = tmp_path / "split.toml"
+    path.write_text(toml)
+    settings = SplitSettings("from_toml", 0.1, "error", 42)
+    splits = split_groups(groups, read_split_file(path), settings)
+    assert [one.message for one in splits.findings if one.severity == "error"] == []
+    assert claims(splits.table)["kind"] == claim
+
+
+def test_every_kind_of_claim_has_its_place():
+    assert len(CLAIMS) == 4
+    named = re.findall(r"^\*\*([\w ]+)\*\*:", section("splits.md", "What a score may claim"), re.M)
+    code = (ROOT / "workflow_scripts" / "cells" / "claims.py").read_text()
+    assert {f'return "{name}"' for name in named} | {'return "tested on what trained"'} == set(
+        re.findall(r'return "[\w ]+"', code)
+    )

@@ -1,15 +1,22 @@
-"""Each stage reads exactly the keys that the schema gives it: a real run, with a spy on reading."""
+"""Each stage reads exactly the keys that the schema gives it: a real run, with a spy on reading.
+
+What that run leaves has the columns that docs/data.md lists.
+"""
 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
+import pandas as pd
 import pytest
 
+from tests.pages import quoted, section, table
 from tests.stages import Stages
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.settings.runs import resolve_run
@@ -110,6 +117,44 @@ def test_a_stage_can_not_read_any_other_key(stage: str, runs: list[Watched]) -> 
         if stage not in key.stages:
             with pytest.raises(KeyError, match="no key of this stage"):
                 settings[key.path]
+
+
+WRITTEN = {
+    "cells.parquet": "cache/cells/tiny/*/cells.parquet",
+    "metrics.tsv": "metrics.out",
+    "effects.parquet": "effects.out",
+    "metrics_per_perturbation.parquet": "per_perturbation.parquet",
+}
+"""Where the stages here write files that lie elsewhere in a workflow."""
+
+
+@pytest.mark.parametrize(
+    ("file", "columns"), [(quoted(row[0])[0], quoted(row[2])) for row in table("data.md", "Tables")]
+)
+def test_tables_have_the_columns_that_the_page_lists(
+    file: str, columns: list[str], runs: list[Watched]
+) -> None:
+    (path,) = runs[0].folder.glob(WRITTEN.get(file, file))
+    read = (
+        pd.read_parquet if file.endswith(".parquet") else functools.partial(pd.read_csv, sep="\t")
+    )
+    written = list(read(path).columns)
+    # Of highly variable genes, scanpy's own columns follow.
+    assert written[: len(columns) if file == "genes.tsv" else None] == columns
+
+
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [(quoted(row[0])[0], quoted(row[1])) for row in table("data.md", "Files of cells")],
+)
+def test_files_of_cells_have_the_columns_that_the_page_lists(
+    file: str, columns: list[str], runs: list[Watched]
+) -> None:
+    with h5py.File(runs[0].folder / file) as cells:
+        assert sorted(cells["obs"].attrs["column-order"]) == sorted(columns)
+        named = set(cells["uns/stateline"])
+    text = section("data.md", "Files of cells")
+    assert named <= set(quoted(text))
 
 
 def test_the_workflow_reads_what_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
