@@ -110,3 +110,14 @@ def test_every_kind_of_claim_has_its_place():
     assert {f'return "{name}"' for name in named} | {'return "tested on what trained"'} == set(
         re.findall(r'return "[\w ]+"', code)
     )
+
+
+def test_tests_that_the_page_on_faults_names_are_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "resume.md").read_text()))
+    assert len(named) >= 20
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert named <= there
