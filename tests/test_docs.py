@@ -13,6 +13,7 @@ from workflow_scripts.cells.claims import claims
 from workflow_scripts.cells.manifest import EMBEDDING, FILES
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.features.reading import FORMATS
+from workflow_scripts.settings.schema import KEYS, Kind
 from workflow_scripts.settings.split_file import read_split_file
 from workflow_scripts.training.metrics_file import COLUMNS
 
@@ -121,3 +122,19 @@ def test_tests_that_the_page_on_faults_names_are_there():
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     assert named <= there
+
+
+def test_every_key_of_the_reference_stands_on_the_page_with_what_becomes_of_it():
+    prefix, listed = "", {}
+    for line in section("from_arc_state.md", "Keys").split("\n"):
+        if found := re.match(r"\| (?:`(.+)`|the run) \| here \|$", line):
+            prefix = found[1] or ""
+        elif line.startswith("| `"):
+            names, here = line.strip("| ").split(" | ")
+            listed |= {prefix + name: here.startswith("inert") for name in quoted(names)}
+    theirs = {
+        key.path: key.kind is Kind.INERT
+        for key in KEYS
+        if "." not in key.path or key.path.split(".")[0] in ("data", "model", "training", "wandb")
+    }
+    assert listed == theirs
