@@ -13,6 +13,7 @@ from workflow_scripts.cells.claims import claims
 from workflow_scripts.cells.manifest import EMBEDDING, FILES
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.features.reading import FORMATS
+from workflow_scripts.settings.override_functions import FUNCTIONS, REFUSED
 from workflow_scripts.settings.schema import KEYS, Kind
 from workflow_scripts.settings.split_file import read_split_file
 from workflow_scripts.training.metrics_file import COLUMNS
@@ -138,3 +139,13 @@ def test_every_key_of_the_reference_stands_on_the_page_with_what_becomes_of_it()
         if "." not in key.path or key.path.split(".")[0] in ("data", "model", "training", "wandb")
     }
     assert listed == theirs
+
+
+def test_functions_of_overrides_are_those_of_the_grammar():
+    page = (ROOT / "docs" / "hydra.md").read_text()
+    rows = [line for line in page.split("\n") if re.match(r"\| `\w+\(…\)`", line)]
+    refused = {name for row in rows if "| refused" in row for name in re.findall(r"`(\w+)\(", row)}
+    assert refused == {*REFUSED}
+    assert {name for row in rows for name in re.findall(r"`(\w+)\(…", row)} - refused == {
+        *FUNCTIONS
+    }
