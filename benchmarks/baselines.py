@@ -4,12 +4,13 @@ Effects and features are drawn at random: how long a fit takes doesn't depend on
 perturbation is trained on in every context. A fit's time includes what baselines share, where it is
 the first that needs it (the Gram matrix of effects: ridge).
 
-Example: python benchmarks/baselines.py --perturbations 2000 --contexts 5
+Example:
+
+    python benchmarks/baselines.py --perturbations 2000 --contexts 5
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
@@ -20,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from workflow_scripts.command import command_parser
 from workflow_scripts.models import (
     Additive,
     ContextMean,
@@ -32,12 +34,14 @@ from workflow_scripts.models import (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--perturbations", type=int, default=2000)
-    parser.add_argument("--contexts", type=int, default=5)
-    parser.add_argument("--genes", type=int, default=18_080)
-    parser.add_argument("--features", type=int, default=5120)
-    parser.add_argument("--cells", type=int, default=128, help="cells of a set, of 16 a pass")
+    parser = command_parser("python benchmarks/baselines.py", __doc__)
+    parser.add_argument(
+        "--perturbations", type=int, default=2000, help="perturbations that are trained on"
+    )
+    parser.add_argument("--contexts", type=int, default=5, help="contexts, each with all of them")
+    parser.add_argument("--genes", type=int, default=18_080, help="genes of an effect")
+    parser.add_argument("--features", type=int, default=5120, help="length of a feature vector")
+    parser.add_argument("--cells", type=int, default=128, help="cells of a set; a pass has 16 sets")
     given = parser.parse_args()
     torch.manual_seed(0)
     n = given.perturbations

@@ -1,20 +1,18 @@
 """Reading cells for training, beside zeroing the same memory and the reference loader.
 
-Example: python benchmarks/cells.py --reference PYTHON
+Example:
+
+    python benchmarks/cells.py --reference PYTHON
 
 A pair is a control and a perturbed cell, both as dense float32 log1p rows. Batches come as training
 gets them (draws of rows included), 16 sets of 128 cells a step, one process. Rates are medians of
 five rounds in which all paths take turns. Zeroing is the same buffer set to zero by as many
 threads: what no dense path can beat. The reference (cell-load, in an environment of its own with
 the interpreter PYTHON) reads the same h5ad file, one process, the same sets.
-
-    --growth   time of a step at 10,000, 100,000 and 1,000,000 cells
-    --gpu      the paths to a GPU, and the share of a training step that waits for its data
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -41,6 +39,7 @@ from workflow_scripts.cells.matrices import MatrixChoice  # noqa: E402
 from workflow_scripts.cells.packing import pack_cells  # noqa: E402
 from workflow_scripts.cells.sampling import SetRows, SetSampler  # noqa: E402
 from workflow_scripts.cells.store import CellStore  # noqa: E402
+from workflow_scripts.command import command_parser  # noqa: E402
 from workflow_scripts.features.validation import Features  # noqa: E402
 from workflow_scripts.training.batches import Batch, BatchMaker, Feeder  # noqa: E402
 from workflow_scripts.training.readers import CellReader, HostReader  # noqa: E402
@@ -228,15 +227,29 @@ def growth(folder: Path, largest: int) -> None:
 
 def main() -> None:
     """Make the data, measure, print tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser("python benchmarks/cells.py", __doc__)
+    parser.add_argument(
+        "--cells",
+        type=int,
+        help="cells of the screen; 20,000 if not given, with --growth 1,000,000",
     )
-    parser.add_argument("--cells", type=int, help="20,000; largest with --growth: 1,000,000")
-    parser.add_argument("--values", type=int, default=4_000)
-    parser.add_argument("--reference", help="python of an environment with cell-load 0.10.4")
-    parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--device", default="cuda", help="of --gpu; cpu tries the code out")
+    parser.add_argument("--values", type=int, default=4_000, help="stored values a cell")
+    parser.add_argument(
+        "--reference",
+        metavar="PYTHON",
+        help="python of an environment with cell-load 0.10.4; left out if not given",
+    )
+    parser.add_argument(
+        "--growth",
+        action="store_true",
+        help="time of a step at 10,000, 100,000 and 1,000,000 cells",
+    )
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="the paths to a GPU, and the share of a training step that waits for its data",
+    )
+    parser.add_argument("--device", default="cuda", help="device of --gpu; cpu tries the code out")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cells-"))
     try:

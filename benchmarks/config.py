@@ -1,6 +1,8 @@
 """Composing the first run's config: here and with Hydra, in one process and as processes.
 
-Usage: python benchmarks/config.py [--repeats N]
+Example:
+
+    python benchmarks/config.py --repeats 30
 
 Both sides compose the same tree, run file and overrides, and must print the same bytes; rounds
 alternate, so that a busy machine slows both. Three comparisons: files already parsed (what a second
@@ -9,7 +11,6 @@ run of one invocation costs), files parsed anew each time, and whole processes.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
 
+from workflow_scripts.command import command_parser
 from workflow_scripts.settings import yaml_files
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
@@ -80,8 +82,8 @@ def show(what: str, found: dict[str, float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=30)
+    parser = command_parser("python benchmarks/config.py", __doc__)
+    parser.add_argument("--repeats", type=int, default=30, help="rounds of each comparison")
     repeats = parser.parse_args().repeats
 
     show("composing, files known", race(repeats, ours=ours, hydra=hydras))

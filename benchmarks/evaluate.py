@@ -1,6 +1,8 @@
 """Scoring a prediction beside a plain `cell-eval2 run`, and what runs with the same cells share.
 
-Example: python benchmarks/evaluate.py
+Example:
+
+    python benchmarks/evaluate.py
 
 Cells simulated by structure, log1p; the prediction is the observed cells with noise. Each command
 is a process of its own, in turns: the command of the engine; `evaluate` for one prediction, without
@@ -10,7 +12,6 @@ there; and `reference_ends` itself, once.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -26,6 +27,8 @@ import anndata
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
+
+from workflow_scripts.command import command_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = {
@@ -98,14 +101,14 @@ def seconds(command: list[str]) -> tuple[float, float]:
 
 def main() -> None:
     """Make the cells, take turns, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser("python benchmarks/evaluate.py", __doc__)
+    parser.add_argument(
+        "--perturbations", type=int, default=50, help="perturbations of the test cells"
     )
-    parser.add_argument("--perturbations", type=int, default=50)
-    parser.add_argument("--cells", type=int, default=100, help="of each perturbation")
-    parser.add_argument("--genes", type=int, default=5_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cells", type=int, default=100, help="cells of each perturbation")
+    parser.add_argument("--genes", type=int, default=5_000, help="measured genes")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in which all take turns")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each command")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="evaluate-"))
     try:

@@ -1,6 +1,8 @@
 """Choosing genes: memory and time by the number of cells that are looked at.
 
-Example: python benchmarks/genes.py
+Example:
+
+    python benchmarks/genes.py
 
 The screen has 18,080 genes and 4,000 raw counts a cell. Each number of cells is a process of its
 own: its peak resident memory, and the seconds from the opened store to the selection. What reading
@@ -9,7 +11,6 @@ the chosen genes costs is in benchmarks/cells.py.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from cells import N_GENES, ROOT, pack
 from screens import write_screen
+
+from workflow_scripts.command import command_parser
 
 CHOOSE = """
 import resource, sys, time
@@ -39,8 +42,8 @@ print(f"| {int(sys.argv[2]):,} | {peak:.2f} GB | {seconds:.1f} |")
 
 def main() -> None:
     """Make the data, measure, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=25_000)
+    parser = command_parser("python benchmarks/genes.py", __doc__)
+    parser.add_argument("--cells", type=int, default=25_000, help="cells of the screen")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="genes-"))
     try:

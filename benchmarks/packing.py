@@ -1,6 +1,8 @@
 """Packing h5ad files: speed beside a plain copy of the same bytes, peak memory, size.
 
-Example: python benchmarks/packing.py
+Example:
+
+    python benchmarks/packing.py
 
 Each packing is a process of its own, which tells the largest resident memory that the kernel saw.
 The h5ad files are uncompressed and in the system's cache, as they were just written.
@@ -8,7 +10,6 @@ The h5ad files are uncompressed and in the system's cache, as they were just wri
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ import time
 from pathlib import Path
 
 from screens import write_screen
+
+from workflow_scripts.command import command_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,8 +45,10 @@ print(json.dumps({
 
 def main() -> None:
     """Make each file, copy it, pack it, print a row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="part of the cells, to try it")
+    parser = command_parser("python benchmarks/packing.py", __doc__)
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="part of the cells; a small one tries the code out"
+    )
     given = parser.parse_args()
     print("| cells | values | | h5ad, MB | store, MB | seconds | MB/s | copy, MB/s | peak memory |")
     print("|---|---|---|---|---|---|---|---|---|")

@@ -1,13 +1,12 @@
 """Predicting and writing cells, beside the model's forward pass alone, and the memory it takes.
 
-Example: python benchmarks/predict.py
+Example:
+
+    python benchmarks/predict.py
 
 state_sm at 18,080 genes with random weights, 16 sets of 128 cells a pass, on cells simulated by
 structure. The forward pass alone is asked for as many sets, from controls that are in memory. Both
 take turns, each in a process of its own.
-
-    --memory   peak of resident memory as the number of predicted cells grows (the baseline
-               ``control``, whose cells are sparse, and a dense model of few parameters)
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from model_step import FEATURES, plan_of
 from screens import write_screen
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.command import command_parser
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction.model import predict_with_model
 from workflow_scripts.prediction.targets import Targets, targets_of_list
@@ -186,11 +186,16 @@ def size(kind: str, folder: Path, n_cells: int) -> None:
 
 def main() -> None:
     """Make the cells, measure, print tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser("python benchmarks/predict.py", __doc__)
+    parser.add_argument(
+        "--cells", type=int, nargs="+", default=[8_192], help="predicted cells; several: --memory"
     )
-    parser.add_argument("--cells", type=int, nargs="+", default=[8_192])
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="peak of resident memory as the number of predicted cells grows, of the baseline "
+        "control, whose cells are sparse, and of a dense model of few parameters",
+    )
     parser.add_argument("--peer", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--size", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -1,19 +1,21 @@
 """Time and memory of `snakemake check` against the number of cells.
 
-Usage: python benchmarks/preflight.py [--cells 10000 100000 1000000] [--values 500] [--gzip]
+Example:
+
+    python benchmarks/preflight.py --cells 10000 100000 1000000 --gzip
 
 Screens are simulated by structure (layout, names, labels, sizes; the values mean nothing) and
 written block by block, laid out as anndata does it. The real command checks each of them in a
 folder of its own. A stage lasts from the start of its process to its end, looked at every 20 ms.
 Its memory is the largest resident memory of that process, of which the kernel itself keeps account
 (VmHWM): what is read every 20 ms misses a peak only where it comes after the last look. No stage
-has child processes. The whole's memory is that of its largest process. Start-up is importing the
-stage's module and nothing more; the floor reads what any audit of such a file has to. Linux only.
+has child processes. The whole's memory is that of its largest process. Start-up is importing what
+the stage works with, and nothing more; the floor reads what any audit of such a file has to. Linux
+only.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -37,8 +39,16 @@ import tomli_w
 import torch
 import yaml
 
+from workflow_scripts.command import command_parser
+
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("audit_cells", "audit_splits", "validate_features", "preflight")
+STAGES = {
+    "audit_cells": ("cells.audit",),
+    "audit_splits": ("cells.splits", "cells.leakage", "cells.drawing"),
+    "validate_features": ("features.validation", "features.vectors"),
+    "preflight": ("prediction.readiness", "training.start_readiness", "training.fit"),
+}
+"""The stages, and the modules that do their work: they import them once they know their options."""
 N_GENES = 18_080
 FEATURE_DIM = 5120
 CONTROL = "non-targeting"
@@ -318,8 +328,9 @@ def medians(rounds: Sequence[Measured]) -> Measured:
 def start_up(repeats: int) -> Measured:
     """Return what each stage takes before it reads anything."""
     found = Measured()
-    for stage in STAGES:
-        rounds = [child(f"import workflow_scripts.{stage}") for _ in range(repeats)]
+    for stage, modules in STAGES.items():
+        imports = "\n".join(f"import workflow_scripts.{name}" for name in (stage, *modules))
+        rounds = [child(imports) for _ in range(repeats)]
         found.seconds[stage] = statistics.median(seconds for seconds, _, _ in rounds)
         found.memory[stage] = max(memory for _, memory, _ in rounds)
     return found
@@ -363,19 +374,27 @@ def show(what: str, measured: Measured) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser("python benchmarks/preflight.py", __doc__)
+    parser.add_argument(
+        "--cells",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000],
+        help="cells of each screen",
     )
-    parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--values", type=int, default=500, help="stored values a cell")
     parser.add_argument(
-        "--vectors", type=int, default=2001, help="in the feature file (all human proteins: 20000)"
+        "--vectors", type=int, default=2001, help="in the feature file; human proteins have 20000"
     )
     parser.add_argument("--gzip", action="store_true", help="compress as write_h5ad('gzip') does")
     parser.add_argument("--cold", action="store_true", help="the file is not in memory before")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="leave the folder there")
-    parser.add_argument("--folder", type=Path, help="where to make it (the temporary folder)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="checks of each screen; the median is shown"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the folder there at the end")
+    parser.add_argument(
+        "--folder", type=Path, help="where to make it; the system's temporary folder if not given"
+    )
     given = parser.parse_args()
 
     folder = Path(tempfile.mkdtemp(prefix="preflight-", dir=given.folder))

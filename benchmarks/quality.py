@@ -5,7 +5,9 @@ drawn by each draw's number, not chosen. A run of one draw and one training seed
 workflow, in a folder that stays: started again, finished ones are not trained again, and a killed
 training goes on from its last checkpoint. Prints tables for RESULTS.md.
 
-Example: python benchmarks/quality.py --folder results/quality
+Example:
+
+    python benchmarks/quality.py --folder results/quality
 """
 
 from __future__ import annotations
@@ -26,19 +28,39 @@ sys.path.insert(0, str(ROOT))
 
 from tests.real.test_papalexi import SCREEN, TEST, VALIDATION, write_run  # noqa: E402
 from tests.snakemake_runs import snakemake  # noqa: E402
+from workflow_scripts.command import command_parser  # noqa: E402
 from workflow_scripts.settings.schema.stages import BASELINES  # noqa: E402
 
 CONTROL = "non-targeting"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT / "results" / "quality")
-    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, help="steps of a training (at least 100); 500 else")
-    parser.add_argument("--metrics", nargs="+", default=["pds_cosine", "pds_l1", "delta_pearson"])
+    parser = command_parser("python benchmarks/quality.py", __doc__)
+    parser.add_argument(
+        "--folder", type=Path, help="folder of the runs; the project's results/quality if not given"
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2, 3, 4],
+        help="draws of held-out perturbations, by their numbers",
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4], help="training seeds"
+    )
+    parser.add_argument(
+        "--steps", type=int, help="steps of a training, at least 100; 500 if not given"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="METRIC",
+        default=["pds_cosine", "pds_l1", "delta_pearson"],
+        help="metrics of cell-eval2 to show",
+    )
     given = parser.parse_args()
+    given.folder = given.folder or ROOT / "results" / "quality"
     rows = []
     for draw in given.draws:
         for seed in given.seeds:

@@ -1,11 +1,12 @@
 """Score a small ST model on the real screen of tests/real over several seeds, beside baselines.
 
-Example: python benchmarks/real_screen.py --seeds 42 1 2 3 4
+Example:
+
+    python benchmarks/real_screen.py --seeds 42 1 2 3 4
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -18,13 +19,22 @@ sys.path.insert(0, str(ROOT))
 
 from tests.real.test_papalexi import write_run  # noqa: E402
 from tests.snakemake_runs import snakemake  # noqa: E402
+from workflow_scripts.command import command_parser  # noqa: E402
 from workflow_scripts.settings.schema.stages import BASELINES  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4])
-    parser.add_argument("--metrics", nargs="+", default=["pds_l1", "pds_cosine", "delta_pearson"])
+    parser = command_parser("python benchmarks/real_screen.py", __doc__)
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4], help="training seeds"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="METRIC",
+        default=["pds_l1", "pds_cosine", "delta_pearson"],
+        help="metrics of cell-eval2 to show",
+    )
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

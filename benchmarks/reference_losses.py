@@ -1,6 +1,8 @@
 """Whether options of the loss mean here what they mean to the reference: on the same cells.
 
-Example: python benchmarks/reference_losses.py --reference PYTHON
+Example:
+
+    python benchmarks/reference_losses.py --reference PYTHON
 
 The reference (arc-state 0.11.1, in an environment of its own with the interpreter PYTHON) is asked
 as its users ask it: a model is built, predicts, and returns the losses of a training and of a
@@ -9,7 +11,6 @@ validation step, and the names of what it would store. What it predicted goes th
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -111,18 +112,20 @@ def compare(out: Path) -> None:
 
 def main() -> None:
     """Ask one side, compare with the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--reference", help="python of an environment with arc-state 0.11")
-    parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.ask is not None:
-        ask(given.ask)
+    if sys.argv[1:2] == ["--ask"]:  # the reference's side, which has nothing of this project
+        ask(Path(sys.argv[2]))
         return
-    if given.reference is None:
-        parser.error("--reference is needed: there is nothing to compare with")
     sys.path.insert(0, str(ROOT))
+    from workflow_scripts.command import command_parser
+
+    parser = command_parser("python benchmarks/reference_losses.py", __doc__)
+    parser.add_argument(
+        "--reference",
+        required=True,
+        metavar="PYTHON",
+        help="python of an environment with arc-state 0.11",
+    )
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cells.pt"
         asking = [given.reference, __file__, "--ask", str(out)]

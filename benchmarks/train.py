@@ -1,20 +1,18 @@
 """A training step of state_sm beside the reference's and beside its floor.
 
-Example: python benchmarks/train.py --reference PYTHON
+Example:
+
+    python benchmarks/train.py --reference PYTHON
 
 Both take the same sets (4 of 128 cells, features 5,120 wide) in float32 on the CPU, each in a
 process of its own, in turns; the floor is a third one: the step's matrix products on tensors that
 are there, and the optimizer. A step is forward, loss, backward, clipping by the norm and update.
 The reference (arc-state, in an environment of its own with the interpreter PYTHON) takes its
 own ``training_step`` and optimizer. Ours is measured as it is and compiled (``engine.compile``).
-
-    --checkpoint   size and times of a checkpoint of the real trainer, beside a plain copy
-    --gpu          the seed's step (16 sets, 18,080 genes, bf16-mixed) fed from a packed store
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -26,6 +24,8 @@ from pathlib import Path
 
 import torch
 from model_step import FEATURES, ROOT
+
+from workflow_scripts.command import command_parser
 
 SETS, CELLS = 4, 128
 N_GENES = 18_080
@@ -111,15 +111,27 @@ def cells(n_genes: int) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     """Measure, print tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser("python benchmarks/train.py", __doc__)
+    parser.add_argument(
+        "--reference",
+        metavar="PYTHON",
+        help="python of an environment with arc-state 0.11; left out if not given",
     )
-    parser.add_argument("--reference", help="python of an environment with arc-state 0.11")
-    parser.add_argument("--genes", type=int, nargs="+", default=list(STEPS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--checkpoint", action="store_true")
-    parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--device", default="cuda", help="of --gpu; cpu tries the code out, small")
+    parser.add_argument("--genes", type=int, nargs="+", default=list(STEPS), help="genes of a cell")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds in which all take turns")
+    parser.add_argument(
+        "--checkpoint",
+        action="store_true",
+        help="size and times of a checkpoint of the real trainer, beside a plain copy",
+    )
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="the seed's step (16 sets, 18,080 genes, bf16-mixed), fed from a packed store",
+    )
+    parser.add_argument(
+        "--device", default="cuda", help="device of --gpu; cpu tries the code out, small"
+    )
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="train-"))
     try:

@@ -1,6 +1,8 @@
 """What the workflow itself takes: with nothing to do, to plan many runs, and for each job.
 
-Example: python benchmarks/workflow.py
+Example:
+
+    python benchmarks/workflow.py
 
 With nothing to do, beside a Snakefile whose one rule wants a file that is there, in turns. Planning
 is building the graph of the demo's jobs and of those of grids of it (`--rulegraph`); a dry run
@@ -10,7 +12,6 @@ of a run (`freeze_stage`), less that of a start with nothing to do, by the numbe
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.tiny_run import write_tiny_run  # noqa: E402
+from workflow_scripts.command import command_parser  # noqa: E402
 
 GRIDS = {
     1: "name=one",
@@ -94,10 +96,8 @@ def job(folder: Path, idle: float, rounds: int) -> None:
 
 def main() -> None:
     """Measure all three."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = command_parser("python benchmarks/workflow.py", __doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in which both take turns")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="workflow-"))
     try:

@@ -1,21 +1,22 @@
-"""Look at the h5ad files of a run: columns, labels, genes, a sample of the values.
+r"""Look at the h5ad files of a run: columns, labels, genes, a sample of the values.
 
 Problems are recorded, not raised: `preflight` shows those of all audits together.
 
-Example: python -m workflow_scripts.audit_cells --settings '{"datasets": …}' --groups
-groups.parquet --audit cells_audit.json
+Example, with the settings that `snakemake --printshellcmds` shows:
+
+    python -m workflow_scripts.audit_cells \
+        --settings '{"identity": {…}, "extent": {…}, "datasets": {"screen": {…}}}' \
+        --groups groups.parquet --batches batches.parquet --twins twins.parquet \
+        --genes genes.txt --audit cells_audit.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.cells.audit import audit_cells
-from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.findings import from_dicts, render
 from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.slices import Slice
@@ -23,16 +24,23 @@ from workflow_scripts.settings.slices import Slice
 
 def main(arguments: Sequence[str]) -> None:
     """Read obs, var and some rows of every file; write the groups of cells and the audit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.audit_cells", description=__doc__
+    parser = command_parser("python -m workflow_scripts.audit_cells", __doc__)
+    parser.add_argument(
+        "--settings", required=True, metavar="JSON", help="files of the cells, and how to read them"
     )
-    parser.add_argument("--settings", required=True, help="cells slice, as JSON")
-    parser.add_argument("--groups", type=Path, required=True, help="groups to write (Parquet)")
-    parser.add_argument("--batches", type=Path, required=True, help="groups by batch (Parquet)")
-    parser.add_argument("--twins", type=Path, required=True, help="equal cells (Parquet)")
-    parser.add_argument("--genes", type=Path, required=True, help="names of the genes (text)")
-    parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
+    parser.add_argument(
+        "--groups", type=Path, required=True, help="groups of cells, to write (Parquet)"
+    )
+    parser.add_argument(
+        "--batches", type=Path, required=True, help="groups by technical batch, to write (Parquet)"
+    )
+    parser.add_argument("--twins", type=Path, required=True, help="equal cells, to write (Parquet)")
+    parser.add_argument("--genes", type=Path, required=True, help="names of genes, to write (text)")
+    parser.add_argument("--audit", type=Path, required=True, help="what was found, to write (JSON)")
     given = parser.parse_args(arguments)
+    # Only now: --help and mistyped options needn't wait for these.
+    from workflow_scripts.cells.audit import audit_cells
+    from workflow_scripts.cells.cell_settings import CellSettings
 
     content = json.loads(given.settings)
     settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))

@@ -1,6 +1,8 @@
 """Apply a split file to the cells there are: what trains, validates and tests.
 
-By hand, on any split file, with keys of the config where they differ from its defaults:
+By hand, on any split file, with keys of the config where they differ from its defaults.
+
+Example:
 
     python -m workflow_scripts.audit_splits starter.toml data.kwargs.pert_col=target_gene
 
@@ -9,21 +11,13 @@ In a workflow, problems are recorded and not raised: `preflight` shows those of 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from workflow_scripts.cells.audit import audit_cells
-from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.cells.drawing import split_file_text
-from workflow_scripts.cells.leakage import leaks
-from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, splits_report
 from workflow_scripts.cells.uses import register_run
-from workflow_scripts.command import BY_HAND, run_command, show_findings
+from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically
@@ -31,25 +25,33 @@ from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
 from workflow_scripts.settings.split_file import SplitFile, read_split_file
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workflow_scripts.cells.splits import Splits
+
 
 def main(arguments: Sequence[str]) -> None:
     """Read the split file and the groups of cells; write the split of each group and the audit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.audit_splits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser("python -m workflow_scripts.audit_splits", __doc__)
+    hand = parser.add_argument_group("by hand")
+    hand.add_argument("split_file", nargs="?", metavar="SPLIT_FILE", help="split file (TOML)")
+    hand.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="key=value, for keys of the config"
     )
-    parser.add_argument("split_file", nargs="?", help="by hand: the split file (TOML)")
-    parser.add_argument("overrides", nargs="*", help="by hand: keys of the config, as key=value")
-    workflow = parser.add_argument_group("in a workflow")
+    workflow = parser.add_argument_group("in a workflow, all but --store")
     workflow.add_argument("--settings", type=Path, help="stage file of splits")
     workflow.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
     workflow.add_argument("--twins", type=Path, help="equal cells (Parquet), for leaks")
     workflow.add_argument("--cells-audit", type=Path, help="audit of the cells (JSON)")
-    workflow.add_argument("--store", type=Path, help="where cells are packed to, to be told of it")
-    workflow.add_argument("--splits", type=Path, help="splits to write (Parquet)")
-    workflow.add_argument("--split-file", dest="made", type=Path, help="split as applied (TOML)")
-    workflow.add_argument("--audit", type=Path, help="audit to write (JSON)")
+    workflow.add_argument(
+        "--store", type=Path, help="where cells are packed to, to note there who uses them"
+    )
+    workflow.add_argument("--splits", type=Path, help="split of each group, to write (Parquet)")
+    workflow.add_argument(
+        "--split-file", dest="made", type=Path, help="split as applied, to write (TOML)"
+    )
+    workflow.add_argument("--audit", type=Path, help="what was found, to write (JSON)")
     given = parser.parse_args(arguments)
     if given.split_file is not None:
         _by_hand(given.split_file, given.overrides)
@@ -57,6 +59,11 @@ def main(arguments: Sequence[str]) -> None:
     needed = ("settings", "groups", "twins", "cells_audit", "splits", "made", "audit")
     if any(getattr(given, name) is None for name in needed):
         parser.error("name a split file, or give all the options of a workflow")
+    # Only now: --help and mistyped options needn't wait for these.
+    import pandas as pd
+
+    from workflow_scripts.cells.drawing import split_file_text
+    from workflow_scripts.cells.splits import SplitSettings, splits_report
 
     stage = read_settings("splits", given.settings)
     cells = json.loads(given.cells_audit.read_text())
@@ -77,6 +84,9 @@ def _split(
     groups: pd.DataFrame, twins: pd.DataFrame, cells: Mapping[str, Any], stage: Slice
 ) -> tuple[Splits, SplitFile]:
     """Apply the split file to the groups; return the splits, and what the file says."""
+    from workflow_scripts.cells.leakage import leaks
+    from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups
+
     settings, path = SplitSettings.from_slice(stage), stage["data.kwargs.toml_config_path"]
     plan = SplitFile("no split file", {}, tuple(cells["datasets"]), {}, {})
     try:
@@ -96,6 +106,10 @@ def _split(
 
 
 def _by_hand(split_file: str, overrides: Sequence[str]) -> None:
+    from workflow_scripts.cells.audit import audit_cells
+    from workflow_scripts.cells.cell_settings import CellSettings
+    from workflow_scripts.cells.splits import SplitSettings, splits_report
+
     named = f"data.kwargs.toml_config_path={json.dumps(split_file)}"
     run = resolve_by_hand(BY_HAND, [named, *overrides])
     content = json.loads(run.cells_json())

@@ -1,12 +1,14 @@
-"""What every command of the package does in the same way: show findings, fail in clear words."""
+"""What every command does in the same way: explain itself, show findings, fail in clear words."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from workflow_scripts.settings.errors import NO_ROOM, ConfigError, DataError, StoppedError
@@ -14,6 +16,58 @@ from workflow_scripts.settings.findings import Finding, in_order
 
 BY_HAND = Path(__file__).parents[1] / "config"
 """The config tree whose defaults hold for a command that is given files by hand."""
+
+WIDTH = 100
+"""Characters of the widest line of a help text."""
+
+_TAKES: Mapping[object, str] = {Path: "PATH", int: "N", float: "NUMBER"}
+"""What an option takes, in the help, by the type that its value becomes."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose help opens with what the command is for."""
+
+    purpose = ""
+
+    def format_help(self) -> str:
+        """Return the help: purpose, usage, documentation, options."""
+        return f"{self.purpose}\n\n{super().format_help()}"
+
+
+def command_parser(call: str, documentation: str) -> CommandParser:
+    """Return a parser whose help is a script's documentation, with its lines as they stand there.
+
+    Its options are shown with what they take and with their defaults.
+
+    Parameters
+    ----------
+    call
+        How the script is called, as ``python -m workflow_scripts.train``.
+    documentation
+        The script's ``__doc__``: a line that says what it is for, then an example.
+    """
+    purpose, _, rest = documentation.strip().partition("\n\n")
+    parser = CommandParser(prog=call, description=rest, formatter_class=_HelpLayout)
+    parser.purpose = purpose
+    return parser
+
+
+class _HelpLayout(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        columns = min(shutil.get_terminal_size().columns, WIDTH)
+        super().__init__(prog, max_help_position=28, width=columns - 2)
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return _TAKES.get(action.type, action.dest.upper())
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default, text = action.default, action.help or ""
+        if isinstance(default, list | tuple):
+            default = " ".join(map(str, default))
+        if default in (None, "", argparse.SUPPRESS) or isinstance(default, bool):
+            return text  # which says itself what holds then
+        shown = str(default).replace("%", "%%")
+        return f"{text} (default: {shown})"
 
 
 def run_command(main: Callable[[Sequence[str]], None]) -> None:

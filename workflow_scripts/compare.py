@@ -1,18 +1,19 @@
-"""Put several runs beside one another: a table, and a page.
+r"""Put several runs beside one another: a table, and a page.
 
-Example: python -m workflow_scripts.compare --runs results/a results/b --replicates
-training.train_seed --page results/compare.html --table results/compare.tsv
+Example:
+
+    python -m workflow_scripts.compare --runs results/short results/long \
+        --page results/compare.html --table results/compare.tsv
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from workflow_scripts import __version__
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.replicates import differing, replicate_groups
@@ -20,15 +21,20 @@ from workflow_scripts.settings.replicates import differing, replicate_groups
 
 def main(arguments: Sequence[str]) -> None:
     """Read the runs' folders, combine replicates, and write both files."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.compare", description=__doc__)
-    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of the runs")
+    parser = command_parser("python -m workflow_scripts.compare", __doc__)
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", required=True, help="folders of scored runs"
+    )
     parser.add_argument(
         "--replicates",
         nargs="*",
+        metavar="KEY",
         default=["training.train_seed", "splits.leave_out"],
-        help="keys in which replicates may differ",
+        help="keys of the config in which replicates of one another may differ",
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="of perturbations")
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="bootstrap samples of perturbations"
+    )
     parser.add_argument("--page", type=Path, required=True, help="page to write (HTML)")
     parser.add_argument("--table", type=Path, required=True, help="table to write (TSV)")
     given = parser.parse_args(arguments)

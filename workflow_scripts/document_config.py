@@ -1,21 +1,18 @@
 """Write what is generated from the schema: config/README.md, schemas/, tables of the docs.
 
-Example: python -m workflow_scripts.document_config --check
+Example:
+
+    python -m workflow_scripts.document_config --check
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
-from workflow_scripts.command import run_command
-from workflow_scripts.models.from_config import state_transition_settings
-from workflow_scripts.models.state_transition import StateTransition
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.errors import ConfigError
@@ -24,6 +21,11 @@ from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.json_schema import schemas
 from workflow_scripts.settings.reference import ModelSize, reference
 from workflow_scripts.settings.runs import compose_run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workflow_scripts.models.state_transition import StateTransition
 
 ROOT = Path(__file__).parents[1]
 N_GENES = 18_080  # of the 2025 challenge's cells
@@ -34,9 +36,7 @@ _ASKED_TABLE = re.compile(r"<!-- ((?:trace|diff) [^>]*) -->\n.*?<!-- end -->", r
 
 def main(arguments: Sequence[str]) -> None:
     """Write the files, or say which ones are stale."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.document_config", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.document_config", __doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail where a file isn't as generated"
     )
@@ -88,6 +88,10 @@ def _content(path: Path) -> str | None:
 
 def model_of(config_dir: Path, option: str, *, n_genes: int, feature_dim: int) -> StateTransition:
     """Build an option of the group ``model``, for data of these widths."""
+    # Only where a model is built: --help needn't wait for torch.
+    from workflow_scripts.models.from_config import state_transition_settings
+    from workflow_scripts.models.state_transition import StateTransition
+
     config = compose(config_dir, "config", [], [f"model={option}"])
     settings = state_transition_settings(
         config["model"]["kwargs"],
@@ -102,6 +106,8 @@ def model_of(config_dir: Path, option: str, *, n_genes: int, feature_dim: int) -
 
 def size_of(config_dir: Path, option: str) -> ModelSize:
     """Count the parameters of an option of the group ``model``, without their memory."""
+    import torch
+
     with torch.device("meta"):
         model = model_of(config_dir, option, n_genes=N_GENES, feature_dim=FEATURE_DIM)
     return ModelSize(_count(model), _count(model.transformer_backbone))

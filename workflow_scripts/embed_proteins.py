@@ -1,10 +1,13 @@
-"""Compute ESM2 features of genes from their proteins' sequences.
+r"""Compute ESM2 features of genes from their proteins' sequences.
 
 In a workflow: those that the run's feature file lacks (features.missing: embed). By hand, for any
-genes: python -m workflow_scripts.embed_proteins --fasta UP000005640_9606.fasta.gz
---model facebook/esm2_t33_650M_UR50D --genes TP53 --genes CDKN1A --out features.safetensors
+genes. Vectors that were computed before are kept in --cache, so that a killed run goes on.
 
-Vectors that were computed before are kept in --cache, so that a killed run goes on.
+Example:
+
+    python -m workflow_scripts.embed_proteins --fasta UP000005640_9606.fasta.gz \
+        --model facebook/esm2_t33_650M_UR50D --genes TP53 --genes CDKN1A \
+        --out features.safetensors
 """
 
 from __future__ import annotations
@@ -13,47 +16,61 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-import safetensors.numpy
-
-from workflow_scripts.command import run_command
-from workflow_scripts.features.assignment import names_to_embed
-from workflow_scripts.features.entries import plain_text
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.features.names import KnownNames
 from workflow_scripts.features.proteins import read_fasta
-from workflow_scripts.features.reading import read_entries
-from workflow_scripts.features.validation import EmbeddingSettings, FeatureSettings
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import file_digest, replacing
 from workflow_scripts.settings.slices import read_settings
 
+if TYPE_CHECKING:
+    from workflow_scripts.features.validation import EmbeddingSettings
+
 
 def main(arguments: Sequence[str]) -> None:
     """Read sequences, embed the genes asked for, and write one tensor a gene."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.embed_proteins",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    run = parser.add_argument_group("for a run")
+    parser = command_parser("python -m workflow_scripts.embed_proteins", __doc__)
+    run = parser.add_argument_group("for a run, all three")
     run.add_argument("--settings", type=Path, help="stage file of features")
     run.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
     run.add_argument("--cells-audit", type=Path, help="audit of the cells, for the control's label")
-    hand = parser.add_argument_group("by hand")
+    hand = parser.add_argument_group("by hand, at least the first two")
     hand.add_argument("--fasta", type=Path, help="protein sequences, the gene symbol in the header")
     hand.add_argument("--model", help="folder of an ESM2 model, or its name on the hub")
-    hand.add_argument("--genes", action="append", help="a gene; all of the FASTA if none is given")
-    hand.add_argument("--window", type=int, default=1022, help="residues seen at once (1022)")
-    hand.add_argument("--precision", default="32-true", choices=("32-true", "bf16-true"))
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--cache", type=Path, default=Path("cache/proteins"), help="kept vectors")
+    hand.add_argument(
+        "--genes",
+        action="append",
+        metavar="GENE",
+        help="a gene, may be repeated; all of the FASTA if none is given",
+    )
+    hand.add_argument("--window", type=int, default=1022, help="residues that are seen at once")
+    hand.add_argument(
+        "--precision",
+        default="32-true",
+        choices=("32-true", "bf16-true"),
+        help="numbers that the model computes with",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="where it computes; auto takes a GPU if one is there",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=Path("cache/proteins"), help="folder that keeps vectors"
+    )
     parser.add_argument("--out", type=Path, required=True, help="vectors to write (safetensors)")
     given = parser.parse_args(arguments)
+
+    # Only now: --help and mistyped options needn't wait for these.
+    import numpy as np
+    import safetensors.numpy
+
+    from workflow_scripts.features.validation import EmbeddingSettings
 
     if given.settings is None:
         if given.fasta is None or given.model is None:
@@ -84,6 +101,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
+    import pandas as pd
+
+    from workflow_scripts.features.assignment import names_to_embed
+    from workflow_scripts.features.entries import plain_text
+    from workflow_scripts.features.reading import read_entries
+    from workflow_scripts.features.validation import FeatureSettings
+
     settings = FeatureSettings.from_slice(read_settings("features", given.settings))
     if settings.embedding is None:
         raise ConfigError("features.embedding names no model and no FASTA")

@@ -1,11 +1,15 @@
-"""Score predictions, and the baselines beside them, with cell-eval2.
+r"""Score predictions, and the baselines beside them, with cell-eval2.
 
 Writes a long table of metrics, a summary, and the effects gene by gene.
 
-Example: python -m workflow_scripts.evaluate --settings results/demo/stages/evaluate.json
---observed observed.h5ad --predictions model=predictions.h5ad --baselines results/demo/baselines
---metrics metrics.tsv --scores scores.json --effects effects.parquet --per-perturbation
-metrics_per_perturbation.parquet --genes genes.parquet --results evaluation_results.json
+Example:
+
+    python -m workflow_scripts.evaluate --settings results/demo/stages/evaluate.json \
+        --observed results/demo/observed.h5ad --predictions model=results/demo/predictions.h5ad \
+        --baselines results/demo/baselines \
+        --metrics metrics.tsv --scores scores.json --effects effects.parquet \
+        --per-perturbation metrics_per_perturbation.parquet --genes genes.parquet \
+        --results evaluation_results.json
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_settings
@@ -72,9 +76,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; ``predictions`` holds every file by its name, baselines included."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.evaluate", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.evaluate", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of evaluate")
     parser.add_argument("--observed", type=Path, required=True, help="observed cells (h5ad)")
     parser.add_argument(
@@ -86,27 +88,37 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="predictions by the name of what made them, 'model' for the model; may be repeated",
     )
     parser.add_argument(
-        "--baselines", type=Path, help="folder of more predictions, each named like its file"
+        "--baselines", type=Path, help="folder of more predictions (h5ad), each named like its file"
     )
     parser.add_argument(
         "--unmasking",
         type=Path,
         nargs="?",
-        help="folder of predictions by the model with features that say nothing",
+        help="folder of predictions (h5ad) by the model with features that say nothing",
     )
     parser.add_argument(
         "--reference-ends", type=Path, help="ends of the scale (JSON); nothing is scaled without"
     )
-    parser.add_argument("--reference-dir", type=Path, help="folder that runs share of such ends")
-    parser.add_argument("--splits", type=Path, help="split of each group, to say what is new")
     parser.add_argument(
-        "--features", type=Path, nargs="*", default=[], help="vectors of the perturbations"
+        "--reference-dir",
+        type=Path,
+        help="folder of --shared-dir of reference_ends, whose work is taken over",
+    )
+    parser.add_argument(
+        "--splits", type=Path, help="split of each group (Parquet), to say what is new"
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="vectors of the perturbations (safetensors), to say how near a trained one is",
     )
     for name, option in OUTPUTS.items():
         shown = f"--{option.replace('_', '-')}"
         parser.add_argument(shown, type=Path, required=True, help=f"{name} to write")
     parser.add_argument("--work-dir", type=Path, help="folder of finished work; none is kept else")
-    parser.add_argument("--threads", type=int, default=-1, help="CPU threads; all if not given")
+    parser.add_argument("--threads", type=int, default=-1, help="CPU threads; -1: all")
     given = parser.parse_args(arguments)
     named = list(given.predictions)
     if given.baselines is not None:

@@ -1,25 +1,26 @@
-"""Write a model of this project as a checkpoint of the reference implementation.
+r"""Write a model of this project as a checkpoint of the reference implementation.
 
-Example: python -m workflow_scripts.export_checkpoint results/demo/checkpoints/final.ckpt
---out final_reference.ckpt
+Example:
+
+    python -m workflow_scripts.export_checkpoint results/demo/checkpoints/final.ckpt \
+        --out final_reference.ckpt
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import ConfigError
 
 
 def main(arguments: Sequence[str]) -> None:
     """Load the model, write the checkpoint, say what the reference will do otherwise."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.export_checkpoint", description=__doc__
+    parser = command_parser("python -m workflow_scripts.export_checkpoint", __doc__)
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="model folder, or checkpoint of a training"
     )
-    parser.add_argument("model", type=Path, help="model folder, or checkpoint of a training")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write (.ckpt)")
     given = parser.parse_args(arguments)
     if given.out.suffix != ".ckpt":

@@ -1,16 +1,18 @@
-"""Put a file that was fetched from its address in its place, if it is the one that was meant.
+r"""Put a file that was fetched from its address in its place, if it is the one that was meant.
 
-Example: python -m workflow_scripts.fetch_cells --address
-'https://example.org/screen.h5ad#sha256=9f86d0…' --fetched download/screen.h5ad --out screen.h5ad
+Example:
+
+    python -m workflow_scripts.fetch_cells \
+        --address 'https://example.org/screen.h5ad#sha256=9f86d0…' \
+        --fetched download/screen.h5ad --out screen.h5ad
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.finished import file_digest, link
 
@@ -19,14 +21,16 @@ SHA256 = "sha256="
 
 def main(arguments: Sequence[str]) -> None:
     """Hold the file to the SHA-256 of its address, where that names one, and link it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.fetch_cells", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.fetch_cells", __doc__)
     parser.add_argument(
-        "--address", required=True, help="where it came from; #sha256=… after it is what it has"
+        "--address",
+        required=True,
+        help="where it came from; #sha256=… behind it is the SHA-256 that it must have",
     )
-    parser.add_argument("--fetched", type=Path, required=True, help="what came from there")
-    parser.add_argument("--out", type=Path, required=True, help="where it is wanted")
+    parser.add_argument("--fetched", type=Path, required=True, help="file that came from there")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="its place; a hard link where that can be"
+    )
     given = parser.parse_args(arguments)
     address, _, fragment = given.address.partition("#")
     if fragment and not fragment.startswith(SHA256):

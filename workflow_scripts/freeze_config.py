@@ -1,7 +1,9 @@
-"""Compose a config from its tree, run files and overrides, and print or freeze it.
+r"""Compose a config from its tree, run files and overrides, and print or freeze it.
 
-Example: python -m workflow_scripts.freeze_config --config-dir config --config-name config
---run-file config/runs/first_run.yaml -- training.max_steps=100 model=pertsets
+Example:
+
+    python -m workflow_scripts.freeze_config --config-dir config --config-name config \
+        --run-file config/runs/first_run.yaml -- training.max_steps=100 model=pertsets
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts import __version__
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.compose import compose, compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
@@ -25,24 +27,30 @@ from workflow_scripts.settings.sweeps import expand_sweep
 
 def main(arguments: Sequence[str]) -> None:
     """Compose; print the YAML, or write it with a record of how it was asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.freeze_config", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.freeze_config", __doc__)
     parser.add_argument("--config-dir", type=Path, required=True, help="the config tree")
-    parser.add_argument("--config-name", required=True, help="the primary config in it")
     parser.add_argument(
-        "--run-file", type=Path, action="append", default=[], help="run file; may be repeated"
+        "--config-name", required=True, metavar="NAME", help="the primary config in it"
+    )
+    parser.add_argument(
+        "--run-file", type=Path, action="append", default=[], help="run file, may be repeated"
     )
     parser.add_argument(
         "--sweep",
         action="store_true",
         help="print one YAML document for each combination of overrides like lr=1e-4,3e-4",
     )
-    parser.add_argument("--out", type=Path, help="file to write instead of standard output")
-    parser.add_argument("--trace", type=Path, help="table (TSV) of where every value came from")
-    parser.add_argument("--provenance", type=Path, help="record of the composition to write")
-    parser.add_argument("--digest", help="fail unless the config and its trace have this SHA-256")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="in Hydra's grammar")
+    parser.add_argument(
+        "--out", type=Path, help="file to write (YAML); standard output if not given"
+    )
+    parser.add_argument("--trace", type=Path, help="where every value came from, to write (TSV)")
+    parser.add_argument("--provenance", type=Path, help="how it was asked for, to write (JSON)")
+    parser.add_argument(
+        "--digest", metavar="SHA256", help="fail unless the config and its trace have this one"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="key=value, as Hydra takes them"
+    )
     given = parser.parse_intermixed_args(arguments)
 
     if given.sweep:

@@ -3,29 +3,30 @@
 The folder has model.safetensors (weights) and model.json (widths, genes, provenance); predict,
 init_from and load_model take it. Nothing in the checkpoint is run.
 
-Example: python -m workflow_scripts.import_checkpoint final.ckpt --out models/st --genes genes.txt
+Example:
+
+    python -m workflow_scripts.import_checkpoint final.ckpt --out models/st --genes genes.txt
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.finished import file_digest
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the checkpoint, write the model folder, say what it is."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.import_checkpoint", description=__doc__
+    parser = command_parser("python -m workflow_scripts.import_checkpoint", __doc__)
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of the reference (.ckpt)"
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of the reference (.ckpt)")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument(
         "--attention",

@@ -1,15 +1,16 @@
-"""Hold what a run is asked to predict, a table or the cells of a file, to the cells that are there.
+r"""Hold what a run is asked to predict, by a table or a file of cells, to the cells there are.
 
 It writes what was found wrong instead of failing: preflight says it together with all the rest.
 
-Example: python -m workflow_scripts.list_targets --settings stages/targets.json
---groups cache/cells/…/groups.parquet --cells-audit cache/cells/…/cells_audit.json
---splits splits.parquet --targets targets.parquet --audit targets_audit.json
+Example:
+
+    python -m workflow_scripts.list_targets --settings results/mine/stages/targets.json \
+        --groups cache/cells/…/groups.parquet --cells-audit cache/cells/…/cells_audit.json \
+        --splits results/mine/splits.parquet --targets targets.parquet --audit targets_audit.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.cells.uses import register_run
-from workflow_scripts.command import run_command, show_findings
+from workflow_scripts.command import command_parser, run_command, show_findings
 from workflow_scripts.prediction.target_list import TargetSettings, genes_lacking, resolve_targets
 from workflow_scripts.settings.findings import Finding, from_dicts, listing
 from workflow_scripts.settings.finished import replacing, write_atomically
@@ -26,11 +27,7 @@ from workflow_scripts.settings.slices import read_settings
 
 def main(arguments: Sequence[str]) -> None:
     """Read the table and the groups of cells; write what is predicted, and the audit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.list_targets",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m workflow_scripts.list_targets", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of targets")
     parser.add_argument(
         "--groups", type=Path, required=True, help="groups of the cells predicted from (Parquet)"
@@ -38,12 +35,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--cells-audit", type=Path, required=True, help="their audit (JSON)")
     parser.add_argument("--genes", type=Path, nargs="?", help="their genes (text)")
     parser.add_argument(
-        "--run-genes", type=Path, nargs="?", help="genes that a model reads, which they must have"
+        "--run-genes",
+        type=Path,
+        nargs="?",
+        help="genes that a model reads and they must have (text)",
     )
-    parser.add_argument("--splits", type=Path, required=True, help="split of each group of the run")
-    parser.add_argument("--store", type=Path, help="where the cells are packed to, to be told")
-    parser.add_argument("--targets", type=Path, required=True, help="targets to write (Parquet)")
-    parser.add_argument("--audit", type=Path, required=True, help="audit to write (JSON)")
+    parser.add_argument(
+        "--splits", type=Path, required=True, help="split of each group of the run (Parquet)"
+    )
+    parser.add_argument(
+        "--store", type=Path, help="where the cells are packed to, to note there who uses them"
+    )
+    parser.add_argument(
+        "--targets", type=Path, required=True, help="what is predicted, to write (Parquet)"
+    )
+    parser.add_argument("--audit", type=Path, required=True, help="what was found, to write (JSON)")
     given = parser.parse_args(arguments)
 
     settings = TargetSettings.from_slice(read_settings("targets", given.settings))

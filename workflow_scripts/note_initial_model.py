@@ -1,27 +1,26 @@
 """Note the content of the model that a run starts from, so that another one trains anew.
 
-Example: python -m workflow_scripts.note_initial_model --model models/st --out initial_model.json
+Example:
+
+    python -m workflow_scripts.note_initial_model --model models/st --out initial_model.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.finished import file_digest, write_atomically
 from workflow_scripts.settings.model_path import known_by
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write the digest; null where there is no such model, which preflight says in words."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.note_initial_model", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.note_initial_model", __doc__)
     parser.add_argument("--model", required=True, help="model folder or checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="note to write (JSON)")
+    parser.add_argument("--out", type=Path, required=True, help="its digest, to write (JSON)")
     given = parser.parse_args(arguments)
     file = known_by(given.model)
     digest = file_digest(file) if file.is_file() else None

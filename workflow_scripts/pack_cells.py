@@ -1,15 +1,18 @@
-"""Pack the h5ad files of a run into one memory-mapped store that all runs on them share.
+r"""Pack the h5ad files of a run into one memory-mapped store that all runs on them share.
 
 The store lies in a folder that any number of working directories may share; the manifest, which
 says where, is each one's own.
 
-Example: python -m workflow_scripts.pack_cells --settings '{"datasets": …}' --audit
-cells_audit.json --store /scratch/cache/cells/… --manifest cache/cells/…/manifest.json
+Example, with the settings that `snakemake --printshellcmds` shows:
+
+    python -m workflow_scripts.pack_cells \
+        --settings '{"identity": {…}, "extent": {…}, "datasets": {"screen": {…}}}' \
+        --audit cache/cells/…/cells_audit.json --store /scratch/cache/cells/… \
+        --manifest cache/cells/…/manifest.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest, write_manifest
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
@@ -28,12 +31,14 @@ from workflow_scripts.settings.slices import Slice
 
 def main(arguments: Sequence[str]) -> None:
     """Pack the cells, or link what an earlier packing of the same content left."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.pack_cells", description=__doc__
+    parser = command_parser("python -m workflow_scripts.pack_cells", __doc__)
+    parser.add_argument(
+        "--settings", required=True, metavar="JSON", help="files of the cells, and how to read them"
     )
-    parser.add_argument("--settings", required=True, help="cells slice, as JSON")
-    parser.add_argument("--audit", type=Path, required=True, help="audit of the cells")
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest to write")
+    parser.add_argument("--audit", type=Path, required=True, help="audit of the cells (JSON)")
+    parser.add_argument(
+        "--manifest", type=Path, required=True, help="where the store is and what, to write (JSON)"
+    )
     parser.add_argument("--store", type=Path, help="folder of stores; the manifest's if not given")
     given = parser.parse_args(arguments)
 

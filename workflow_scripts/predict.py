@@ -1,9 +1,12 @@
-"""Predict the test cells of a run with its trained model, and write the observed ones beside.
+r"""Predict the test cells of a run with its trained model, and write the observed ones beside.
 
-Example: python -m workflow_scripts.predict --settings results/demo/stages/predict.json --config
-results/demo/config.yaml --checkpoint checkpoints/final.ckpt --cells cache/cells/…/manifest.json
---splits splits.parquet --features features.safetensors --predictions predictions.h5ad
---observed observed.h5ad
+Example:
+
+    python -m workflow_scripts.predict --settings results/demo/stages/predict.json \
+        --config results/demo/config.yaml --checkpoint results/demo/checkpoints/final.ckpt \
+        --cells cache/cells/…/manifest.json --splits results/demo/splits.parquet \
+        --features results/demo/features.safetensors --work-dir results/demo/finished \
+        --predictions predictions.h5ad --observed observed.h5ad
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
@@ -22,11 +25,15 @@ from workflow_scripts.settings.slices import Slice, read_settings
 
 def main(arguments: Sequence[str]) -> None:
     """Predict, or link what was predicted before from the same weights and cells."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.predict", description=__doc__)
+    parser = command_parser("python -m workflow_scripts.predict", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of predict")
     add_model_arguments(parser)
-    parser.add_argument("--predictions", type=Path, required=True, help="h5ad to write")
-    parser.add_argument("--observed", type=Path, required=True, help="h5ad to write")
+    parser.add_argument(
+        "--predictions", type=Path, required=True, help="predicted cells, to write (h5ad)"
+    )
+    parser.add_argument(
+        "--observed", type=Path, required=True, help="observed cells, to write (h5ad)"
+    )
     given = parser.parse_args(arguments)
 
     settings = read_settings("predict", given.settings, given.config)

@@ -1,9 +1,12 @@
-"""Predict the test cells of a run with its baselines, fitted on the training cells.
+r"""Predict the test cells of a run with its baselines, fitted on the training cells.
 
-Example: python -m workflow_scripts.predict_baselines --settings
-results/demo/stages/predict_baselines.json --config results/demo/config.yaml --cells
-cache/cells/…/manifest.json --splits splits.parquet --features features.safetensors
---out-dir results/demo/baselines
+Example:
+
+    python -m workflow_scripts.predict_baselines \
+        --settings results/demo/stages/predict_baselines.json --config results/demo/config.yaml \
+        --cells cache/cells/…/manifest.json --splits results/demo/splits.parquet \
+        --features results/demo/features.safetensors --work-dir results/demo/finished \
+        --out-dir baselines
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.prediction.input_arguments import add_input_arguments, input_digests
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
@@ -21,22 +24,23 @@ from workflow_scripts.settings.slices import Slice, read_settings
 
 def main(arguments: Sequence[str]) -> None:
     """Fit and predict, or link what was predicted before from the same cells."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.predict_baselines", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.predict_baselines", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of the baselines")
-    parser.add_argument("--config", type=Path, required=True, help="frozen config")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config (YAML)")
     add_input_arguments(parser)
     parser.add_argument(
         "--features",
         type=Path,
         nargs="*",
         default=[],
-        help="vectors of the perturbations, for the baselines that read them; more than one file: "
-        "each adds those of what the ones before it lack",
+        help="vectors of the perturbations (safetensors), for the baselines that read them; of "
+        "several files, each adds what the ones before it lack",
     )
     parser.add_argument(
-        "--out-dir", type=Path, required=True, help="folder of the h5ad files, one a baseline"
+        "--out-dir",
+        type=Path,
+        required=True,
+        help="folder of what is predicted, to write (h5ad, one a baseline)",
     )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
     given = parser.parse_args(arguments)

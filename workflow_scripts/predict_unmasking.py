@@ -1,11 +1,14 @@
-"""Predict the test cells of a run with its model, reading features that say nothing.
+r"""Predict the test cells of a run with its model, reading features that say nothing.
 
 A model that predicts as well so has not learned what features are for.
 
-Example: python -m workflow_scripts.predict_unmasking --settings
-results/demo/stages/predict_unmasking.json --config results/demo/config.yaml --checkpoint
-checkpoints/final.ckpt --cells cache/cells/…/manifest.json --splits splits.parquet --features
-features.safetensors --out-dir results/demo/unmasking
+Example:
+
+    python -m workflow_scripts.predict_unmasking \
+        --settings results/demo/stages/predict_unmasking.json --config results/demo/config.yaml \
+        --checkpoint results/demo/checkpoints/final.ckpt --cells cache/cells/…/manifest.json \
+        --splits results/demo/splits.parquet --features results/demo/features.safetensors \
+        --work-dir results/demo/finished --out-dir unmasking
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
@@ -24,15 +27,13 @@ from workflow_scripts.settings.slices import Slice, read_settings
 
 def main(arguments: Sequence[str]) -> None:
     """Predict, or link what was predicted before from the same weights and cells."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.predict_unmasking", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.predict_unmasking", __doc__)
     parser.add_argument(
         "--settings", type=Path, required=True, help="stage file of predict_unmasking"
     )
     add_model_arguments(parser)
     parser.add_argument(
-        "--out-dir", type=Path, required=True, help="folder of the h5ad files, one for each way"
+        "--out-dir", type=Path, required=True, help="folder of what is predicted, to write (h5ad)"
     )
     given = parser.parse_args(arguments)
     settings = read_settings("predict_unmasking", given.settings, given.config)

@@ -1,11 +1,16 @@
-"""Show everything that the audits of a run found, and stop it where something is wrong.
+r"""Show everything that the audits of a run found, and stop it where something is wrong.
 
 Whatever comes of it, findings.json and findings.html are left in --record.
 
-Example: python -m workflow_scripts.preflight --run results/demo --settings stages/preflight.json
---config config.yaml --cells cells_audit.json --batches batches.parquet --splits splits_audit.json
---split-table splits.parquet --features features_audit.json --all-genes genes.txt
---store cache/cells/… --record results/demo/preflight --passed preflight.json
+Example:
+
+    python -m workflow_scripts.preflight --run results/demo \
+        --settings results/demo/stages/preflight.json --config results/demo/config.yaml \
+        --cells cache/cells/…/cells_audit.json --batches cache/cells/…/batches.parquet \
+        --all-genes cache/cells/…/genes.txt --store cache/cells/… \
+        --splits results/demo/splits_audit.json --split-table results/demo/splits.parquet \
+        --features results/demo/features_audit.json \
+        --record results/demo/preflight --passed preflight.json
 """
 
 from __future__ import annotations
@@ -16,22 +21,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from workflow_scripts.cells.gene_choice import GeneChoice, read_gene_list
-from workflow_scripts.cells.splits import used_targets
-from workflow_scripts.command import run_command, show_findings
-from workflow_scripts.prediction.readiness import (
-    Asked,
-    check_amplitude,
-    check_batches,
-    check_given_model,
-    check_output,
-    check_submission,
-    check_written_genes,
-)
+from workflow_scripts.command import command_parser, run_command, show_findings
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
@@ -39,52 +32,64 @@ from workflow_scripts.settings.finished import file_digest, write_atomically
 from workflow_scripts.settings.model_path import ENSEMBLE, given_model
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 from workflow_scripts.settings.slices import Slice, read_settings
-from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
-from workflow_scripts.training.fit import (
-    MachineLimits,
-    check_fit,
-    machine_limits,
-    most_sets_at_once,
-)
-from workflow_scripts.training.plan import TrainingPlan
-from workflow_scripts.training.readiness import (
-    cross_check,
-    narrow_residual,
-    set_groups,
-    sets_per_epoch,
-    split_coverage,
-)
-from workflow_scripts.training.start_readiness import check_initial_model
-from workflow_scripts.training.step_memory import Device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workflow_scripts.training.estimates import DataSizes, RunEstimate
+    from workflow_scripts.training.fit import MachineLimits
+    from workflow_scripts.training.plan import TrainingPlan
+    from workflow_scripts.training.step_memory import Device
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the audits, show and keep their findings, and write the pass stamp if all is well."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.preflight", description=__doc__
+    parser = command_parser("python -m workflow_scripts.preflight", __doc__)
+    parser.add_argument(
+        "--run", required=True, metavar="FOLDER", help="folder of the run, for what is said"
     )
-    parser.add_argument("--run", required=True, help="folder of the run, for the message")
     parser.add_argument("--settings", type=Path, required=True, help="stage file of preflight")
-    parser.add_argument("--config", type=Path, required=True, help="frozen config")
-    parser.add_argument("--cells", type=Path, required=True, help="audit of the cells")
-    parser.add_argument("--batches", type=Path, required=True, help="groups by batch (Parquet)")
-    parser.add_argument("--splits", type=Path, required=True, help="audit of the splits")
-    parser.add_argument("--split-table", type=Path, required=True, help="splits (Parquet)")
-    parser.add_argument("--features", type=Path, required=True, help="audit of the features")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config (YAML)")
+    parser.add_argument("--cells", type=Path, required=True, help="audit of the cells (JSON)")
+    parser.add_argument(
+        "--batches", type=Path, required=True, help="groups by technical batch (Parquet)"
+    )
+    parser.add_argument("--splits", type=Path, required=True, help="audit of the splits (JSON)")
+    parser.add_argument(
+        "--split-table", type=Path, required=True, help="split of each group (Parquet)"
+    )
+    parser.add_argument("--features", type=Path, required=True, help="audit of the features (JSON)")
     parser.add_argument("--all-genes", type=Path, required=True, help="genes of the cells (text)")
     parser.add_argument("--store", type=Path, required=True, help="where cells are packed to")
     asked = parser.add_argument_group("where something else than the test split is predicted")
-    asked.add_argument("--targets", type=Path, nargs="?", help="audit of what is asked for")
-    asked.add_argument("--target-features", type=Path, nargs="?", help="audit of its features")
+    asked.add_argument("--targets", type=Path, nargs="?", help="audit of what is asked for (JSON)")
     asked.add_argument(
-        "--target-cells", type=Path, nargs="?", help="audit of the cells predicted from"
+        "--target-features", type=Path, nargs="?", help="audit of its features (JSON)"
     )
     asked.add_argument(
-        "--target-batches", type=Path, nargs="?", help="groups by batch of the cells predicted from"
+        "--target-cells", type=Path, nargs="?", help="audit of the cells predicted from (JSON)"
+    )
+    asked.add_argument(
+        "--target-batches", type=Path, nargs="?", help="their groups by technical batch (Parquet)"
     )
     parser.add_argument("--record", type=Path, required=True, help="folder that keeps the findings")
     parser.add_argument("--passed", type=Path, required=True, help="pass stamp to write (JSON)")
     given = parser.parse_args(arguments)
+    # Only now: --help and mistyped options needn't wait for these.
+    import pandas as pd
+
+    from workflow_scripts.cells.splits import used_targets
+    from workflow_scripts.prediction.readiness import Asked, check_amplitude, check_given_model
+    from workflow_scripts.training.estimates import DataSizes
+    from workflow_scripts.training.plan import TrainingPlan
+    from workflow_scripts.training.readiness import (
+        cross_check,
+        narrow_residual,
+        set_groups,
+        sets_per_epoch,
+        split_coverage,
+    )
+    from workflow_scripts.training.start_readiness import check_initial_model
 
     audits = {
         "Cells": json.loads(given.cells.read_text()),
@@ -182,6 +187,15 @@ def _check_prediction(
     batches: pd.DataFrame,
 ) -> list[Finding]:
     """Find what would stop the prediction after hours of training."""
+    import pandas as pd
+
+    from workflow_scripts.prediction.readiness import (
+        check_batches,
+        check_output,
+        check_submission,
+        check_written_genes,
+    )
+
     path = settings["prediction.genes"]
     findings = check_written_genes(path, read)
     if not findings:
@@ -211,6 +225,9 @@ def _estimate(
     settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
 ) -> tuple[RunEstimate, list[Finding]]:
     """Work out what the run needs, and whether it fits where it will train."""
+    from workflow_scripts.training.estimates import estimate_run
+    from workflow_scripts.training.fit import check_fit, machine_limits, most_sets_at_once
+
     limits = machine_limits(store, already_packed=any(store.glob("*/finished.json")))
     stated = settings["engine.gpu_memory"]
     if stated is not None:

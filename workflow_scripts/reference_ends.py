@@ -1,8 +1,11 @@
-"""Score the mean response and a replicate on a run's observed cells: the ends of every scale.
+r"""Score the mean response and a replicate on a run's observed cells: the ends of every scale.
 
-Example: python -m workflow_scripts.reference_ends --settings
-results/demo/stages/reference_ends.json --observed observed.h5ad --out reference_ends.json
---shared-dir cache/reference_ends
+Example:
+
+    python -m workflow_scripts.reference_ends \
+        --settings results/demo/stages/reference_ends.json \
+        --observed results/demo/observed.h5ad --out reference_ends.json \
+        --shared-dir cache/reference_ends
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.finished import IdentityFolder, identity_of, write_atomically
 from workflow_scripts.settings.kept import ENDS
 from workflow_scripts.settings.slices import Slice, canonical_json, read_settings
@@ -20,16 +23,16 @@ from workflow_scripts.settings.slices import Slice, canonical_json, read_setting
 
 def main(arguments: Sequence[str]) -> None:
     """Compute the ends, or link what was computed before of the same cells, for whichever run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.reference_ends", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.reference_ends", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of reference_ends")
     parser.add_argument("--observed", type=Path, required=True, help="observed cells (h5ad)")
-    parser.add_argument("--out", type=Path, required=True, help="ends to write (JSON)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="ends of the scale, to write (JSON)"
+    )
     parser.add_argument(
         "--shared-dir", type=Path, required=True, help="folder of what runs share; made if absent"
     )
-    parser.add_argument("--threads", type=int, default=-1, help="CPU threads; all if not given")
+    parser.add_argument("--threads", type=int, default=-1, help="CPU threads; -1: all")
     given = parser.parse_args(arguments)
     settings = read_settings("reference_ends", given.settings)
 

@@ -1,24 +1,26 @@
-"""Write a run's report: one HTML file that needs no network and nothing beside it.
+r"""Write a run's report: one HTML file that needs no network and nothing beside it.
 
-Example: python -m workflow_scripts.report --config config.yaml --trace config.trace.tsv
---cells-audit cells_audit.json --splits-audit splits_audit.json --features-audit
-features_audit.json --preflight preflight.json --training-metrics training.csv --starts starts.json
---metrics metrics.tsv --scores scores.json --effects effects.parquet --metrics-per-perturbation
-metrics_per_perturbation.parquet --provenance provenance.json --settings stages/report.json
---benchmarks benchmarks --out report.html
+Example, in the folder of a run:
+
+    python -m workflow_scripts.report --settings stages/report.json \
+        --config config.yaml --trace config.trace.tsv --provenance provenance.json \
+        --cells-audit ../../cache/cells/…/cells_audit.json --splits-audit splits_audit.json \
+        --features-audit features_audit.json --preflight preflight.json \
+        --training-metrics training.csv --starts starts.json --benchmarks benchmarks \
+        --metrics metrics.tsv --scores scores.json --effects effects.parquet \
+        --metrics-per-perturbation metrics_per_perturbation.parquet --out report.html
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.finished import write_atomically
 
 _INPUTS: Mapping[str, str] = {
-    "config": "the frozen config",
+    "config": "frozen config (YAML)",
     "trace": "where each of its values came from (TSV)",
     "cells_audit": "what the h5ad files hold (JSON)",
     "splits_audit": "who trains, validates and is held out (JSON)",
@@ -38,44 +40,34 @@ _OPTIONAL = ("training_metrics", "starts", "genes", "benchmarks")
 
 def main(arguments: Sequence[str]) -> None:
     """Read the files of the run, and write its page."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.report", description=__doc__)
+    parser = command_parser("python -m workflow_scripts.report", __doc__)
     for name, meaning in _INPUTS.items():
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=Path, required=True, metavar="FILE", help=meaning)
+        parser.add_argument(option, type=Path, required=True, help=meaning)
     tested = parser.add_argument_group("where something was tested (all four)")
     for name, meaning in _WHERE_TESTED.items():
         option = f"--{name.replace('_', '-')}"
-        tested.add_argument(option, type=Path, metavar="FILE", help=meaning)
+        tested.add_argument(option, type=Path, help=meaning)
     parser.add_argument(
         "--training-metrics",
         type=Path,
         nargs="?",
-        metavar="FILE",
         help="losses by step (CSV), if the run trained",
     )
     parser.add_argument(
-        "--starts",
-        type=Path,
-        nargs="?",
-        metavar="FILE",
-        help="the starts of that training (JSON), if the run trained",
+        "--starts", type=Path, nargs="?", help="starts of that training (JSON), if the run trained"
     )
     parser.add_argument(
-        "--genes",
-        type=Path,
-        nargs="?",
-        metavar="FILE",
-        help="genes that were chosen (JSON), if any",
+        "--genes", type=Path, nargs="?", help="genes that were chosen (JSON), if any"
     )
     parser.add_argument(
         "--benchmarks",
         type=Path,
         nargs="*",
         default=[],
-        metavar="FOLDER",
-        help="of what Snakemake measured of each rule (TSV), if anything",
+        help="folders of what Snakemake measured of each rule (TSV), if anything",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
+    parser.add_argument("--out", type=Path, required=True, help="page to write (HTML)")
     given = parser.parse_args(arguments)
     if len({getattr(given, name) is None for name in _WHERE_TESTED}) > 1:
         parser.error("give all of what there is where something was tested, or none of it")

@@ -1,24 +1,22 @@
-"""Choose the genes that a run reads of its packed cells, and write down how they were chosen.
+r"""Choose the genes that a run reads of its packed cells, and write down how they were chosen.
 
 Highly variable genes are found on training cells alone, controls that train among them.
 
-Example: python -m workflow_scripts.select_genes --settings results/demo/stages/genes.json --cells
-cache/cells/…/manifest.json --splits splits.parquet --genes genes.json --table genes.tsv
+Example:
+
+    python -m workflow_scripts.select_genes --settings results/mine/stages/genes.json \
+        --cells cache/cells/…/manifest.json --splits results/mine/splits.parquet \
+        --genes genes.json --table genes.tsv
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from workflow_scripts.cells.gene_choice import GeneChoice
-from workflow_scripts.cells.gene_selection import select_listed, select_variable
-from workflow_scripts.cells.store import CellStore
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.slices import read_settings
@@ -26,15 +24,22 @@ from workflow_scripts.settings.slices import read_settings
 
 def main(arguments: Sequence[str]) -> None:
     """Choose the genes; write the selection and the table of all genes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.select_genes", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.select_genes", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of genes")
-    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
-    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
-    parser.add_argument("--genes", type=Path, required=True, help="selection to write (JSON)")
-    parser.add_argument("--table", type=Path, required=True, help="all genes, to write (TSV)")
+    parser.add_argument(
+        "--cells", type=Path, required=True, help="manifest of the packed cells (JSON)"
+    )
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group (Parquet)")
+    parser.add_argument("--genes", type=Path, required=True, help="chosen genes, to write (JSON)")
+    parser.add_argument(
+        "--table", type=Path, required=True, help="what is known of all genes, to write (TSV)"
+    )
     given = parser.parse_args(arguments)
+    # Only now: --help and mistyped options needn't wait for these.
+    import pandas as pd
+
+    from workflow_scripts.cells.gene_selection import select_listed, select_variable
+    from workflow_scripts.cells.store import CellStore
 
     settings = read_settings("genes", given.settings)
     choice, flavor = GeneChoice.from_slice(settings), settings["genes.flavor"]

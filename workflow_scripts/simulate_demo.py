@@ -4,7 +4,9 @@ It holds three contexts of made-up cells, features that drive their effects, and
 file says that it is simulated. The folder must be new, empty, or an earlier simulation's: nothing
 else is ever overwritten.
 
-Example: python -m workflow_scripts.simulate_demo --out-dir simulated/demo
+Example:
+
+    python -m workflow_scripts.simulate_demo --out-dir simulated/demo
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.cells.simulation import SimulationSettings, simulate
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,17 +39,9 @@ def main(arguments: Sequence[str]) -> None:
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     defaults = SimulationSettings()
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.simulate_demo",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command_parser("python -m workflow_scripts.simulate_demo", __doc__)
     parser.add_argument(
-        "--out-dir",
-        type=Path,
-        required=True,
-        default=argparse.SUPPRESS,
-        help="folder to write, made if missing",
+        "--out-dir", type=Path, required=True, help="folder to write, made if missing"
     )
     parser.add_argument(
         "--n-perturbations", type=int, default=defaults.n_perturbations, help="perturbed targets"

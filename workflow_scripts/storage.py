@@ -1,9 +1,8 @@
 """Show what is kept of finished work, who needs it, and remove what nothing needs.
 
-  python -m workflow_scripts.storage                    packed cells, and the runs under results
-  python -m workflow_scripts.storage results/demo       the same with these runs, or folders of runs
-  python -m workflow_scripts.storage --remove           remove what nothing needs, and say so
-  python -m workflow_scripts.storage --verify           read all packed cells, and compare digests
+Example, for one run; with --remove behind it, what nothing needs is removed:
+
+    python -m workflow_scripts.storage results/demo
 
 Superseded work is what a run was asked for before its settings or inputs changed: asked for again,
 it is there at once while it is kept. Nothing is removed that a process works on, that no run has
@@ -12,7 +11,6 @@ registered for, or that isn't known here.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from pathlib import Path
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.cells.uses import forget, kept_in_cache
 from workflow_scripts.command import BY_HAND as CONFIG
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.reporting.words import counted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import size
@@ -39,11 +37,7 @@ from workflow_scripts.settings.yaml_files import read_yaml
 
 def main(arguments: Sequence[str]) -> None:
     """List what is kept, or verify it, or remove what nothing needs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.storage",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m workflow_scripts.storage", __doc__)
     parser.add_argument(
         "runs",
         nargs="*",
@@ -52,11 +46,13 @@ def main(arguments: Sequence[str]) -> None:
         help="run folders, or folders that hold them; results if none is given",
     )
     parser.add_argument(
-        "--cache", type=Path, help="packed cells; cache_dir of config/workflow.yaml"
+        "--cache", type=Path, help="packed cells; cache_dir of config/workflow.yaml if not given"
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--remove", action="store_true", help="remove what nothing needs")
-    what.add_argument("--verify", action="store_true", help="read all packed cells anew")
+    what.add_argument("--remove", action="store_true", help="remove what nothing needs, and say so")
+    what.add_argument(
+        "--verify", action="store_true", help="read all packed cells, compare digests"
+    )
     given = parser.parse_args(arguments)
 
     cache = given.cache

@@ -1,16 +1,17 @@
-"""Link the checkpoint of one step of a run's training to where prediction reads it.
+r"""Link the checkpoint of one step of a run's training to where prediction reads it.
 
-Example: python -m workflow_scripts.take_checkpoint --folder results/demo/checkpoints --step 600
---out results/demo/checkpoints/step-600.ckpt
+Example:
+
+    python -m workflow_scripts.take_checkpoint --folder results/demo/checkpoints --step 600 \
+        --out results/demo/checkpoints/step-600.ckpt
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import NOTES, link, noted
@@ -18,12 +19,12 @@ from workflow_scripts.settings.finished import NOTES, link, noted
 
 def main(arguments: Sequence[str]) -> None:
     """Find the checkpoint among those of the training that the run was asked for last."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.take_checkpoint", description=__doc__
+    parser = command_parser("python -m workflow_scripts.take_checkpoint", __doc__)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="folder of the run's checkpoints"
     )
-    parser.add_argument("--folder", type=Path, required=True, help="folder of the checkpoints")
     parser.add_argument("--step", type=int, required=True, help="after which step")
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     given = parser.parse_args(arguments)
     from workflow_scripts.training.checkpoints import kept_steps
 

@@ -1,8 +1,12 @@
-"""Train the model of a run to its last step, from wherever an earlier start left off.
+r"""Train the model of a run to its last step, from wherever an earlier start left off.
 
-Example: python -m workflow_scripts.train --settings results/demo/stages/train.json --config
-results/demo/config.yaml --cells cache/cells/…/manifest.json --splits splits.parquet --features
-features.safetensors --out-dir results/demo/checkpoints --metrics training.csv --starts starts.json
+Example:
+
+    python -m workflow_scripts.train --settings results/demo/stages/train.json \
+        --config results/demo/config.yaml --cells cache/cells/…/manifest.json \
+        --splits results/demo/splits.parquet --features results/demo/features.safetensors \
+        --out-dir results/demo/checkpoints --metrics results/demo/training.csv \
+        --starts results/demo/starts.json
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from pathlib import Path
 
 from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.settings.errors import StoppedError
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
@@ -29,19 +33,29 @@ from workflow_scripts.training.starts import STARTS, keep_starts
 
 def main(arguments: Sequence[str]) -> None:
     """Train, or link what was trained before; leave final, best and the log where asked."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.train", description=__doc__)
+    parser = command_parser("python -m workflow_scripts.train", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of train")
-    parser.add_argument("--config", type=Path, required=True, help="frozen config")
-    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
-    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config (YAML)")
     parser.add_argument(
-        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
+        "--cells", type=Path, required=True, help="manifest of the packed cells (JSON)"
     )
-    parser.add_argument("--features", type=Path, required=True, help="canonical features")
-    parser.add_argument("--out-dir", type=Path, required=True, help="folder of checkpoints")
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group (Parquet)")
+    parser.add_argument(
+        "--genes", type=Path, nargs="?", help="genes that were chosen (JSON); all if not given"
+    )
+    parser.add_argument(
+        "--features", type=Path, required=True, help="vectors of the perturbations (safetensors)"
+    )
+    parser.add_argument(
+        "--out-dir", type=Path, required=True, help="folder of checkpoints, to write"
+    )
     # Not --log: torchrun reads that as one of its own.
-    parser.add_argument("--metrics", type=Path, required=True, help="log of the training (CSV)")
-    parser.add_argument("--starts", type=Path, required=True, help="list of its starts (JSON)")
+    parser.add_argument(
+        "--metrics", type=Path, required=True, help="losses by step, to write (CSV)"
+    )
+    parser.add_argument(
+        "--starts", type=Path, required=True, help="starts of the training, to write (JSON)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 

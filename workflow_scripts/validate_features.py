@@ -1,11 +1,12 @@
-"""Check the perturbation features of a run and write them in canonical form.
+r"""Check the perturbation features of a run and write them in canonical form.
 
 By hand, on any feature file, with keys of the config where they differ from its defaults; the
 perturbations are those of the file, or of the cells that data.kwargs.toml_config_path or
-cells.datasets names:
+cells.datasets names.
 
-    python -m workflow_scripts.validate_features ESM2_pert_features.pt
-    python -m workflow_scripts.validate_features ESM2_pert_features.pt
+Example:
+
+    python -m workflow_scripts.validate_features ESM2_pert_features.pt \
         data.kwargs.toml_config_path=starter.toml data.kwargs.pert_col=target_gene
 
 In a workflow, problems are recorded and not raised: `preflight` shows those of all audits together.
@@ -13,21 +14,13 @@ In a workflow, problems are recorded and not raised: `preflight` shows those of 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from workflow_scripts.cells.audit import audit_cells
-from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.command import BY_HAND, run_command, show_findings
-from workflow_scripts.features.reading import read_entries
-from workflow_scripts.features.validation import Embedded, FeatureSettings, validate_features
-from workflow_scripts.features.vectors import load_features, write_features
+from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically
@@ -37,23 +30,26 @@ from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
 
 def main(arguments: Sequence[str]) -> None:
     """Read the feature file and the perturbations there are; write vectors and audit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.validate_features",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser("python -m workflow_scripts.validate_features", __doc__)
+    hand = parser.add_argument_group("by hand")
+    hand.add_argument("file", nargs="?", metavar="FEATURE_FILE", help="in any of the formats")
+    hand.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="key=value, for keys of the config"
     )
-    parser.add_argument("file", nargs="?", help="by hand: the feature file")
-    parser.add_argument("overrides", nargs="*", help="by hand: keys of the config, as key=value")
-    workflow = parser.add_argument_group("in a workflow")
+    workflow = parser.add_argument_group("in a workflow, all but --embedded and --one-hot-of")
     workflow.add_argument("--settings", type=Path, help="stage file of features")
     workflow.add_argument("--groups", type=Path, help="groups of cells (Parquet)")
     workflow.add_argument("--cells-audit", type=Path, help="audit of the cells (JSON)")
-    workflow.add_argument("--embedded", type=Path, help="what embed_proteins computed, if it did")
     workflow.add_argument(
-        "--one-hot-of", type=Path, help="features of the run, whose one-hot vectors others get"
+        "--embedded", type=Path, help="what embed_proteins computed (safetensors), if it did"
     )
-    workflow.add_argument("--features", type=Path, help="vectors to write")
-    workflow.add_argument("--audit", type=Path, help="audit to write (JSON)")
+    workflow.add_argument(
+        "--one-hot-of",
+        type=Path,
+        help="vectors of the run (safetensors), so that those of other perturbations go with them",
+    )
+    workflow.add_argument("--features", type=Path, help="vectors to write (safetensors)")
+    workflow.add_argument("--audit", type=Path, help="what was found, to write (JSON)")
     given = parser.parse_args(arguments)
     if given.file is not None:
         _by_hand(given.file, given.overrides)
@@ -61,6 +57,11 @@ def main(arguments: Sequence[str]) -> None:
     needed = ("settings", "groups", "cells_audit", "features", "audit")
     if any(getattr(given, name) is None for name in needed):
         parser.error("name a feature file, or give all the options of a workflow")
+    # Only now: --help and mistyped options needn't wait for these.
+    import pandas as pd
+
+    from workflow_scripts.features.validation import Embedded, FeatureSettings, validate_features
+    from workflow_scripts.features.vectors import load_features, write_features
 
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
@@ -78,6 +79,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _by_hand(file: str, overrides: Sequence[str]) -> None:
+    import pandas as pd
+
+    from workflow_scripts.cells.audit import audit_cells
+    from workflow_scripts.cells.cell_settings import CellSettings
+    from workflow_scripts.features.reading import read_entries
+    from workflow_scripts.features.validation import FeatureSettings, validate_features
+
     named = f"data.kwargs.perturbation_features_file={json.dumps(file)}"
     run = resolve_by_hand(BY_HAND, [named, *overrides])
     cells = json.loads(run.cells_json())

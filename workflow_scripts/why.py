@@ -3,12 +3,13 @@
 Nothing is run. Snakemake says which files it would make anew; the stage files and the frozen
 config of each run say which keys have changed, and from what to what.
 
-Example: python -m workflow_scripts.why --runs demo --overrides 'training.lr=1e-3'
+Example:
+
+    python -m workflow_scripts.why --runs demo --overrides 'training.lr=1e-3'
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.changes import changed_keys, changed_stage
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
@@ -79,10 +80,14 @@ class FileState:
 
 def main(arguments: Sequence[str]) -> None:
     """Ask Snakemake, and tell a person."""
-    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.why", description=__doc__)
+    parser = command_parser("python -m workflow_scripts.why", __doc__)
     parser.add_argument("--runs", default="demo", help="as --config runs=… of snakemake")
-    parser.add_argument("--overrides", default="", help="as --config overrides=…")
-    parser.add_argument("--config", help="all of --config, as JSON; in place of the two above")
+    parser.add_argument(
+        "--overrides", default="", help="as --config overrides=…; none if not given"
+    )
+    parser.add_argument(
+        "--config", metavar="JSON", help="all of --config of snakemake, in place of the two above"
+    )
     given = parser.parse_args(arguments)
     config = {"runs": given.runs, "overrides": given.overrides}
     if given.config is not None:

@@ -1,17 +1,18 @@
-"""Write the predictions of a run as the file that a competition takes.
+r"""Write the predictions of a run as the file that a competition takes.
 
-Example: python -m workflow_scripts.write_submission --settings results/mine/stages/submit.json
---predictions results/mine/predictions.h5ad --out results/mine/submission.vcc
---work-dir results/mine/finished
+Example:
+
+    python -m workflow_scripts.write_submission --settings results/mine/stages/submit.json \
+        --predictions results/mine/predictions.h5ad --out results/mine/submission.vcc \
+        --work-dir results/mine/finished
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.schema.submissions import KEY
 from workflow_scripts.settings.slices import read_settings
@@ -19,9 +20,7 @@ from workflow_scripts.settings.slices import read_settings
 
 def main(arguments: Sequence[str]) -> None:
     """Write, or link what was written before of the same predictions."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.write_submission", description=__doc__
-    )
+    parser = command_parser("python -m workflow_scripts.write_submission", __doc__)
     parser.add_argument("--settings", type=Path, required=True, help="stage file of submit")
     parser.add_argument("--predictions", type=Path, required=True, help="predicted cells (h5ad)")
     parser.add_argument("--out", type=Path, required=True, help="file to write")

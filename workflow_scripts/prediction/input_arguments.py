@@ -14,19 +14,24 @@ from workflow_scripts.settings.slices import Slice
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what names the inputs of a prediction to a script's command line."""
-    parser.add_argument("--cells", type=Path, required=True, help="manifest of the packed cells")
-    parser.add_argument("--splits", type=Path, required=True, help="split of each group")
     parser.add_argument(
-        "--genes", type=Path, nargs="?", help="genes that were chosen; all if not given"
+        "--cells", type=Path, required=True, help="manifest of the packed cells (JSON)"
+    )
+    parser.add_argument("--splits", type=Path, required=True, help="split of each group (Parquet)")
+    parser.add_argument(
+        "--genes", type=Path, nargs="?", help="genes that were chosen (JSON); all if not given"
     )
     parser.add_argument(
-        "--targets", type=Path, nargs="?", help="what to predict; the test split if not given"
+        "--targets",
+        type=Path,
+        nargs="?",
+        help="what to predict (Parquet); the test split if not given",
     )
     parser.add_argument(
         "--asked-cells",
         type=Path,
         nargs="?",
-        help="manifest of the packed cells to predict from; --cells if not given",
+        help="manifest of the packed cells to predict from (JSON); --cells if not given",
     )
 
 
@@ -49,7 +54,7 @@ def input_digests(given: argparse.Namespace, settings: Slice) -> dict[str, str]:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add those, and what names the model that predicts."""
-    parser.add_argument("--config", type=Path, required=True, help="frozen config")
+    parser.add_argument("--config", type=Path, required=True, help="frozen config (YAML)")
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint or model folder")
     add_input_arguments(parser)
     parser.add_argument(
@@ -57,7 +62,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         required=True,
-        help="canonical features; of more files, each adds those of what the ones before it lack",
+        help="vectors of the perturbations (safetensors); of several files, each adds what the "
+        "ones before it lack",
     )
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
     parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
