@@ -46,8 +46,17 @@ def test_distance_is_to_the_nearest_that_was_trained_on():
     found = distance_to_training(FACTS, SPLITS, Features(names, vectors), "control")
     # A itself; B between A and D; no direction; A again; no vector. The control is no neighbour.
     assert found.tolist() == pytest.approx(
-        [0.0, 1 - 0.5**0.5, np.nan, 0.0, np.nan], abs=1e-7, nan_ok=True
+        [0.0, 1 - 0.5**0.5, np.nan, 0.0, np.nan], abs=1e-6, nan_ok=True
     )
+
+
+def test_distance_of_one_that_was_trained_on_is_nothing_but_zero():
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(5, 64)).astype(np.float32)
+    names = ("A", "A+B", "B", "D", "control")
+    found = distance_to_training(FACTS, SPLITS, Features(names, vectors), "control")
+    # Rounding alone would leave some 1e-16, which makes strata of nothing.
+    assert found[FACTS["perturbation"] == "A"].tolist() == [0.0, 0.0]
 
 
 def facts(n: int = 9) -> pd.DataFrame:

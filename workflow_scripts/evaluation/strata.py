@@ -87,7 +87,8 @@ def distance_to_training(
         if name in at and known:
             similar = matrix[known] @ matrix[at[name]]
             if not np.isnan(similar).all():
-                nearest[name] = max(0.0, 1.0 - float(np.nanmax(similar)))
+                # To the sixth digit: a vector's product with itself is 1 but for rounding.
+                nearest[name] = abs(round(1.0 - float(np.nanmax(similar)), 6))
     return facts["perturbation"].map(nearest).astype(float)
 
 

@@ -32,7 +32,7 @@ NUMERICS: Mapping[str, int] = {
     "predict_unmasking": 1,
     "submit": 1,
     "reference_ends": 1,
-    "evaluate": 5,
+    "evaluate": 6,
 }
 """Version of each stage's arithmetic: raised by hand when the same inputs give other results."""
 
