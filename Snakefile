@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.10")
 
 
+report: "rules/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/freeze.smk"

@@ -52,7 +52,13 @@ rule evaluate:
         splits="{run}/splits.parquet",
         features=known_features,
     output:
-        metrics="{run}/metrics.tsv",
+        metrics=report(
+            "{run}/metrics.tsv",
+            caption="captions/scores.rst",
+            category="Runs",
+            subcategory="{run}",
+            labels={"what": "scores"},
+        ),
         scores="{run}/scores.json",
         effects="{run}/effects.parquet",
         per_perturbation="{run}/metrics_per_perturbation.parquet",

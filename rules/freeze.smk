@@ -14,8 +14,20 @@ localrules:
 
 rule freeze_config:
     output:
-        config="{run}/config.yaml",
-        trace="{run}/config.trace.tsv",
+        config=report(
+            "{run}/config.yaml",
+            caption="captions/config.rst",
+            category="Runs",
+            subcategory="{run}",
+            labels={"what": "frozen config"},
+        ),
+        trace=report(
+            "{run}/config.trace.tsv",
+            caption="captions/config.rst",
+            category="Runs",
+            subcategory="{run}",
+            labels={"what": "sources of its values"},
+        ),
         provenance="{run}/provenance.json",
     log:
         "{run}/logs/freeze_config.log",

@@ -26,7 +26,13 @@ rule report:
         ),
         scored=lambda wildcards: scored_files(wildcards.run)[: len(SHOWN)],
     output:
-        "{run}/report.html",
+        report(
+            "{run}/report.html",
+            caption="captions/report.rst",
+            category="Runs",
+            subcategory="{run}",
+            labels={"what": "report"},
+        ),
     log:
         "{run}/logs/report.log",
     benchmark:
@@ -72,8 +78,18 @@ if comparison():
             ],
             [file for run in compared_runs() for file in scored_files(run)[:2]],
         output:
-            page=comparison()[0],
-            table=comparison()[1],
+            page=report(
+                comparison()[0],
+                caption="captions/compare.rst",
+                category="Comparison",
+                labels={"what": "page"},
+            ),
+            table=report(
+                comparison()[1],
+                caption="captions/compare.rst",
+                category="Comparison",
+                labels={"what": "table"},
+            ),
         log:
             f"{comparison()[0]}.log",
         conda:

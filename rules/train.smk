@@ -27,7 +27,13 @@ rule train:
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",
-        metrics="{run}/training.csv",
+        metrics=report(
+            "{run}/training.csv",
+            caption="captions/training.rst",
+            category="Runs",
+            subcategory="{run}",
+            labels={"what": "training"},
+        ),
         starts="{run}/starts.json",
     log:
         "{run}/logs/train.log",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import anndata
@@ -13,6 +14,7 @@ from tests.snakemake_runs import Outcome, snakemake
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.explain_config import main as explain
 
+ROOT = Path(__file__).parents[2]
 ALL = {
     *("freeze_config", "freeze_stage", "audit_cells", "audit_splits", "pack_cells"),
     *("validate_features", "preflight", "train", "predict", "predict_baselines"),
@@ -47,6 +49,23 @@ def again(folder: Path, overrides: str = "", runs: str = "", dry: bool = False) 
 
 def log(folder: Path, rule: str) -> str:
     return (folder / "out" / "tiny" / "logs" / f"{rule}.log").read_text()
+
+
+def test_snakemakes_own_report_has_the_pages_and_tables_of_a_run(folder):
+    page = folder / "snakemake.html"
+    config = ("--config", f"runs={folder / 'run.yaml'}")
+    snakemake(folder, "--report", str(page), *config)
+    html = page.read_text()
+    for file in ("report.html", "metrics.tsv", "training.csv", "config.yaml", "config.trace.tsv"):
+        assert f"out/tiny/{file}" in html
+    for name in ("report", "scores", "training"):
+        caption = (ROOT / "rules" / "captions" / f"{name}.rst").read_text()
+        assert caption.split("{{")[0].strip() in html
+
+
+def test_costs_that_are_gone_are_no_reason_to_run(folder):
+    shutil.rmtree(folder / "out" / "tiny" / "benchmarks")
+    assert again(folder, dry=True).jobs == []
 
 
 def test_what_changed_is_said_and_nothing_runs(folder):
