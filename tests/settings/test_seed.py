@@ -41,7 +41,8 @@ def test_run_file_composes_what_hydra_composes() -> None:
 
 def test_run_file_says_what_the_command_line_says() -> None:
     by_file = compose(CONFIG, "config", [RUN_FILE])
-    by_command = compose(CONFIG, "config", [], [*COMMAND, "splits.validation=from_train"])
+    ours = ["cells.values=log1p", "features.control=zeros", "splits.validation=from_train"]
+    by_command = compose(CONFIG, "config", [], [*COMMAND, *ours])
     assert to_yaml(by_file) == to_yaml(by_command)
 
 

@@ -168,7 +168,7 @@ def audit_result(
     if test == "none":
         text = (
             f"{path}: nothing is held out for test (splits.test=none): all of it trains, and "
-            "nothing will be predicted or scored"
+            "none of it will be predicted or scored"
         )
         findings.append(Finding("note", "no-test", text))
     dropped = table[table["split"] == "dropped"]
