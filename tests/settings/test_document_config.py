@@ -63,6 +63,8 @@ def test_the_reference_has_every_key_once_in_a_table() -> None:
     for file in FILES:
         name = file.relative_to(CONFIG).as_posix()
         assert name in ("config.yaml", "workflow.yaml") or f"[{name}]({name})" in text
+    assert "# Needs (docs/recipes.md)" in (CONFIG / "runs" / "tahoe.yaml").read_text("utf-8")
+    assert "Needs (docs/recipes.md)" not in text  # of a long comment, the first paragraph
 
 
 @pytest.mark.parametrize("option", ["pertsets", "state", "state_sm"])

@@ -110,20 +110,22 @@ def _files(
     for group in (*groups, "runs"):
         for option in directory.options(group):
             chosen = group in plain.choices and plain.choices[group].option == option
-            about = _first_sentences(config_dir / group / f"{option}.yaml")
+            about = _first_paragraph(config_dir / group / f"{option}.yaml")
             link = f"[{group}/{option}.yaml]({group}/{option}.yaml)"
             rows.append((link, "yes" if chosen else "", about))
     heads = ("File", "Default", "What it holds")
     return _markdown(heads, rows)
 
 
-def _first_sentences(file: Path) -> str:
-    """Give the comment that a file begins with, without what is for programs."""
-    lines = []
+def _first_paragraph(file: Path) -> str:
+    """Give the first paragraph of a file's first comment, without what is for programs."""
+    lines: list[str] = []
     for line in file.read_text("utf-8").splitlines():
         if not line.startswith("#"):
             break
         text = line.removeprefix("#").strip()
+        if not text and lines:
+            break
         if not text.startswith(("@package", "yaml-language-server")):
             lines.append(text)
     return " ".join(lines)
