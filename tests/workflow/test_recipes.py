@@ -88,6 +88,18 @@ def test_recipes_of_competitions_pass_the_check(own_folder: Path) -> None:
         assert (run / "preflight.json").exists()
 
 
+def test_an_entry_of_2025_can_be_scored_on_its_own_draw(own_folder: Path) -> None:
+    """By the overrides that the run file's comment names."""
+    STAND_INS["vcc2025"]()
+    comment = (RUNS / "vcc2025.yaml").read_text().partition("\ndefaults:")[0].replace("\n#", "")
+    named = comment.partition("To score instead of handing in: ")[2].partition(", which")[0]
+    assert len(named.split()) == 3
+    Stages(Path("vcc2025"), (*SCALED, *named.split())).check()
+    contexts = json.loads(Path("splits_audit.json").read_text())["contexts"]
+    assert {name for name, sizes in contexts.items() if sizes["test"]} == {"ARC_H1"}
+    assert contexts["ARC_H1"]["train"] > contexts["ARC_H1"]["test"] > 0
+
+
 def test_a_column_that_is_missing_stops_it(own_folder: Path) -> None:
     STAND_INS["replogle_zeroshot"]()
     path = own_folder / "replogle" / "replogle_concat.h5ad"
