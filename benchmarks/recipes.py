@@ -26,7 +26,7 @@ SEED_STEP = 0.0158
 ESM2 = 5120
 
 SUPPORT = DataSizes(570_000, 570_000 * 5_000, 18_080, 18_080, ESM2, 48, "log1p", 4_450)
-"""The six files have 41 GB unpacked: 570,000 cells at most, were all dense; H1's have 8,700 values."""
+"""Six files of 41 GB unpacked: 570,000 cells at most, were all dense. H1 has 8,700 values each."""
 
 REPLOGLE = DataSizes(643_413, 643_413 * 6_546, 6_546, 4_024, 2_025, 56, "log1p", 10_050)
 """Were no value zero; 2,000 variable genes, and at most as many measured targets as there are."""
