@@ -1,6 +1,8 @@
 """What the run files of config/runs need at the size of the data that they are for.
 
-Usage: python benchmarks/recipes.py
+Example:
+
+    python benchmarks/recipes.py
 
 Memory and disk are preflight's own estimate (workflow_scripts/training/estimates.py), for a GPU
 with bf16-mixed; the demo's is for the CPU. The sizes are those that the run files' comments name.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from workflow_scripts.command import command_parser
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.slices import stage_slice
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
@@ -59,6 +62,7 @@ def estimated(name: str) -> RunEstimate:
 
 def main() -> None:
     """Print a table."""
+    command_parser("python benchmarks/recipes.py", __doc__).parse_args()
     told = {name: estimated(name) for name in SIZES}
     seed = told["first_run"].model.flops
     print("| run file | parameters | packed cells | host | GPU | TFLOP a step | training |")

@@ -76,7 +76,8 @@ rule audit_cells:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem_mb=memory(4000),
+        # 300 bytes a cell were measured, of which a file of counts has some 3,000.
+        mem_mb=memory(4000, per_mb=0.1),
         runtime=minutes(30, per_gb=4),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),

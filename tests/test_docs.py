@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.pages import quoted, section, table
+from workflow_scripts import document_workflow
 from workflow_scripts.cells.claims import claims
 from workflow_scripts.cells.manifest import EMBEDDING, FILES
 from workflow_scripts.cells.splits import SplitSettings, split_groups
@@ -168,3 +169,19 @@ def test_keys_that_pages_name_are_those_of_the_schema(page: Path):
         if re.search(r"\.(csv|html|json|parquet|safetensors|toml|tsv|txt)$", name)
     }
     assert named - files - paths - sections <= {*NOT_KEYS}
+
+
+def test_graph_of_the_rules_in_the_readmes_is_that_of_the_workflow():
+    document_workflow.main(["--check"])
+
+
+def test_graph_leaves_out_arrows_that_others_imply():
+    waits = {
+        "all": {"c"},
+        "a": {"freeze_config"},
+        "b": {"a"},
+        "c": {"a", "b"},
+        "freeze_config": set(),
+    }
+    drawn = document_workflow.diagram(waits)
+    assert re.findall(r"(\w) --> (\w)$", drawn, re.MULTILINE) == [("a", "b"), ("b", "c")]
