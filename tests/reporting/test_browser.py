@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.reporting.run_files import write_run
+from tests.reporting.screen import Screen
+from workflow_scripts import compare
+
 CHROMIUM = next(
     filter(
         None,
@@ -118,6 +122,68 @@ def test_an_outside_resource_would_be_noticed(render: Callable[..., str], tmp_pa
     assert any(
         "Content Security Policy" in line for line in complaints(browse(page, "--dump-dom").stderr)
     )
+
+
+def compared_page(folder: Path) -> Path:
+    """Write three runs of a grid, and compare them."""
+    runs = []
+    for place, lr in enumerate((1e-4, 3e-4, 1e-3)):
+        name = f"grid_lr-{lr:g}"
+        config = {"name": name, "training": {"lr": lr, "train_seed": 42}}
+        screen = Screen(config=config, contexts=("a",), n_steps=60 + 20 * place)
+        paths = write_run(folder / "files" / name, screen)
+        run = folder / name
+        run.mkdir()
+        for path, as_named in (
+            (paths.config, "config.yaml"),
+            (paths.scores, "scores.json"),
+            (paths.metrics, "metrics.tsv"),
+            (paths.training_metrics, "training.csv"),
+        ):
+            shutil.copy(path, run / as_named)
+        (run / "reference_ends.json").write_text(json.dumps({"identity": "cells"}))
+        (run / "report.html").write_text("report")
+        runs.append(str(run))
+    page = folder / "compare.html"
+    compare.main(["--runs", *runs, "--page", str(page), "--table", str(folder / "compare.tsv")])
+    return page
+
+
+COMPARE = """
+<script>
+const table = document.querySelector("#leaderboard table");
+table.tHead.rows[0].cells[0].querySelector("button").click();
+const seen = { runs: Array.from(table.tBodies[0].rows, (row) => row.cells[0].textContent.trim()) };
+seen.links = Array.from(table.querySelectorAll("a"), (link) => link.getAttribute("href"));
+seen.loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
+seen.wide = document.documentElement.scrollWidth > innerWidth;
+seen.figures = document.querySelectorAll("figure svg").length;
+document.title = JSON.stringify(seen);
+</script>
+"""
+
+
+def test_comparison_sorts_and_complains_of_nothing(tmp_path: Path) -> None:
+    page = compared_page(tmp_path)
+    acted = page.with_name("acted.html")
+    acted.write_text(page.read_text().replace("</body>", f"{COMPARE}</body>"))
+    browsed = browse(acted, "--dump-dom", "--window-size=700,900")
+    assert complaints(browsed.stderr) == []
+    title = re.search(r"<title>(.*?)</title>", browsed.stdout)
+    assert title is not None
+    seen = json.loads(title.group(1))
+    runs = [name.split()[0] for name in seen["runs"] if name.startswith("grid")]
+    assert runs == ["grid_lr-0.0001", "grid_lr-0.0003", "grid_lr-0.001"]
+    assert len(seen["runs"]) == 3 + 3  # runs, and baselines
+    assert all((page.parent / link).is_file() for link in seen["links"])
+    assert seen["figures"] == 2
+    assert seen["loaded"] == []
+    assert not seen["wide"]
+    SCREENSHOTS.mkdir(exist_ok=True)
+    picture = SCREENSHOTS / "compare.png"
+    picture.unlink(missing_ok=True)
+    browse(page, f"--screenshot={picture}", "--window-size=1200,2200")
+    assert picture.stat().st_size > 50_000
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,19 @@ function sortValue(row, column) {
   return cell.classList.contains("number") ? null : cell.textContent.trim();
 }
 
+// Numbers inside names count as such: GENE2 before GENE10, lr-0.0003 before lr-0.001.
+const split = (text) => String(text).split(/(\d+(?:\.\d+)?(?:e[-+]?\d+)?)/);
+
 function compare(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
-  return String(a).localeCompare(String(b), undefined, { numeric: true });
+  const [left, right] = [split(a), split(b)];
+  for (let place = 0; place < Math.min(left.length, right.length); place++) {
+    const [one, other] = [left[place], right[place]];
+    // Every second part is a number.
+    const order = place % 2 ? Number(one) - Number(other) : one.localeCompare(other);
+    if (order) return order;
+  }
+  return left.length - right.length;
 }
 
 function sortBy(table, heading) {
