@@ -75,8 +75,8 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
 
     A ConfigError ends it with 2, a DataError with 1, and work that was asked to stop with 75 (try
     again: `os.EX_TEMPFAIL`), each with its message alone on standard error; so does a full disk,
-    with 1, and Ctrl-C, with 130 as shells do. Any other exception is a defect and keeps its
-    traceback.
+    or a file of the command line that isn't there, with 1, and Ctrl-C, with 130 as shells do. Any
+    other exception is a defect and keeps its traceback.
     """
     try:
         main(sys.argv[1:])
@@ -85,6 +85,9 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     except DataError as error:
         sys.exit(_say(error, 1))
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and (option := _naming(str(error.filename))):
+            text = f"{error.filename}: no such file; {option} names it, relative to {Path.cwd()}"
+            sys.exit(_say(DataError(text), 1))
         if error.errno not in NO_ROOM:
             raise
         # HDF5 says it in a paragraph, with the file's name in its midst.
@@ -114,6 +117,17 @@ def show_findings(findings: Sequence[Finding]) -> None:
     for finding in in_order(findings):
         label = Text(f"{finding.severity}: ", style=styles[finding.severity])
         console.print(label.append(finding.message, style="default"))
+
+
+def _naming(file: str) -> str | None:
+    """Return the option of the command line that names a file; None where none does."""
+    option = "the command line"
+    for word in sys.argv[1:]:
+        if word.startswith("--"):
+            option = word.partition("=")[0]
+        if word in (file, f"{option}={file}"):
+            return option
+    return None
 
 
 def _say(error: Exception, status: int) -> int:

@@ -85,7 +85,11 @@ def main(arguments: Sequence[str]) -> None:
         with own_gpus(1, given.device):
             vectors, facts = _embed(settings, wanted, given.device, given.cache)
         if not vectors and given.settings is None:
-            raise DataError(f"{settings.fasta}: has none of the genes asked for")
+            asked = listing(sorted(wanted or ()), 5)
+            raise DataError(
+                f"{settings.fasta}: has none of the genes asked for ({asked}); name them as its "
+                "headers do"
+            )
     except (ConfigError, DataError) as error:
         if given.settings is None:
             raise
@@ -110,7 +114,9 @@ def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
 
     settings = FeatureSettings.from_slice(read_settings("features", given.settings))
     if settings.embedding is None:
-        raise ConfigError("features.embedding names no model and no FASTA")
+        raise ConfigError(
+            "features.embedding names no model and no FASTA; set features.embedding.model and fasta"
+        )
     labels = sorted(pd.read_parquet(given.groups)["perturbation"].unique())
     control = json.loads(given.cells_audit.read_text())["control"]
     there: set[str] = set()

@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import file_digest
 
 
@@ -104,6 +106,8 @@ def _set_values(pairs: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {pair}: write KEY=VALUE")
         try:
             values[key] = json.loads(text)
         except ValueError as error:
@@ -111,8 +115,6 @@ def _set_values(pairs: Sequence[str]) -> dict[str, Any]:
                 f"--set {pair}: {text!r} is not JSON; write true, null, 4 or a text in double "
                 "quotes"
             ) from error
-        if not equals or not key:
-            raise ConfigError(f"--set {pair}: write KEY=VALUE")
     return values
 
 
@@ -123,8 +125,8 @@ def _names(path: Path | None, what: str, expected: int | None = None) -> tuple[s
     if not path.is_file():
         raise DataError(f"{path}: no such file; --{what} names a text file")
     names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-    if len(set(names)) != len(names):
-        raise DataError(f"{path}: a name stands there twice; every one of the {what} has its own")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path}: {listing(twice, 5)} twice; each of the {what} has its own name")
     if expected is not None and len(names) != expected:
         raise DataError(f"{path}: {len(names)} names, and the model has {expected} {what}")
     return names

@@ -30,10 +30,15 @@ def main(arguments: Sequence[str]) -> None:
 
     current = next(iter(noted(given.folder / f"train{NOTES}")), "")
     kept = kept_steps(given.folder / current)
+    if not kept:
+        raise DataError(
+            f"prediction.checkpoint: {given.folder / current} has no checkpoint of any step; train "
+            f"again (delete {given.folder / 'final.ckpt'})"
+        )
     if given.step not in kept:
         raise DataError(
             f"prediction.checkpoint: {given.folder} has no checkpoint of step {given.step}; there "
-            f"are those of {listing(map(str, kept), 8) or 'none'}. Earlier ones are deleted while "
+            f"are those of {listing(map(str, kept), 8)}. Earlier ones are deleted while "
             "training goes on: choose one of these, or train again with more of "
             f"engine.keep_checkpoints (delete {given.folder / current} first)"
         )

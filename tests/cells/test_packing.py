@@ -144,6 +144,14 @@ def test_large_counts_take_a_wider_type(tmp_path, make_screen, largest, kind):
     np.testing.assert_allclose(store.dense(rows), expected(store, path, normalise=True), rtol=2e-6)
 
 
+def test_count_that_no_cell_has_is_refused(tmp_path, make_screen):
+    path = make_screen()
+    with h5py.File(path, "r+") as file:
+        file["X/data"][0] = 2**32
+    with pytest.raises(DataError, match=r"is 4\.29497e\+09, more than a cell has counts; give raw"):
+        pack(tmp_path, path)
+
+
 def test_log1p_values_stay_float32(tmp_path, make_screen):
     store = pack(tmp_path / "store", make_screen(values="log1p"))
     assert (store.manifest["holds"], store.values.dtype) == ("log1p", np.float32)

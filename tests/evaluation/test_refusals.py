@@ -214,5 +214,5 @@ def test_settings_are_read_from_the_stage_slice():
 def test_names_that_the_scorer_does_not_know_are_config_errors(change):
     (value,) = change.values()
     word = value if isinstance(value, str) else value[0]
-    with pytest.raises(ConfigError, match=word):
+    with pytest.raises(ConfigError, match=f"can't score by that: .*{word}"):
         engine_config(replace(SETTINGS, **change), "non-targeting")

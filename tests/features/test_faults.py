@@ -49,7 +49,7 @@ from tests.features.feature_audits import LABELS, VECTORS, audit, audit_file, fo
         ({b"A": VECTORS["A"] + 1}, "error features-repeated", "A (2 times)"),
         ({7: VECTORS["A"]}, "error features-names", "1 of its 5 keys are not text: 7;"),
         ({None: VECTORS["A"]}, "error features-names", "None"),
-        ({" ": VECTORS["A"] + 1}, "warning features-names", "empty names: 1"),
+        ({" ": VECTORS["A"] + 1}, "warning features-names", "1 of its 5 names are empty; name"),
     ],
 )
 def test_each_fault_is_one_finding_that_names_what_it_concerns(tmp_path, change, code, says):

@@ -343,6 +343,21 @@ def test_text_that_ends_too_early_is_an_error(given: str) -> None:
         split_overrides(given)
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quote_that_snakemake_took_off_is_said_with_what_to_write(quote: str) -> None:
+    with pytest.raises(ConfigError, match="Snakemake took it off") as refused:
+        split_overrides(f"a=1 b.c={quote}x y=z")
+    written = str(refused.value).partition("write overrides='")[2].removesuffix("'")
+    assert split_overrides(written) == ["a=1", 'b.c="x y=z"']
+
+
+@pytest.mark.parametrize("given", ["a=[1,'x", """a="it's" b='x"""])
+def test_quote_that_can_not_be_put_back_is_said_without_guessing(given: str) -> None:
+    with pytest.raises(ConfigError, match="ends before the closing") as refused:
+        split_overrides(given)
+    assert "write overrides=" not in str(refused.value)
+
+
 @pytest.mark.parametrize("sweep", ["a,b", "choice(a,b)", "range(1,4)", "range(0.1,0.5,0.1)"])
 def test_several_values_need_a_sweep(sweep: str, make_tree: Callable[..., Path]) -> None:
     folder = make_tree("a: 5\n")

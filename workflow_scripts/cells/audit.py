@@ -115,7 +115,7 @@ def _audit_datasets(
         if not files:
             text = (
                 f"dataset {dataset}: its folder or pattern matches no file; mend [datasets] of the "
-                "split file (paths are relative to the working directory)"
+                "split file, or cells.datasets (paths are relative to the working directory)"
             )
             findings.append(Finding("error", "no-files", text))
         for path in files.values():

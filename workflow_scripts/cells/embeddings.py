@@ -41,10 +41,14 @@ def find_embedding(file: h5py.File, name: str, n_cells: int) -> Matrix:
     node, encoding, shape = find_node(file, place, EMBED_KEY)
     kind = (node if isinstance(node, h5py.Dataset) else node["data"]).dtype
     if kind.kind not in "fiub":
-        raise DataError(f"{file.filename}: {place} holds {kind}, where an embedding has numbers")
+        raise DataError(
+            f"{file.filename}: {place} holds {kind}, where an embedding has numbers; name another "
+            f"one ({EMBED_KEY})"
+        )
     if shape[0] != n_cells:
         raise DataError(
-            f"{file.filename}: {place} has {shape[0]} rows, and the file has {n_cells} cells"
+            f"{file.filename}: {place} has {shape[0]} rows, and the file has {n_cells} cells; name "
+            f"another embedding ({EMBED_KEY})"
         )
     return Matrix(node, encoding, *shape, NO_NAMES, place)
 

@@ -137,9 +137,12 @@ def _check_counts(values: np.ndarray, kind: np.dtype, path: str) -> None:
             f"{path}: a sample of its values are counts, and others are not; give raw counts or "
             "log1p values throughout"
         )
-    if values.max() > np.iinfo(kind).max:
+    if float(values.max()) > np.iinfo(kind).max:
         if kind.itemsize == 4:
-            raise DataError(f"{path}: X has a count of {values.max():g}; no cell has as many")
+            raise DataError(
+                f"{path}: one of its values is {values.max():g}, more than a cell has counts; give "
+                "raw counts or log1p values"
+            )
         raise _TooLargeError
 
 

@@ -125,7 +125,10 @@ def engine_config(
         return EvalConfig.from_dict(base.to_dict() | changes)
     except ValueError as error:
         raise ConfigError(
-            f"cell-eval2 {version('cell-eval2')} can't use {settings}: {error}"
+            f"evaluation.preset={settings.preset}, profile={settings.profile}, "
+            f"extra_metrics=[{','.join(settings.extra_metrics)}], "
+            f"input_type={settings.input_type}, de_backend={settings.de_backend}: "
+            f"cell-eval2 {version('cell-eval2')} can't score by that: {error}"
         ) from error
 
 

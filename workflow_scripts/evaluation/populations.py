@@ -151,7 +151,9 @@ def _checked(path: Path, stored: AnnData) -> Population:
     said = stored.uns.get("stateline", {})
     control, scale = said.get("control"), str(said.get("scale", "log1p"))
     if control is None:
-        raise DataError(f"{path}: uns['stateline']['control'], the control's label, is missing")
+        raise DataError(
+            f"{path}: uns['stateline']['control'], the control's label, is missing; write it there"
+        )
     repeated = stored.var_names[stored.var_names.duplicated()]
     if len(repeated):
         raise DataError(f"{path}: var names a gene twice ({list(repeated[:5])}): make names unique")

@@ -87,7 +87,8 @@ class ProteinEncoder:
         if loaded.config.model_type != "esm" or info["missing_keys"]:
             raise ConfigError(
                 f"features.embedding.model: {model!r} is no ESM2 model (type "
-                f"{loaded.config.model_type}, {len(info['missing_keys'])} weights missing)"
+                f"{loaded.config.model_type}, {len(info['missing_keys'])} weights missing); name "
+                "one, as facebook/esm2_t33_650M_UR50D"
             )
         if window < 1:
             raise ConfigError(f"features.embedding.window is {window}; it must be at least 1")

@@ -120,7 +120,9 @@ def plain_entries(entries: Sequence[Entry], source: Path, wanted: Collection[str
         values = _plain_names(entries, check)
         check.vectors = _one_length(_plain_vectors(values, check), check)
     else:
-        check.findings.append(Finding("error", "features-empty", f"{source}: holds no vectors"))
+        way = "name a file that does (data.kwargs.perturbation_features_file)"
+        text = f"{source}: holds no vectors; {way}"
+        check.findings.append(Finding("error", "features-empty", text))
     return check
 
 
@@ -140,9 +142,8 @@ def _plain_names(entries: Sequence[Entry], check: FileCheck) -> dict[str, object
         )
     names = [(plain_text(name), value) for name, value in entries if isinstance(name, str | bytes)]
     if empty := sum(not name.strip() for name, _ in names):
-        check.findings.append(
-            Finding("warning", "features-names", f"{check.source}: empty names: {empty}")
-        )
+        text = f"{check.source}: {empty} of its {len(entries)} names are empty; name these vectors"
+        check.findings.append(Finding("warning", "features-names", f"{text}, or take them out"))
     counts = Counter(name for name, _ in names)
     check.found_each(
         "features-repeated",

@@ -65,7 +65,9 @@ def read_fasta(path: Path) -> Proteins:
             continue
         sequence = _GAPS.sub("", raw).upper().rstrip("*")
         if not sequence:
-            raise DataError(f"{path}: the sequence of {gene} is empty")
+            raise DataError(
+                f"{path}: the sequence of {gene} is empty; fetch the file anew, or take it out"
+            )
         known = "".join(letter if letter in _LETTERS else "X" for letter in sequence)
         if gene in sequences:
             n_isoforms += 1
@@ -74,7 +76,10 @@ def read_fasta(path: Path) -> Proteins:
         (replaced.discard if known == sequence else replaced.add)(gene)
         sequences[gene] = known
     if not sequences:
-        raise DataError(f"{path}: no header has a gene symbol; the first is {unnamed[0]!r}")
+        raise DataError(
+            f"{path}: no header has a gene symbol; the first is {unnamed[0]!r}; add one to each, "
+            "as GN=TP53"
+        )
     _refuse_nucleotides(sequences.values(), path)
     return Proteins(sequences, n_isoforms, unnamed, sorted(replaced))
 

@@ -239,7 +239,9 @@ def _causal(kwargs: Mapping[str, Any], asked: str | None, mark: Mapping[str, Any
         return asked == "causal"
     if asked is not None and known != (asked == "causal"):
         there = "causal" if known else "full"
-        raise DataError(f"--attention {asked}, but this checkpoint's attention is {there}")
+        raise DataError(
+            f"--attention {asked}, but this checkpoint's attention is {there}; leave the option out"
+        )
     return bool(known)
 
 

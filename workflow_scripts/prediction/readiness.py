@@ -208,7 +208,8 @@ def _other_genes(known: Sequence[str], read: Sequence[str]) -> str | None:
     if lacking:
         return (
             f"trained on {len(known)} genes, {len(lacking)} of which are not among the "
-            f"{len(read)} that are read: {listing(lacking, 8)}"
+            f"{len(read)} that are read: {listing(lacking, 8)}; read them too (genes.select), or "
+            "name another model"
         )
     if len(known) == len(read):
         return None  # maybe in another order

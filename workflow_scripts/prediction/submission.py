@@ -139,7 +139,8 @@ def _write_vcc2026(cells: Cells, path: Path) -> list[str]:
         found = (f"{target} in {context}: {n}" for target, context, n in rows)
         raise DataError(
             f"{cells.path}: {VCC2026.name} takes {VCC2026.cells_per_target} cells of each target "
-            f"and context; {listing(found, 5)}"
+            f"and context; {listing(found, 5)}; set prediction.cells_per_target="
+            f"{VCC2026.cells_per_target}"
         )
     obs = {"target_gene": asked["perturbation"], "context": asked["context"]}
     with replacing(path) as beside:

@@ -203,7 +203,8 @@ def split_overrides(text: object) -> list[str]:
                 raise ConfigError(f"overrides: {item!r} in the list is no string: {_AS_JSON}")
         return list(text)
     if not isinstance(text, str):
-        raise ConfigError(f"overrides: got {text!r}, not a string: {_AS_JSON}")
+        how = " (a blank after a colon makes YAML of it)" if isinstance(text, dict) else ""
+        raise ConfigError(f"overrides: got {text!r}, not a string{how}: {_AS_JSON}")
     if text.lstrip().startswith("["):
         try:
             return split_overrides(json.loads(text))
@@ -243,5 +244,16 @@ def _split_blanks(text: str) -> list[str]:
             brackets.pop()
     if quote or brackets:
         missing = quote or brackets[-1]
-        raise ConfigError(f"overrides: {text!r} ends before the closing {missing}")
+        problem = f"overrides: {text!r} ends before the closing {missing}"
+        if quote and not brackets:
+            problem += f"; if you typed it, Snakemake took it off: {_with_quote(text, quote)}"
+        raise ConfigError(problem)
     return [part for part in [*parts, part] if part]
+
+
+def _with_quote(text: str, quote: str) -> str:
+    """Say how to write overrides whose last quote was lost on the way, as a list that keeps it."""
+    if "'" in text and '"' in text:
+        return _AS_JSON
+    whole = json.dumps(_split_blanks((text + quote).replace("'", '"')), ensure_ascii=False)
+    return f"write overrides='{whole}'"

@@ -139,6 +139,8 @@ def read_settings(stage: str, slice_file: Path, config_file: Path | None = None)
     try:
         content = json.loads(slice_file.read_text())
         identity, extent = content["identity"], content["extent"]
+    except FileNotFoundError:
+        raise ConfigError(f"{slice_file}: no such file; the workflow writes it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{slice_file}: not a stage file ({error}); the workflow writes it"

@@ -112,7 +112,8 @@ class Machine:
         if self.processes.on_node > there:
             what = "GPUs" if self.where.type == "cuda" else "CPU cores, and no GPU"
             raise DataError(
-                f"training.devices is {self.processes.on_node}, and there are {there} {what}, here"
+                f"training.devices is {self.processes.on_node}, and there are {there} {what}, "
+                "here; lower it"
             )
         own = max(plan.sets_per_step // ranks, 1)
         if self.batch != "auto":

@@ -212,10 +212,11 @@ def training_groups(
         most_cells=plan.most_cells,
     )
     validation = make_groups(store.cells, splits, "val", by_batch=plan.by_batch, controls=False)
-    if not any(not group.is_control for group in groups) or not validation:
+    trains = any(not group.is_control for group in groups)
+    if not trains or not validation:
         raise DataError(
-            "the training or the validation split holds no perturbed cell; "
-            "see splits_audit.json of the run"
+            f"the {'validation' if trains else 'training'} split holds no perturbed cell; name "
+            "some in the split file (splits_audit.json of the run says what each split holds)"
         )
     return groups, validation
 
