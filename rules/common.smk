@@ -21,11 +21,7 @@ from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
 from workflow_scripts.settings.replicates import values_that_count
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.schema.stages import (
-    FEATURE_BASELINES,
-    SPOILED_FEATURES,
-    VALIDATION,
-)
+from workflow_scripts.settings.schema.stages import FEATURE_BASELINES, VALIDATION
 from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import canonical_json, text_digest

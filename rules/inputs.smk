@@ -191,7 +191,7 @@ def given_weights(run):
 
 def training_runs():
     """Return the runs that train a model."""
-    return [run for run in RUNS if given_weights(run) is None]
+    return [run for run in RUNS if "train" in RUNS[run].stages]
 
 
 def weights(wildcards):
@@ -241,20 +241,13 @@ def known_features(wildcards):
 
 def unmasking(wildcards):
     """Return the predictions from spoiled features, as an input, where some are asked for."""
-    asked = RUNS[wildcards.run].config["prediction"]["unmasking"]
-    return f"{wildcards.run}/unmasking" if set(asked) & set(SPOILED_FEATURES) else []
+    run = wildcards.run
+    return f"{run}/unmasking" if "predict_unmasking" in RUNS[run].stages else []
 
 
 def scored_files(run):
     """Return what is scored of a run: nothing where it isn't asked for, or nobody measured it."""
-    prediction, held_out = (
-        RUNS[run].config["prediction"],
-        RUNS[run].config["splits"]["test"],
-    )
-    unmeasured = prediction["targets"] is not None or (
-        prediction["adata"] is None and held_out == "none"
-    )
-    if unmeasured or RUNS[run].config.get("evaluation") is None:
+    if "evaluate" not in RUNS[run].stages:
         return []
     return [f"{run}/{name}" for name in SCORED]
 
@@ -290,11 +283,7 @@ def submissions():
 
 def predicting_runs():
     """Return the runs that predict something: what they hold out for test, or are asked for."""
-    return [
-        run
-        for run in RUNS
-        if RUNS[run].asks or RUNS[run].config["splits"]["test"] != "none"
-    ]
+    return [run for run in RUNS if "predict" in RUNS[run].stages]
 
 
 def feature_setting(run, *names):

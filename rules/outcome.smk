@@ -73,8 +73,15 @@ ROOM = 10_000_000
 """Bytes that a disk has to have, or it is called full."""
 
 
+def say_how_to_follow():
+    """Name the command that shows how far the runs are, for a second terminal."""
+    folders = " ".join(sorted({quote(str(Path(run).parent)) for run in RUNS}))
+    print(f"how far it is: python -m workflow_scripts.progress {folders} --watch")
+
+
 onstart:
     refuse_closed_places()
+    say_how_to_follow()
 
 
 onsuccess:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from workflow_scripts.settings.errors import NO_ROOM, ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order
+from workflow_scripts.settings.finished import hold_log
 
 BY_HAND = Path(__file__).parents[1] / "config"
 """The config tree whose defaults hold for a command that is given files by hand."""
@@ -78,6 +79,7 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     or a file of the command line that isn't there, with 1, and Ctrl-C, with 130 as shells do. Any
     other exception is a defect and keeps its traceback.
     """
+    hold_log()
     try:
         main(sys.argv[1:])
     except ConfigError as error:

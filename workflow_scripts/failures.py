@@ -12,6 +12,7 @@ _LOG = re.compile(r"^    log: (\S+)", re.MULTILINE)
 _SAID = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
 _MESSAGE = re.compile(r"^error: .*(?:\n(?!\w+: ).+)*", re.MULTILINE)
 _STOPPED = re.compile(r"^stopped by .*", re.MULTILINE)
+_INTERRUPTED = re.compile(r"^(?:interrupted$|Traceback \(most recent call last\))", re.MULTILINE)
 _LAST_LINES = 5
 """Of a log in which nothing is known: that many are shown."""
 
@@ -59,9 +60,29 @@ def failures(text: str) -> list[Failure]:
         path = None if log is None else Path(log[1].rstrip(","))
         run = "" if path is None else str(path.parents[1])
         said = _SAID.search(body)
-        message, advice = _read(path, "" if said is None else said[1])
-        found[run, rule] = Failure(run, rule, message, path, advice)
+        found[run, rule] = failure_of(run, rule, path, "" if said is None else said[1])
     return list(found.values())
+
+
+def failure_of(run: str, rule: str, log: Path | None, said: str = "") -> Failure:
+    """Return what became of a job that failed, from its log.
+
+    Parameters
+    ----------
+    run, rule
+        What it worked on, and what it was to do.
+    log
+        Its log; None where it has none.
+    said
+        What Snakemake says of it.
+    """
+    message, advice = _read(log, said)
+    return Failure(run, rule, message, log, advice)
+
+
+def tells_its_end(log: str) -> bool:
+    """Tell whether the text of a log ends a job in words: one that was killed says nothing."""
+    return any(known.search(log) for known in (_MESSAGE, _STOPPED, _INTERRUPTED))
 
 
 def box(found: Iterable[Failure]) -> str:

@@ -56,6 +56,11 @@ class Started:
         """What it said."""
         return self._said.read_text()
 
+    @property
+    def running(self) -> bool:
+        """Whether it hasn't ended."""
+        return self._process.poll() is None
+
     def end(self, seconds: float = 120.0) -> int:
         """Wait for its end, and return the exit status."""
         try:

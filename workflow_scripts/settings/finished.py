@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,9 @@ NUMERICS: Mapping[str, int] = {
     "evaluate": 6,
 }
 """Version of each stage's arithmetic: raised by hand when the same inputs give other results."""
+
+STDOUT = 1
+"""File descriptor of standard output."""
 
 LOCK = "lock"
 NOTES = ".identities.json"
@@ -195,8 +199,24 @@ def remove_identity(folder: Path) -> bool:
 
 def is_locked(folder: Path) -> bool:
     """Tell whether a process works on an identity's folder."""
+    return is_held(folder / LOCK)
+
+
+def hold_log() -> None:
+    """Lock the file that standard output goes to, for as long as this process lives.
+
+    So whoever looks on knows that the work that writes this log goes on (`is_held`), and not only
+    that it began. A terminal, a pipe, or a log that another process holds is left alone.
+    """
+    with suppress(OSError):
+        if stat.S_ISREG(os.fstat(STDOUT).st_mode):
+            fcntl.flock(STDOUT, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a process holds a lock or a log."""
     try:
-        with (folder / LOCK).open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             return not _try(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False

@@ -18,6 +18,7 @@ from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
 from workflow_scripts.settings.grid import runs_of, value_in_name
 from workflow_scripts.settings.overrides import split_overrides
+from workflow_scripts.settings.run_stages import asks, stages_of
 from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
 from workflow_scripts.settings.split_file import (
@@ -106,8 +107,12 @@ class Run:
     @property
     def asks(self) -> bool:
         """Whether something else than the test split is predicted."""
-        prediction = self.config["prediction"]
-        return prediction["targets"] is not None or prediction["adata"] is not None
+        return asks(self.config)
+
+    @functools.cached_property
+    def stages(self) -> frozenset[str]:
+        """Rules that work on this run; those that only write or link are left out."""
+        return frozenset(stages_of(self.config))
 
     def datasets(self) -> dict[str, list[str]]:
         """Return the files of every dataset.
