@@ -1,4 +1,4 @@
-"""The version is that of the newest tag, wherever the package is built, and costs nothing to read."""
+"""The version is that of the newest tag, wherever it is built; reading it costs nothing."""
 
 from __future__ import annotations
 
