@@ -39,7 +39,7 @@ rule preflight:
         initial_model_note,
         written_genes,
         ensemble,
-        config=ancient("{run}/config.yaml"),
+        config=waited_for("config.yaml"),
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),
         cells=cells_file("cells_audit.json"),

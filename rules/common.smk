@@ -20,6 +20,7 @@ from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
 from workflow_scripts.settings.replicates import values_that_count
+from workflow_scripts.settings.run_stages import stages_of
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema.stages import FEATURE_BASELINES, VALIDATION
 from workflow_scripts.settings.schema.submissions import CHALLENGES
@@ -27,6 +28,7 @@ from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.slices import canonical_json, text_digest
 from workflow_scripts.settings.split_file import FETCHED as FETCHED_TO
 from workflow_scripts.settings.yaml_files import read_yaml
+from workflow_scripts.stage_states import is_out_of_date
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
 # Without conda or a container, jobs have the Python that runs Snakemake, activated or not.

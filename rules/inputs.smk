@@ -189,6 +189,29 @@ def given_weights(run):
     return given_model(RUNS[run].config["prediction"]["checkpoint"])
 
 
+@functools.cache
+def ended_before_it_was_done(run):
+    """Return whether an earlier start left something of a run older than what it is made from."""
+    cells = Path(f"{CELLS}/{cells_digest(run)}")
+    files = (cells / "cells_audit.json", cells / "manifest.json")
+    return is_out_of_date(Path(run), stages_of(RUNS[run].config), *files)
+
+
+def waited_for(name):
+    """Return the input function for a file that a job waits for without being triggered by it.
+
+    Of a job that stands behind one that has to run, even so, Snakemake looks at no other input:
+    what an earlier start changed, and didn't come to use, would be passed over. Where there is
+    such a thing, the file triggers like any other, and what is finished returns at once.
+    """
+
+    def file(wildcards):
+        path = f"{wildcards.run}/{name}"
+        return path if ended_before_it_was_done(wildcards.run) else ancient(path)
+
+    return file
+
+
 def training_runs():
     """Return the runs that train a model."""
     return [run for run in RUNS if "train" in RUNS[run].stages]

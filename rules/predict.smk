@@ -46,8 +46,8 @@ rule list_targets:
 
 rule predict:
     input:
-        passed=ancient("{run}/preflight.json"),
-        config=ancient("{run}/config.yaml"),
+        passed=waited_for("preflight.json"),
+        config=waited_for("config.yaml"),
         settings="{run}/stages/predict.json",
         weights=weights,
         cells=cells_file("manifest.json"),
@@ -89,8 +89,8 @@ rule predict:
 
 rule predict_baselines:
     input:
-        passed=ancient("{run}/preflight.json"),
-        config=ancient("{run}/config.yaml"),
+        passed=waited_for("preflight.json"),
+        config=waited_for("config.yaml"),
         settings="{run}/stages/predict_baselines.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
@@ -125,8 +125,8 @@ rule predict_baselines:
 
 rule predict_unmasking:
     input:
-        passed=ancient("{run}/preflight.json"),
-        config=ancient("{run}/config.yaml"),
+        passed=waited_for("preflight.json"),
+        config=waited_for("config.yaml"),
         settings="{run}/stages/predict_unmasking.json",
         weights=weights,
         cells=cells_file("manifest.json"),

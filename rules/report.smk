@@ -9,9 +9,9 @@
 
 rule report:
     input:
-        config=ancient("{run}/config.yaml"),
-        trace=ancient("{run}/config.trace.tsv"),
-        provenance=ancient("{run}/provenance.json"),
+        config=waited_for("config.yaml"),
+        trace=waited_for("config.trace.tsv"),
+        provenance=waited_for("provenance.json"),
         settings="{run}/stages/report.json",
         cells_audit=cells_file("cells_audit.json"),
         splits_audit="{run}/splits_audit.json",
@@ -69,7 +69,7 @@ if comparison():
 
     rule compare:
         input:
-            ancient(expand("{run}/config.yaml", run=compared_runs())),
+            expand("{run}/config.yaml", run=compared_runs()),
             expand("{run}/reference_ends.json", run=compared_runs()),
             [
                 f"{run}/training.csv"
@@ -98,11 +98,6 @@ if comparison():
             # Names and what differs stand on the page.
             runs=compared_runs(),
             replicates=replicates(),
-            content=text_digest(
-                json.dumps(
-                    {run: RUNS[run].config for run in compared_runs()}, default=str
-                )
-            ),
         message:
             "comparing the runs: {output.page}"
         shell:

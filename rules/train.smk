@@ -16,8 +16,8 @@ localrules:
 
 rule train:
     input:
-        passed=ancient("{run}/preflight.json"),
-        config=ancient("{run}/config.yaml"),
+        passed=waited_for("preflight.json"),
+        config=waited_for("config.yaml"),
         settings="{run}/stages/train.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",

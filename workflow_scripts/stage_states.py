@@ -62,6 +62,30 @@ def stage_states(run: Path, stages: Mapping[str, Stage]) -> dict[str, State]:
     return states
 
 
+def is_out_of_date(run: Path, stages: Mapping[str, Stage], audit: Path, packed: Path) -> bool:
+    """Tell whether a file of a run is older than one that it is made from.
+
+    So an earlier start leaves a run that ended after something had changed and before everything
+    that follows was made anew.
+
+    Parameters
+    ----------
+    run, stages
+        As in `stage_states`.
+    audit, packed
+        What was found in the cells, and the manifest of the packed ones.
+    """
+    found, read = _changed(audit), _changed(packed)
+    for stage in stages.values():
+        made = _changed(run / stage.output)
+        inputs = [run / "stages" / f"{stage.settings}.json"]
+        inputs += [run / stages[other].output for other in stage.after if other in stages]
+        of_cells = read if stage.reads_cells else found
+        if made and made < max(of_cells, *map(_changed, inputs)):
+            return True
+    return False
+
+
 def log_of(run: Path, name: str, stage: Stage) -> Path:
     """Return the log of a stage."""
     return run / "logs" / (stage.log or f"{name}.log")

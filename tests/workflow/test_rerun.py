@@ -139,3 +139,14 @@ def test_what_explain_config_says_of_a_key_is_what_snakemake_would_run(folder, c
     # Besides the record and the stages' settings.
     beside = {"freeze_config", "freeze_stage"}
     assert again(folder, change, dry=True).planned - beside == expected - {"nothing"}
+
+
+def test_what_an_early_end_left_is_not_passed_over(folder):
+    # As a start that wrote down what training reads, and ended before it trained.
+    change = "training.lr=9e-3"
+    stage = folder / "out" / "tiny" / "stages" / "train.json"
+    config = ("--config", f"runs={folder / 'run.yaml'}", f"overrides={change}")
+    snakemake(folder, str(stage.relative_to(folder)), *config)
+    # Now the record has to be written too, and training stands behind it.
+    planned = again(folder, f"{change} wandb.tags=[y]", dry=True)
+    assert {"freeze_config", "train", "predict", "evaluate", "report"} <= {*planned.jobs}

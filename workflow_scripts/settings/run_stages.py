@@ -26,12 +26,15 @@ class Stage:
         for none: runs share that file, and each that links it makes it younger for all.
     log
         Its file in ``logs/``, where that isn't named like the rule.
+    reads_cells
+        Whether it reads packed cells; all others go by what was found in them.
     """
 
     output: str
     settings: str
     after: tuple[str, ...] = ()
     log: str | None = None
+    reads_cells: bool = False
 
 
 _CHECKED = ("audit_splits", "validate_features")
@@ -49,11 +52,15 @@ STAGES: Mapping[str, Stage] = {
     "preflight": Stage(
         "preflight.json", "preflight", (*_CHECKED, "list_targets", "validate_target_features")
     ),
-    "select_genes": Stage("genes.json", "genes", ("audit_splits",)),
-    "train": Stage("checkpoints/final.ckpt", "train", (*_CHECKED, "select_genes")),
-    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train")),
-    "predict_baselines": Stage("baselines", "predict_baselines", _READ),
-    "predict_unmasking": Stage("unmasking", "predict_unmasking", (*_READ, "train")),
+    "select_genes": Stage("genes.json", "genes", ("audit_splits",), reads_cells=True),
+    "train": Stage(
+        "checkpoints/final.ckpt", "train", (*_CHECKED, "select_genes"), reads_cells=True
+    ),
+    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), reads_cells=True),
+    "predict_baselines": Stage("baselines", "predict_baselines", _READ, reads_cells=True),
+    "predict_unmasking": Stage(
+        "unmasking", "predict_unmasking", (*_READ, "train"), reads_cells=True
+    ),
     "write_submission": Stage("submission.vcc", "submit", ("predict",)),
     "reference_ends": Stage("reference_ends.json", "reference_ends", ("predict",)),
     "evaluate": Stage("scores.json", "evaluate", (*_READ, *_SCORED)),
