@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,12 @@ class Started:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             raise AssertionError(f"it never ended:\n{self.text}") from None
+
+    def planned(self) -> set[str]:
+        """Wait until it has said what it will run; return these rules."""
+        while self.running and not re.search(r"^total +\d+$", self.text, re.MULTILINE):
+            time.sleep(0.02)
+        return set(re.findall(r"^(\w+) +\d+$", self.text, re.MULTILINE))
 
     def durations(self) -> dict[str, float]:
         """Watch it to its end; return the seconds for which each rule's job was seen."""
