@@ -40,7 +40,7 @@ def kills(session: int) -> list[tuple[str, float, str, signal.Signals]]:
 
 
 def still_to_come(rule: str, planned: Collection[str]) -> str:
-    """Return a rule, or the next one that is planned: it may have ended beside one that was killed."""
+    """Return a rule, or the next that is planned: it may have ended beside one that was killed."""
     later = [name for name in RULES[RULES.index(rule) :] if name in planned]
     return later[0] if later else rule
 
