@@ -72,7 +72,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "diagnosis": {
             context: {
                 "amplitude_slope": 0.62,
-                "collapse_index": None,
+                "collapse_index": screen.collapse_index,
                 "variance_ratio": 0.31,
                 "zeros_observed": 0.5,
                 "zeros_predicted": 0.25,
@@ -200,7 +200,7 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
         "claims": {
             "kind": "known perturbations in known contexts",
             "unseen_perturbation": False,
-            "unseen_context": False,
+            "unseen_context": screen.unseen_context,
             "sentence": "Perturbations seen in other contexts, in contexts that were seen.",
         },
         "test": "from_toml",

@@ -31,6 +31,8 @@ class Screen:
     simulated: bool = False
     stand_in: bool = False
     scored: bool = True
+    collapse_index: float | None = None
+    unseen_context: bool = False
     has_effects: bool = True
     targets_outside_panel: tuple[str, ...] = ()
     unmasking: dict[str, Any] = field(default_factory=dict)

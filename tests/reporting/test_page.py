@@ -224,6 +224,18 @@ def test_per_perturbation_table_is_complete_without_the_script(render: Render) -
     assert shown[3][-4:-1] == ["4", "43", "0.250"]
 
 
+def test_verdict_warns_of_what_weakens_it(render: Render) -> None:
+    plain = " ".join(Page(render()).text["verdict"].split())
+    assert "▲" not in plain
+    warning = {"severity": "warning", "code": "c", "message": "m"}
+    page = Page(render(collapse_index=0.02, findings=(warning, warning), unseen_context=True))
+    told = " ".join(page.text["verdict"].split())
+    assert "▲ In rep_3 the predictions are nearly one profile for all perturbations" in told
+    assert "by 0.020 of what the observed effects do" in told
+    assert "▲ Controls of the contexts that were held out trained with the others" in told
+    assert "▲ The inputs gave cause for 2 warnings: see Findings." in told
+
+
 def test_what_the_run_changed_stands_with_its_sources(render: Render) -> None:
     page = Page(render())
     assert rows(page, "model") == [

@@ -25,10 +25,12 @@ from workflow_scripts.reporting.words import (
     MODEL,
     MODEL_MEANINGS,
     STRONG_BASELINE,
+    counted,
     how_predicted,
     in_competition,
     model_label,
     models_in_order,
+    number,
 )
 
 SECTIONS = {
@@ -46,6 +48,10 @@ SECTIONS = {
 
 SCORE_SECTIONS = frozenset({"verdict", "scores", "effects", "perturbations"})
 """Sections with scores of predictions: each carries the badges that qualify a score."""
+
+
+COLLAPSED = 0.1
+"""Variance between predicted effects, by that between observed ones, below which the page warns."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ def render_report(run: RunRecord) -> str:
             sections=sections,
             score_sections=SCORE_SECTIONS,
             badges=badges(run),
+            cautions=cautions(run),
             run=run,
             version=run.provenance["stateline"],
             essentials=essentials(run.config),
@@ -140,6 +147,29 @@ def badges(run: RunRecord) -> list[Badge]:
         meaning = "The perturbation features stand in for real ones: scores only show that it runs."
         found.append(Badge("stand-in", "STAND-IN FEATURES", meaning))
     found.append(Badge("claim", run.splits["claims"]["kind"], run.splits["claims"]["sentence"]))
+    return found
+
+
+def cautions(run: RunRecord) -> list[str]:
+    """Return what a reader should know before believing the verdict, a sentence each."""
+    found = []
+    for context, told in ({} if run.scored is None else run.scored.scores["diagnosis"]).items():
+        index = told["collapse_index"]
+        if index is not None and index < COLLAPSED:
+            found.append(
+                f"In {context} the predictions are nearly one profile for all perturbations: they "
+                f"differ from one another by {number(index)} of what the observed effects do "
+                "(variance; 1 is as much)."
+            )
+    controls = run.splits["controls"]
+    if run.splits["claims"]["unseen_context"] and controls["policy"] == "share":
+        found.append(
+            "Controls of the contexts that were held out trained with the others "
+            "(splits.held_out_controls=share): such a context is new but for them."
+        )
+    entries = [entry for _, part in _findings(run) for entry in part]
+    if warnings := sum(entry["severity"] == "warning" for entry in entries):
+        found.append(f"The inputs gave cause for {counted(warnings, 'warning')}: see Findings.")
     return found
 
 
