@@ -109,7 +109,10 @@ class Started:
     def _jobs(self) -> dict[str, psutil.Process]:
         """Return the processes that do the rules' work."""
         found = {}
-        for process in self._main.children(recursive=True):
+        children = []
+        with suppress(psutil.NoSuchProcess):  # it may have ended just now
+            children = self._main.children(recursive=True)
+        for process in children:
             with suppress(psutil.NoSuchProcess):  # a zombie is none either
                 line = process.cmdline()
                 if line[1:2] == ["-m"] and line[2].startswith(PACKAGE):
