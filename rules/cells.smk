@@ -46,6 +46,8 @@ rule fetch_cells:
         f"{FETCHED_TO}/{{file}}",
     log:
         f"{FETCHED_TO}/{{file}}.log",
+    benchmark:
+        f"{FETCHED_TO}/{{file}}.tsv"
     wildcard_constraints:
         file="|".join(re.escape(os.path.relpath(name, FETCHED_TO)) for name in FETCHED)
         or "nothing",

@@ -22,6 +22,8 @@ rule note_initial_model:
         "{run}/initial_model.json",
     log:
         "{run}/logs/note_initial_model.log",
+    benchmark:
+        "{run}/benchmarks/note_initial_model.tsv"
     conda:
         "../envs/cpu.yaml"
     params:

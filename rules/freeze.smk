@@ -31,6 +31,8 @@ rule freeze_config:
         provenance="{run}/provenance.json",
     log:
         "{run}/logs/freeze_config.log",
+    benchmark:
+        "{run}/benchmarks/freeze_config.tsv"
     conda:
         "../envs/cpu.yaml"
     params:

@@ -92,8 +92,13 @@ if comparison():
             ),
         log:
             f"{comparison()[0]}.log",
+        benchmark:
+            f"{Path(comparison()[0]).parent}/benchmarks/compare.tsv"
         conda:
             "../envs/cpu.yaml"
+        resources:
+            mem_mb=memory(4000),
+            runtime=minutes(30),
         params:
             # Names and what differs stand on the page.
             runs=compared_runs(),

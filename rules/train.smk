@@ -66,6 +66,8 @@ rule take_checkpoint:
         "{run}/checkpoints/step-{step}.ckpt",
     log:
         "{run}/logs/take_checkpoint_{step}.log",
+    benchmark:
+        "{run}/benchmarks/take_checkpoint_{step}.tsv"
     conda:
         "../envs/gpu.yaml"
     params:

@@ -14,7 +14,7 @@ from workflow_scripts.reporting.words import how_predicted, in_competition
 from workflow_scripts.settings.schema.stages import UNMASKING
 
 Render = Callable[..., str]
-VOID = {"meta", "link", "input", "br", "img", "hr"}
+VOID = {"meta", "link", "input", "br", "img", "hr", "wbr"}
 LOADS = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "background"}
 
 
