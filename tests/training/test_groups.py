@@ -31,7 +31,7 @@ def splits_of(store: CellStore, roles: dict[str, str]) -> pd.DataFrame:
 @pytest.mark.parametrize("gone", ["train", "val"])
 def test_empty_split_is_refused(store, gone):
     roles = {name: "dropped" if role == gone else role for name, role in ROLES.items()}
-    with pytest.raises(DataError, match="the training or the validation split holds no perturbed"):
+    with pytest.raises(DataError, match="split holds no perturbed cell; name some"):
         training_groups(plan(LLAMA), store, splits_of(store, roles))
 
 
