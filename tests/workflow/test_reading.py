@@ -187,5 +187,5 @@ def test_only_what_shows_the_config_reads_all_of_it() -> None:
             if isinstance(node, ast.Name) and node.id == "shown_config":
                 readers.add(file.relative_to(ROOT / "workflow_scripts").as_posix())
     # train hands it to wandb, which lists it on the run's page; slices cuts it; changes says what
-    # has changed of it.
-    assert readers == {"settings/changes.py", "settings/slices.py", "train.py"}
+    # has changed of it; progress says which stages such a run has.
+    assert readers == {"progress.py", "settings/changes.py", "settings/slices.py", "train.py"}
