@@ -31,7 +31,7 @@ def test_missing_file_that_nobody_named_is_a_defect(monkeypatch, tmp_path):
 
 def test_missing_stage_file_is_said_to_be_the_workflows(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    needed = ("config", "cells", "splits", "features", "out-dir", "metrics")
+    needed = ("config", "cells", "splits", "features", "out-dir", "metrics", "starts")
     rest = [word for name in needed for word in (f"--{name}", name)]
     monkeypatch.setattr(sys, "argv", ["train", "--settings", "train.json", *rest])
     with pytest.raises(SystemExit) as ended:

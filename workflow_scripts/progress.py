@@ -1,15 +1,15 @@
 """Show how far runs are, while the workflow runs and afterwards.
 
-  python -m workflow_scripts.progress                  the runs under results
-  python -m workflow_scripts.progress results/demo     this run, or a folder of runs
-  python -m workflow_scripts.progress --watch          again every five seconds, until all is done
+Example, of the runs under results, and of one run until it is done:
+
+    python -m workflow_scripts.progress
+    python -m workflow_scripts.progress results/demo --watch
 
 It reads the files that a run leaves and writes none: on a cluster, from any machine that sees them.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.failures import failure_of
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.kept import find_runs
@@ -95,11 +95,7 @@ class RunProgress:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table of the runs, once or again and again."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow_scripts.progress",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m workflow_scripts.progress", __doc__)
     parser.add_argument(
         "runs",
         nargs="*",
