@@ -74,7 +74,7 @@ def cost_rows(costs: pd.DataFrame, starts: Sequence[Start]) -> Costs:
         )
     if starts:
         spent, gpu, all_known = device_seconds(starts)
-        what = "GPU" if gpu else "CPU, as there was no GPU,"
+        what = "GPU" if gpu else "CPU"
         more = "" if all_known else "at least "
         said.append(f"{more}{_seconds(spent)} of {what} training over all starts")
     return Costs(rows, "; ".join(said))
