@@ -73,9 +73,10 @@ class ConfigDirectory:
             raise ConfigError(
                 f"{source}: `{option}` leads out of the config directory: name a file in it"
             )
-        self._refuse_circle(group, source)
+        linked = self._links_to(group, source)
         if _is_file(file):
-            if not file.resolve().is_relative_to(self.path.resolve()):
+            linked = linked or _is_link(file)
+            if linked and not file.resolve().is_relative_to(self.path.resolve()):
                 raise ConfigError(
                     f"{source}: {file} is a link out of the config directory: refused"
                 )
@@ -97,13 +98,17 @@ class ConfigDirectory:
             close = f": {other.name} is there: rename it, options end with .yaml"
         raise ConfigError(f"{source}: {where} has no option `{option}`{close}")
 
-    def _refuse_circle(self, group: str, source: str) -> None:
-        """Raise ConfigError where a folder on the way to a group is a link to one around it."""
-        folder = self.path
+    def _links_to(self, group: str, source: str) -> bool:
+        """Tell whether a folder on the way to a group is a link; refuse one to a folder around."""
+        folder, linked = self.path, False
         for part in Path(group).parts:
             folder = folder / part
-            if _is_link(folder) and _leads_back(folder):
+            if not _is_link(folder):
+                continue
+            if _leads_back(folder):
                 raise ConfigError(f"{source}: {folder} is a link in a circle: refused")
+            linked = True
+        return linked
 
     def _file(self, group: str, option: str) -> Path:
         name = option if option.endswith(".yaml") else f"{option}.yaml"

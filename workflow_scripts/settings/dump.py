@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -73,6 +74,7 @@ def inline(value: Any) -> str:
     return _inline_text(str(value))
 
 
+@lru_cache(maxsize=4096)
 def _inline_text(text: str) -> str:
     plain = yaml.SafeLoader.yaml_implicit_resolvers
     first = text[:1]

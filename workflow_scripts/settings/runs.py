@@ -280,14 +280,13 @@ def resolve_runs(
         for chosen in runs_of(config_dir, find_run_file(config_dir, name), texts)
         for run in _folds(config_dir, find_run_file(config_dir, name), chosen, contexts_of)
     ]
+    writers: dict[str, Run] = {}
     for run in members:
-        same = [
-            known for known in resolved if os.path.abspath(known) == os.path.abspath(run.folder)
-        ]
-        if same:
+        other = writers.setdefault(os.path.abspath(run.folder), run)
+        if other is not run:
             raise ConfigError(
-                f"runs {resolved[same[0]].run_file} and {run.run_file} both write to "
-                f"{run.folder}; give one of them another name or output_dir"
+                f"runs {other.run_file} and {run.run_file} both write to {run.folder}; give one "
+                "of them another name or output_dir"
             )
         resolved[run.folder] = run
     return resolved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -70,6 +71,7 @@ def to_tsv(rows: Sequence[Row]) -> str:
     return Table(columns, tuple(map(values, rows))).render("tsv")
 
 
+@functools.cache
 def status_of(path: str) -> str:
     """Say what a change of a key does, in the words of a trace."""
     key = find(path)
@@ -134,15 +136,16 @@ def _leaf_row(composition: Composition, key: KeyPath, value: Any) -> Row:
     overridden: Overridden = "no"
     if last.asked:
         overridden = "confirmed" if before == text else "yes"
+    path = dotted(key)
     return Row(
-        dotted(key),
+        path,
         text,
         composition.shown(last.source),
         str(last.value) if is_interpolation(last.value) else "",
         before,
         composition.shown(default.source) if default is not None else "",
         overridden,
-        status_of(dotted(key)),
+        status_of(path),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from deepmerge import Merger
@@ -115,12 +116,20 @@ class Tree:
         for length in range(1, len(prefix) + 1):
             setting = Setting({}, file.at(), asked)
             self.history.setdefault(prefix[:length], []).append(setting)
-        for key, value in walk(file.values):
-            path = (*prefix, *key)
-            if value == MISSING and path in self.history:
+        for path, setting in _settings(file, prefix, asked):
+            if setting.value == MISSING and path in self.history:
                 continue  # it took no effect
-            if key:
-                self.history.setdefault(path, []).append(Setting(leaf(value), file.at(key), asked))
+            self.history.setdefault(path, []).append(setting)
+
+
+@lru_cache(maxsize=1024)
+def _settings(file: YamlFile, prefix: KeyPath, asked: bool) -> tuple[tuple[KeyPath, Setting], ...]:
+    """Give what a file sets: for many runs the same file is asked many times."""
+    return tuple(
+        ((*prefix, *key), Setting(leaf(value), file.at(key), asked))
+        for key, value in walk(file.values)
+        if key
+    )
 
 
 def walk(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

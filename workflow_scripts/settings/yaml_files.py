@@ -51,9 +51,9 @@ _STRICT = _omegaconf_loader(yaml.SafeLoader)
 _FAST = _omegaconf_loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class YamlFile:
-    """One file, read once.
+    """One file, read once: what is worked out of it is kept by which object it is.
 
     Attributes
     ----------
