@@ -79,13 +79,20 @@ def say_how_to_follow():
     print(f"how far it is: python -m workflow_scripts.progress {folders} --watch")
 
 
+def only_asks():
+    """Return whether this start only says what would run, which closed folders don't hinder."""
+    return set(workflow.dag_settings.targets) == {"why"}
+
+
 onstart:
-    refuse_closed_places()
-    say_how_to_follow()
+    if not only_asks():
+        refuse_closed_places()
+        say_how_to_follow()
 
 
 onsuccess:
-    say_what_came_of_it()
+    if not only_asks():
+        say_what_came_of_it()
 
 
 onerror:

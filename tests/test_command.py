@@ -1,4 +1,4 @@
-"""How a command ends where a file that was named isn't there."""
+"""How a command ends where what its command line names or holds is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts import fetch_cells, train
+from workflow_scripts import audit_cells, fetch_cells, pack_cells, train, why
 from workflow_scripts.command import run_command
 
 
@@ -38,3 +38,20 @@ def test_missing_stage_file_is_said_to_be_the_workflows(monkeypatch, tmp_path, c
         run_command(train.main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: train.json: no such file; the workflow writes it\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "option", "text", "said"),
+    [
+        (audit_cells, "--settings", "{'identity': 1}", "argument --settings: not JSON (Expecting"),
+        (pack_cells, "--settings", '{"identity": {}}', "without extent, datasets"),
+        (why, "--config", '["demo"]', "argument --config: a JSON object without runs, overrides"),
+    ],
+)
+def test_json_of_the_command_line_that_is_wrong_is_said_in_words(
+    script, option, text, said, capsys
+):
+    with pytest.raises(SystemExit) as ended:
+        script.main([option, text])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

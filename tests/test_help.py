@@ -112,7 +112,7 @@ def test_example_is_one_that_the_parser_takes(path: Path, capsys):
         for words in examples(parser.description or ""):
             call = shlex.split(parser.prog)
             assert words[: len(call)] == call
-            given = words[len(call) :]
+            given = [word.replace("{…}", "{}") for word in words[len(call) :]]
             parser.parse_args(
                 given
             )  # ends with 2 where one is unknown, or a required one is absent

@@ -16,7 +16,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.findings import from_dicts, render
 from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.slices import Slice
@@ -26,7 +26,11 @@ def main(arguments: Sequence[str]) -> None:
     """Read obs, var and some rows of every file; write the groups of cells and the audit."""
     parser = command_parser("python -m workflow_scripts.audit_cells", __doc__)
     parser.add_argument(
-        "--settings", required=True, metavar="JSON", help="files of the cells, and how to read them"
+        "--settings",
+        type=json_with("identity", "extent", "datasets"),
+        required=True,
+        metavar="JSON",
+        help="files of the cells, and how to read them",
     )
     parser.add_argument(
         "--groups", type=Path, required=True, help="groups of cells, to write (Parquet)"
@@ -42,9 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     from workflow_scripts.cells.audit import audit_cells
     from workflow_scripts.cells.cell_settings import CellSettings
 
-    content = json.loads(given.settings)
-    settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
-    audit = audit_cells(content["datasets"], settings, content.get("unreadable"))
+    settings = CellSettings.from_slice(Slice(given.settings["identity"], given.settings["extent"]))
+    audit = audit_cells(given.settings["datasets"], settings, given.settings.get("unreadable"))
     for name in ("groups", "batches", "twins"):
         with replacing(getattr(given, name)) as beside:
             getattr(audit, name).to_parquet(beside, index=False)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest, write_manifest
-from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
@@ -33,7 +33,11 @@ def main(arguments: Sequence[str]) -> None:
     """Pack the cells, or link what an earlier packing of the same content left."""
     parser = command_parser("python -m workflow_scripts.pack_cells", __doc__)
     parser.add_argument(
-        "--settings", required=True, metavar="JSON", help="files of the cells, and how to read them"
+        "--settings",
+        type=json_with("identity", "extent", "datasets"),
+        required=True,
+        metavar="JSON",
+        help="files of the cells, and how to read them",
     )
     parser.add_argument("--audit", type=Path, required=True, help="audit of the cells (JSON)")
     parser.add_argument(
@@ -45,8 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     findings = from_dicts(json.loads(given.audit.read_text())["findings"])
     if has_errors(findings):
         raise DataError(f"{given.audit}: the cells can't be packed\n{render(findings)}")
-    content = json.loads(given.settings)
-    datasets = content["datasets"]
+    datasets = given.settings["datasets"]
     store = given.manifest.parent if given.store is None else given.store
     known = KnownDigests(store / KNOWN_DIGESTS)
     sources = {
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
         for dataset, files in datasets.items()
         for label, path in files.items()
     }
-    settings = content["identity"]
+    settings = given.settings["identity"]
     digests = {name: source["sha256"] for name, source in sources.items()}
     work = IdentityFolder(store, identity_of("cells", settings, digests))
     # Without the lock first: a finished store may lie where this process can't write.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
-from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.changes import changed_keys, changed_stage
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
@@ -86,12 +86,13 @@ def main(arguments: Sequence[str]) -> None:
         "--overrides", default="", help="as --config overrides=…; none if not given"
     )
     parser.add_argument(
-        "--config", metavar="JSON", help="all of --config of snakemake, in place of the two above"
+        "--config",
+        type=json_with("runs", "overrides"),
+        metavar="JSON",
+        help="all of --config of snakemake, in place of the two above",
     )
     given = parser.parse_args(arguments)
-    config = {"runs": given.runs, "overrides": given.overrides}
-    if given.config is not None:
-        config = json.loads(given.config)
+    config = given.config or {"runs": given.runs, "overrides": given.overrides}
     pending = list(_summary(config))
     runs = resolve_runs(ROOT / "config", config["runs"], config["overrides"], contexts_to_leave_out)
     if not pending:
