@@ -118,8 +118,9 @@ def main(arguments: Sequence[str]) -> None:
     models = dict.fromkeys(settings[ENSEMBLE], ENSEMBLE)
     if model is not None:
         models[model] = "prediction.checkpoint"
+    splits = file_digest(given.split_table)
     for path, key in models.items():
-        found["Together"] += check_given_model(path, of_run, file_digest(given.split_table), key)
+        found["Together"] += check_given_model(path, of_run, splits, key)
     if model is None:
         found["Together"] += [
             *cross_check(table, batches, audits["Features"], plan),
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str]) -> None:
             *check_initial_model(
                 plan,
                 read,
+                splits,
                 n_genes=len(genes),
                 feature_dim=audits["Features"]["dimension"],
                 embedding_dim=embedding_dim,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,25 @@ def test_genes_that_the_other_model_lacks_are_listed_and_kept_in_the_checkpoint(
     assert f"  in part: basal_encoder.weight: {how}" in said
     kept = read_description("checkpoints/final.ckpt").provenance["start"]
     assert kept["partly"]["project_out.3.bias"] == how
+
+
+def findings_of(model: str) -> set[str]:
+    """Return the codes of what preflight finds where the run starts from a model."""
+    Stages(Path("run.yaml"), (f"model.kwargs.init_from={model}",)).check()
+    found = json.loads(Path("preflight/findings.json").read_text())["findings"]["Together"]
+    return {finding["code"] for finding in found if finding["message"].startswith("model.kwargs.")}
+
+
+def test_start_from_a_model_of_other_splits_is_warned_of(second: Path) -> None:
+    path = Path("earlier/final.ckpt")
+    model, description = load_model(path), read_description(path)
+    assert description.provenance["splits"]
+    save_model(second / "of_these", model, description)
+    save_model(second / "of_none", model, replace(description, provenance={"run": "x"}))
+    other = {**description.provenance, "splits": "0" * 64}
+    save_model(second / "of_others", model, replace(description, provenance=other))
+    assert findings_of("earlier/final.ckpt") == findings_of("of_these") == set()
+    assert findings_of("of_none") == findings_of("of_others") == {"other-splits"}
 
 
 def identities() -> set[str]:

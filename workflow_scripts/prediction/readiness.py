@@ -13,6 +13,7 @@ from workflow_scripts.models import (
     load_model,
     read_description,
 )
+from workflow_scripts.models.origins import other_splits
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
@@ -74,13 +75,7 @@ def check_given_model(
     found = [
         Finding("error", "given-model", place + it) for it in misfits(model, description, asked)
     ]
-    if description.provenance.get("splits") != splits:
-        text = (
-            "it was not trained with the splits of this run, or doesn't say so: it may have seen "
-            "the cells that are tested here, and what the splits allow to be claimed is not shown"
-        )
-        found.append(Finding("warning", "other-splits", place + text))
-    return found
+    return found + other_splits(description, splits, place)
 
 
 def check_batches(

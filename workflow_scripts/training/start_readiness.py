@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workflow_scripts.models import load_model, read_description
 from workflow_scripts.models.initial_weights import check_start
+from workflow_scripts.models.origins import other_splits
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding
 from workflow_scripts.training.plan import TrainingPlan
@@ -16,6 +17,7 @@ from workflow_scripts.training.starting_model import freezes, planned_settings
 def check_initial_model(
     plan: TrainingPlan,
     genes: Sequence[str] | None,
+    splits: str,
     *,
     n_genes: int,
     feature_dim: int,
@@ -29,6 +31,9 @@ def check_initial_model(
         What to train.
     genes
         Names of the genes that are read; None where training cells will choose them.
+    splits
+        Digest of the run's splits. A model that was trained with others, or doesn't say with which,
+        brings what it learnt of the test cells along: a warning.
     n_genes, feature_dim
         Number of genes at most, and width of the perturbations' features.
     embedding_dim
@@ -49,8 +54,8 @@ def check_initial_model(
     if path is None:
         return [_frozen_at_random()] if frozen else []
     try:
-        there = load_model(Path(path)).settings
-        check_start(there, here, read_description(Path(path)).gene_names, genes)
+        there, description = load_model(Path(path)).settings, read_description(Path(path))
+        check_start(there, here, description.gene_names, genes)
     except DataError as error:
         return [Finding("error", "init-from", f"model.kwargs.init_from: {path}: {error}")]
     if frozen and there.pert_dim != feature_dim:
@@ -60,7 +65,7 @@ def check_initial_model(
             "afresh, and freeze_pert_backbone would keep it so; set that to false"
         )
         return [Finding("error", "init-from", text)]
-    return []
+    return other_splits(description, splits, f"model.kwargs.init_from: {path}: ")
 
 
 def _frozen_at_random() -> Finding:
