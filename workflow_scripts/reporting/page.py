@@ -14,9 +14,10 @@ from workflow_scripts.reporting.figures import Drawing, effect_panel, strips
 from workflow_scripts.reporting.formats import FindingEntry, in_order
 from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
+from workflow_scripts.reporting.perturbation_table import perturbation_table
 from workflow_scripts.reporting.run_facts import changed_settings, commands, essentials, run_name
 from workflow_scripts.reporting.strata import strata_rows
-from workflow_scripts.reporting.tables import perturbation_table, remarks, score_tables
+from workflow_scripts.reporting.tables import remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.trained import trained
 from workflow_scripts.reporting.unmasking import unmasked_rows

@@ -1,4 +1,4 @@
-"""Scores as tables: models side by side, and one row a perturbation."""
+"""Scores as tables: metrics as rows, models side by side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import pandas as pd
-
 from workflow_scripts.reporting.formats import Better, Refusal, Scores
 from workflow_scripts.reporting.words import (
-    MODEL,
     MetricWords,
     counted,
     metric_words,
@@ -98,31 +95,6 @@ class ScoreTable:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Column:
-    """Heading of a column, and the longer text behind it; names are searched, numbers aren't."""
-
-    name: str
-    how_to_read: str
-    is_number: bool = True
-
-
-@dataclass(frozen=True)
-class PerturbationTable:
-    """The model's metrics and what is known beside them, one row a perturbation and context.
-
-    Attributes
-    ----------
-    columns
-        Those after perturbation and context.
-    rows
-        Perturbation first.
-    """
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
-
-
 def score_tables(scores: Scores) -> list[ScoreTable]:
     """Return the table over all contexts, then one a context where there are several."""
     sizes = scores["contexts"]
@@ -175,7 +147,7 @@ def _score_table(
     rows = []
     for metric in metrics:
         better: Better = scores["better"].get(metric, "neither")
-        numbers = [_finite(values.get(model, {}).get(metric)) for model in models]
+        numbers = [finite(values.get(model, {}).get(metric)) for model in models]
         best = best_of(numbers, better)
         words = metric_words(metric)
         cells = []
@@ -222,7 +194,8 @@ def _ends(scores: Scores, context: str | None, metric: str, words: MetricWords) 
     return f"{text}; none in {'; '.join(sorted(reasons))}" if reasons else text
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return a number, and None in place of one that is missing or infinite."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
@@ -256,96 +229,3 @@ def remarks(scores: Scores, model: str) -> list[str]:
     if left := len(found) - len(texts):
         texts.append(f"{counted(left, 'other remark')} in prediction_note of its file")
     return texts
-
-
-_FACTS: Mapping[str, Column] = {
-    "kind": Column(
-        "Training had seen", "What training had seen of perturbation and context.", is_number=False
-    ),
-    "taken_for": Column(
-        "Looks like",
-        "The perturbation whose observed effect the prediction is closest to (cosine over genes).",
-        is_number=False,
-    ),
-    "own_rank": Column(
-        "Its own place",
-        "Where its own observed effect stands when all are ranked by closeness to the prediction: "
-        "1 is the first.",
-    ),
-    "n_cells": Column("Cells", "Observed cells of the perturbation in the context."),
-    "n_de_genes": Column("DE genes", "Genes that the scorer calls changed in the observed cells."),
-    "distance_to_training": Column(
-        "Distance to training",
-        "Cosine distance of its features to those of the nearest perturbation that was trained on; "
-        "0 if it was trained on itself.",
-    ),
-}
-"""What is known of a perturbation beside its scores, in the order of the table."""
-
-
-def perturbation_table(
-    metrics: pd.DataFrame,
-    effects: pd.DataFrame,
-    better: Mapping[str, Better],
-    facts: pd.DataFrame,
-) -> PerturbationTable:
-    """Return the model's metrics and what is known beside them, a perturbation a row.
-
-    Parameters
-    ----------
-    metrics
-        One row a model, context, perturbation and metric.
-    effects
-        What `effects.summarise_effects` returned.
-    better
-        Which way each metric is better.
-    facts
-        One row a context and perturbation; columns of `inputs.FACT_COLUMNS`, those there are.
-    """
-    keys = ["context", "perturbation"]
-    own = metrics[metrics["model"] == MODEL]
-    wide = own.pivot_table(index=keys, columns="metric", values="value", dropna=False)
-    words = {name: metric_words(name) for name in metrics_in_order(own["metric"])}
-    known = facts.set_index(keys)
-    # What says nothing of any perturbation is left out.
-    shown = [name for name in _FACTS if name in known and known[name].notna().any()]
-    names = [name for name in shown if not _FACTS[name].is_number]
-    numbers = [name for name in shown if _FACTS[name].is_number]
-    strengths = effects[effects["model"] == MODEL].set_index(keys)["strength"]
-    columns = [
-        *(_FACTS[name] for name in names),
-        *(
-            Column(entry.name, f"{entry.how_to_read} {BETTER_WORDS[better.get(name, 'neither')]}.")
-            for name, entry in words.items()
-        ),
-        *(_FACTS[name] for name in numbers),
-    ]
-    if len(strengths):
-        columns.append(
-            Column(
-                "Observed effect size",
-                "Euclidean norm over genes of the observed effect (log1p units), noise included.",
-            )
-        )
-    rows = []
-    for pair in own[keys].drop_duplicates().itertuples(index=False, name=None):
-        context, perturbation = pair
-        cells = [Cell(_name(known[name].get(pair), perturbation)) for name in names]
-        for name, entry in words.items():
-            value = _finite(wide[name].get(pair))
-            cells.append(Cell(entry.shown(value), value))
-        for name in numbers:
-            value = _finite(known[name].get(pair))
-            whole = value is not None and name != "distance_to_training"
-            cells.append(Cell(f"{value:g}" if whole else number(value), value))
-        if len(strengths):
-            value = _finite(strengths.get(pair))
-            cells.append(Cell(number(value), value))
-        rows.append((perturbation, context, tuple(cells)))
-    return PerturbationTable(tuple(columns), tuple(rows))
-
-
-def _name(value: object, perturbation: str) -> str:
-    if not isinstance(value, str):
-        return "–"
-    return "itself" if value == perturbation else value
