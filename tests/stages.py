@@ -24,7 +24,8 @@ from workflow_scripts import (
     validate_features,
     write_submission,
 )
-from workflow_scripts.settings.runs import Run, resolve_run
+from workflow_scripts.settings.run import Run
+from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import STAGES
 
 ROOT = Path(__file__).parents[1]

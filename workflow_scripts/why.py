@@ -23,7 +23,8 @@ from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.changes import changed_keys, changed_stage
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.runs import Run, resolve_runs
+from workflow_scripts.settings.run import Run
+from workflow_scripts.settings.runs import resolve_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,8 @@ import pytest
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.grid import runs_of
-from workflow_scripts.settings.runs import Run, resolve_runs
+from workflow_scripts.settings.run import Run
+from workflow_scripts.settings.runs import resolve_runs
 
 CONFIG = Path(__file__).parents[2] / "config"
 

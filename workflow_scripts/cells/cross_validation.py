@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.runs import Run
+from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.split_file import SplitFile
 from workflow_scripts.settings.suggestions import nearest
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.runs import Run
+from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.schema import leaves
 from workflow_scripts.settings.slices import shown_config
 

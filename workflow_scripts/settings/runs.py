@@ -2,185 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import NUMERICS
 from workflow_scripts.settings.grid import runs_of, value_in_name
 from workflow_scripts.settings.overrides import split_overrides
-from workflow_scripts.settings.run_stages import asks, stages_of
+from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
-from workflow_scripts.settings.slices import canonical_json, stage_slice, text_digest
-from workflow_scripts.settings.split_file import (
-    dataset_files,
-    fetched_name,
-    label_files,
-    read_split_file,
-)
+from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.sweeps import written
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
-
-_ENGINES: Mapping[str, tuple[str, ...]] = {
-    "genes": ("scanpy",),
-    "reference_ends": ("cell-eval2", "pdex"),
-    "evaluate": ("cell-eval2", "pdex"),
-}
-"""Packages that compute what a stage gives."""
-
-_READ_CELLS = ("train", "predict", "predict_baselines", "predict_unmasking")
-"""Stages that read the chosen genes, where some are chosen."""
-
-_READ_TARGETS = ("preflight", "predict", "predict_baselines", "predict_unmasking")
-"""Stages that read what is asked for in place of the test split, where something is."""
-
-
-_ASKED = "asked"
-"""What the dataset of files that are predicted from is called."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: its settings, and how they were asked for.
-
-    Attributes
-    ----------
-    folder
-        ``output_dir/name``, normalised: where everything of the run lands.
-    config
-        Nested, resolved, checked config.
-    trace
-        Where every value came from: the text of config.trace.tsv.
-    warnings
-        What a person should know of the config, though it can be run.
-    digest
-        SHA-256 of the frozen text and its trace.
-    run_file
-        The file it came from.
-    overrides
-        What was applied on top, the run's implied name included.
-    """
-
-    folder: str
-    config: Mapping[str, Any]
-    trace: str
-    warnings: tuple[str, ...]
-    digest: str
-    config_dir: Path
-    run_file: Path
-    overrides: tuple[str, ...]
-
-    def freeze_arguments(self) -> str:
-        """Return the arguments that make `freeze_config` compose this run again."""
-        arguments = ["--config-dir", str(self.config_dir), "--config-name", "config"]
-        arguments += ["--run-file", str(self.run_file), "--digest", self.digest]
-        return shlex.join([*arguments, "--", *self.overrides])
-
-    def stage_json(self, stage: str) -> str:
-        """Return the canonical JSON of what ``stage`` reads of the settings.
-
-        Versions stand beside it: another one gives other results, so it has to trigger as well.
-        So does whether genes are chosen, or targets asked for: the set of a job's inputs then
-        changes, which Snakemake doesn't look at where a job before it re-runs, as freeze_config
-        does.
-        """
-        content = stage_slice(self.config, stage).content()
-        content["numerics"] = NUMERICS.get(stage, 1)
-        if stage in _ENGINES:
-            content["engines"] = {name: _version(name) for name in _ENGINES[stage]}
-        if stage in _READ_CELLS and self.config["genes"]["select"] != "all":
-            content["genes"] = "chosen"
-        if stage in _READ_TARGETS and self.asks:
-            content["targets"] = "asked"
-        return canonical_json(content)
-
-    @property
-    def asks(self) -> bool:
-        """Whether something else than the test split is predicted."""
-        return asks(self.config)
-
-    @functools.cached_property
-    def stages(self) -> frozenset[str]:
-        """Rules that work on this run; those that only write or link are left out."""
-        return frozenset(stages_of(self.config))
-
-    def datasets(self) -> dict[str, list[str]]:
-        """Return the files of every dataset.
-
-        Raises
-        ------
-        ConfigError
-            Where the split file that names them can't be read.
-        """
-        return dataset_files(self._datasets())
-
-    def _datasets(self) -> Mapping[str, str | Sequence[str]]:
-        given: Mapping[str, str | Sequence[str]] | None = self.config["cells"]["datasets"]
-        if given is None:
-            toml = self.config["data"]["kwargs"]["toml_config_path"]
-            given = read_split_file(Path(toml)).datasets if toml else {}
-        return given
-
-    def addresses(self) -> dict[str, str]:
-        """Return the address of each file that has to be fetched, by where it is fetched to."""
-        try:
-            given = [*self._datasets().values(), self.config["prediction"]["adata"] or []]
-        except ConfigError:  # the audit of the cells says why
-            return {}
-        entries = [one for part in given for one in ([part] if isinstance(part, str) else part)]
-        return {name: entry for entry in entries if (name := fetched_name(entry))}
-
-    def cells_json(self) -> str:
-        """Return the canonical JSON of the cells slice: what is packed, and how.
-
-        A split file that can't be read is no error yet: the slice says why, for the audit to
-        report it together with all the rest.
-        """
-        content = self._cells_content()
-        try:
-            content["datasets"] = _labelled(self.datasets())
-        except ConfigError as error:
-            content.update(datasets={}, unreadable=str(error))
-        return canonical_json(content)
-
-    def asked_files(self) -> list[str]:
-        """Return the files that are predicted from, where they are others than the run's."""
-        adata = self.config["prediction"]["adata"]
-        return [] if adata is None else dataset_files({_ASKED: adata})[_ASKED]
-
-    def asked_cells_json(self) -> str:
-        """Return the cells slice of the files that are predicted from: as the run's, but theirs."""
-        content = self._cells_content()
-        if column := self.config["prediction"]["context_col"]:
-            content["identity"]["data.kwargs.cell_type_key"] = column
-        content["datasets"] = _labelled({_ASKED: self.asked_files()})
-        return canonical_json(content)
-
-    def _cells_content(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.stage_json("cells"))
-        del content["identity"]["cells.datasets"]  # the files themselves stand beside
-        return content
-
-
-def _labelled(datasets: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
-    return {
-        name: label_files([os.path.abspath(path) for path in files])
-        for name, files in datasets.items()
-    }
-
-
-_version = functools.cache(version)
-"""Of an installed package: for many runs it would be looked up many times."""
 
 
 @dataclass(frozen=True)
