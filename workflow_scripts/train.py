@@ -95,7 +95,11 @@ def main(arguments: Sequence[str]) -> None:
             print(f"trained before, to step {max_steps}: {work.path}")
         else:
             with own_gpus(processes.on_node, settings["model.device"]):
-                final, best = _train(given, settings, genes, work, provenance, processes)
+                last = _train(given, settings, genes, work, provenance, processes)
+            from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
+
+            final = step_name(last)
+            best = best_name(best_step_of(work.path / final))
             keep_starts(work.path / STARTS)
             work.finish([final, best, "training.csv", STARTS])
         named = {name.partition("=")[0]: name for name in work.finished_files()}
@@ -116,7 +120,8 @@ def _train(
     work: IdentityFolder,
     provenance: Mapping[str, str],
     processes: Processes,
-) -> tuple[str, str]:
+) -> int:
+    """Train, and return the last step; only the first process may look for its checkpoint then."""
     use_large_pages()
     if settings["engine.deterministic"]:
         # Has to be there before the first product on a GPU.
@@ -127,7 +132,6 @@ def _train(
 
     from workflow_scripts.cells.store import CellStore
     from workflow_scripts.features.vectors import load_features
-    from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
     from workflow_scripts.training.machine import Machine
     from workflow_scripts.training.plan import TrainingPlan
     from workflow_scripts.training.trainer import train
@@ -152,7 +156,7 @@ def _train(
     )
     plan = TrainingPlan.from_slice(settings)
     store = CellStore.open(given.cells)
-    last = train(
+    return train(
         plan,
         store if genes is None else store.select(genes.names),
         pd.read_parquet(given.splits),
@@ -161,8 +165,6 @@ def _train(
         machine,
         provenance,
     )
-    final = step_name(last)
-    return final, best_name(best_step_of(work.path / final))
 
 
 if __name__ == "__main__":
