@@ -20,6 +20,7 @@ def folder(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret.yaml").write_text("y: 1\n")
     (folder / "db" / "out.yaml").symlink_to(tmp_path / "outside" / "secret.yaml")
+    (folder / "db" / "deep").symlink_to(tmp_path / "outside")
     (folder / "db" / "nowhere.yaml").symlink_to("missing.yaml")
     (folder / "db" / "loop.yaml").symlink_to("loop.yaml")
     (folder / "db" / "folder.yaml").mkdir()
@@ -42,6 +43,7 @@ def folder(make_tree: Callable[..., Path], tmp_path: Path) -> Path:
         ("db=sub/../one", "leads out of the config directory"),
         ("db=/etc/passwd", "leads out of the config directory"),
         ("db=out", "is a link out of the config directory"),
+        ("db=deep/secret", "is a link out of the config directory"),
         ("+outdir=secret", "is a link out of the config directory"),
         ("+again/db=one", "is a link in a circle"),
         ("+sub/up/db=one", "is a link in a circle"),

@@ -73,7 +73,7 @@ class ConfigDirectory:
             raise ConfigError(
                 f"{source}: `{option}` leads out of the config directory: name a file in it"
             )
-        linked = self._links_to(group, source)
+        linked = self._links_to(Path(group, option).parent, source)
         if _is_file(file):
             linked = linked or _is_link(file)
             if linked and not file.resolve().is_relative_to(self.path.resolve()):
@@ -98,10 +98,10 @@ class ConfigDirectory:
             close = f": {other.name} is there: rename it, options end with .yaml"
         raise ConfigError(f"{source}: {where} has no option `{option}`{close}")
 
-    def _links_to(self, group: str, source: str) -> bool:
-        """Tell whether a folder on the way to a group is a link; refuse one to a folder around."""
+    def _links_to(self, inner: Path, source: str) -> bool:
+        """Tell whether a folder on the way is a link; refuse one that leads in a circle."""
         folder, linked = self.path, False
-        for part in Path(group).parts:
+        for part in inner.parts:
             folder = folder / part
             if not _is_link(folder):
                 continue
