@@ -96,12 +96,8 @@ def main(arguments: Sequence[str]) -> None:
         else:
             with own_gpus(processes.on_node, settings["model.device"]):
                 last = _train(given, settings, genes, work, provenance, processes)
-            from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
-
-            final = step_name(last)
-            best = best_name(best_step_of(work.path / final))
             keep_starts(work.path / STARTS)
-            work.finish([final, best, "training.csv", STARTS])
+            work.finish([*_checkpoints(work.path, last), "training.csv", STARTS])
         named = {name.partition("=")[0]: name for name in work.finished_files()}
         work.publish(
             {
@@ -121,7 +117,7 @@ def _train(
     provenance: Mapping[str, str],
     processes: Processes,
 ) -> int:
-    """Train, and return the last step; only the first process may look for its checkpoint then."""
+    """Train, and return the last step, whose checkpoint the first process alone writes."""
     use_large_pages()
     if settings["engine.deterministic"]:
         # Has to be there before the first product on a GPU.
@@ -165,6 +161,14 @@ def _train(
         machine,
         provenance,
     )
+
+
+def _checkpoints(folder: Path, last: int) -> tuple[str, str]:
+    """Return the names of the checkpoint of the last step, and of the best one that it tells."""
+    from workflow_scripts.training.checkpoints import best_name, best_step_of, step_name
+
+    final = step_name(last)
+    return final, best_name(best_step_of(folder / final))
 
 
 if __name__ == "__main__":
