@@ -19,7 +19,6 @@ from pathlib import Path
 from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.findings import from_dicts, render
 from workflow_scripts.settings.finished import replacing, write_atomically
-from workflow_scripts.settings.slices import Slice
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,11 +42,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--audit", type=Path, required=True, help="what was found, to write (JSON)")
     given = parser.parse_args(arguments)
     # Only now: --help and mistyped options needn't wait for these.
-    from workflow_scripts.cells.audit import audit_cells
-    from workflow_scripts.cells.cell_settings import CellSettings
+    from workflow_scripts.cells.audit import audit_slice
 
-    settings = CellSettings.from_slice(Slice(given.settings["identity"], given.settings["extent"]))
-    audit = audit_cells(given.settings["datasets"], settings, given.settings.get("unreadable"))
+    audit = audit_slice(given.settings)
     for name in ("groups", "batches", "twins"):
         with replacing(getattr(given, name)) as beside:
             getattr(audit, name).to_parquet(beside, index=False)

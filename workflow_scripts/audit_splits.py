@@ -106,15 +106,13 @@ def _split(
 
 
 def _by_hand(split_file: str, overrides: Sequence[str]) -> None:
-    from workflow_scripts.cells.audit import audit_cells
-    from workflow_scripts.cells.cell_settings import CellSettings
+    from workflow_scripts.cells.audit import audit_slice
     from workflow_scripts.cells.splits import SplitSettings, splits_report
 
     named = f"data.kwargs.toml_config_path={json.dumps(split_file)}"
     run = resolve_by_hand(BY_HAND, [named, *overrides])
     content = json.loads(run.cells_json())
-    settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
-    audit = audit_cells(content["datasets"], settings, content.get("unreadable"))
+    audit = audit_slice(content)
     stage = stage_slice(run.config, "splits")
     splits, _ = _split(audit.groups, audit.twins, audit.report, stage)
     for dataset, files in content["datasets"].items():

@@ -25,7 +25,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors
 from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.runs import resolve_by_hand
-from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
+from workflow_scripts.settings.slices import read_settings, stage_slice
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -81,8 +81,7 @@ def main(arguments: Sequence[str]) -> None:
 def _by_hand(file: str, overrides: Sequence[str]) -> None:
     import pandas as pd
 
-    from workflow_scripts.cells.audit import audit_cells
-    from workflow_scripts.cells.cell_settings import CellSettings
+    from workflow_scripts.cells.audit import audit_slice
     from workflow_scripts.features.reading import read_entries
     from workflow_scripts.features.validation import FeatureSettings, validate_features
 
@@ -92,10 +91,7 @@ def _by_hand(file: str, overrides: Sequence[str]) -> None:
     control = run.config["data"]["kwargs"]["control_pert"]
     settings = FeatureSettings.from_slice(stage_slice(run.config, "features"))
     if cells["datasets"] or "unreadable" in cells:
-        slice_ = Slice(cells["identity"], cells["extent"])
-        found = audit_cells(
-            cells["datasets"], CellSettings.from_slice(slice_), cells.get("unreadable")
-        )
+        found = audit_slice(cells)
         groups, findings = found.groups, from_dicts(found.report["findings"])
     else:
         names = [str(name) for name, _ in read_entries(Path(file))]

@@ -159,7 +159,7 @@ CASES = {
     "splits: pattern matches no file": Broken(
         toml("screen_*", "scren_*"),
         "no-files",
-        ("dataset screen: its folder or pattern matches no file", "[datasets]"),
+        ("dataset screen: /", "scren_*.h5ad matches no file", "[datasets]"),
     ),
     "splits: one of the alternatives is missing": Broken(
         toml("screen_*", "screen_{k562,hepg2}"),

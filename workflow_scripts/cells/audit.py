@@ -24,6 +24,7 @@ from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding
 from workflow_scripts.settings.labels import targets_of
+from workflow_scripts.settings.slices import Slice
 
 
 @dataclass
@@ -57,6 +58,7 @@ def audit_cells(
     datasets: Mapping[str, Mapping[str, str]],
     settings: CellSettings,
     unreadable: str | None = None,
+    matched_nothing: Mapping[str, Sequence[str]] | None = None,
 ) -> CellAudit:
     """Look at every file of every dataset; problems become findings, never exceptions.
 
@@ -68,8 +70,10 @@ def audit_cells(
         How cells are read.
     unreadable
         Why the datasets are not known, where the file that names them can't be read.
+    matched_nothing
+        Paths, folders and patterns that name the files of a dataset, where they lead to none.
     """
-    findings = _audit_datasets(datasets, unreadable)
+    findings = _audit_datasets(datasets, unreadable, matched_nothing or {})
     audits: dict[str, FileAudit] = {}
     for dataset, files in datasets.items():
         for label, path in files.items():
@@ -98,8 +102,17 @@ def audit_cells(
     return CellAudit(groups, batches, twins, genes, {**report, "n_genes": len(genes)})
 
 
+def audit_slice(content: Mapping[str, Any]) -> CellAudit:
+    """Look at the files of a cells slice, as `Run.cells_json` gives it; see `audit_cells`."""
+    settings = CellSettings.from_slice(Slice(content["identity"], content["extent"]))
+    said = (content.get(name) for name in ("unreadable", "matched_nothing"))
+    return audit_cells(content["datasets"], settings, *said)
+
+
 def _audit_datasets(
-    datasets: Mapping[str, Mapping[str, str]], unreadable: str | None
+    datasets: Mapping[str, Mapping[str, str]],
+    unreadable: str | None,
+    matched_nothing: Mapping[str, Sequence[str]],
 ) -> list[Finding]:
     if unreadable is not None:
         return [Finding("error", "split-file", unreadable)]
@@ -113,9 +126,10 @@ def _audit_datasets(
     owners: dict[str, str] = {}
     for dataset, files in datasets.items():
         if not files:
+            named = ", ".join(matched_nothing.get(dataset, ())) or "what names its files"
             text = (
-                f"dataset {dataset}: its folder or pattern matches no file; mend [datasets] of the "
-                "split file, or cells.datasets (paths are relative to the working directory)"
+                f"dataset {dataset}: {named} matches no file; mend [datasets] of the split file, "
+                "or cells.datasets (paths are relative to the working directory)"
             )
             findings.append(Finding("error", "no-files", text))
         for path in files.values():

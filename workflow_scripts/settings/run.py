@@ -135,12 +135,15 @@ class Run:
     def cells_json(self) -> str:
         """Return the canonical JSON of the cells slice: what is packed, and how.
 
-        A split file that can't be read is no error yet: the slice says why, for the audit to
-        report it together with all the rest.
+        A split file that can't be read, or that names nothing that is there, is no error yet: the
+        slice says so, for the audit to report it together with all the rest.
         """
         content = self._cells_content()
         try:
-            content["datasets"] = _labelled(self.datasets())
+            named, files = self._datasets(), self.datasets()
+            content["datasets"] = _labelled(files)
+            if empty := {name: _absolute(named[name]) for name in files if not files[name]}:
+                content["matched_nothing"] = empty
         except ConfigError as error:
             content.update(datasets={}, unreadable=str(error))
         return canonical_json(content)
@@ -162,6 +165,10 @@ class Run:
         content: dict[str, Any] = json.loads(self.stage_json("cells"))
         del content["identity"]["cells.datasets"]  # the files themselves stand beside
         return content
+
+
+def _absolute(given: str | Sequence[str]) -> list[str]:
+    return [os.path.abspath(entry) for entry in ([given] if isinstance(given, str) else given)]
 
 
 def _labelled(datasets: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
