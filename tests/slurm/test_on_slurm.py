@@ -98,7 +98,7 @@ def my_profile(folder: Path, retries: int = 0, **train: object) -> Path:
     return folder / "profile"
 
 
-def end(process: subprocess.Popen[str], folder: Path, seconds: float = 240.0) -> str:
+def end(process: subprocess.Popen[str], folder: Path, seconds: float = 600.0) -> str:
     """Wait for Snakemake's end, and return what it said."""
     try:
         status = process.wait(seconds)
@@ -137,7 +137,7 @@ def starts(folder: Path) -> list[int]:
 
 def test_demo_end_to_end(tmp_path: Path, slurm: LocalSlurm) -> None:
     short = f"{QUICK} training.max_steps=200 training.val_freq=100 training.ckpt_every_n_steps=100"
-    said = end(start(tmp_path, short, runs="demo"), tmp_path, 400)
+    said = end(start(tmp_path, short, runs="demo"), tmp_path, 900)
     assert (tmp_path / "results/demo/report.html").exists()
     # Light steps go together, so that there are fewer submissions than jobs.
     submitted = re.findall(r"submitted with SLURM jobid (\d+)", said)
@@ -160,7 +160,7 @@ def test_time_limit_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> No
     # A limit that is set by hand doesn't grow with each try, so that it takes several.
     mine = my_profile(folder, retries=8, runtime=1, slurm_extra="'--signal=TERM@1'")
     process = start(folder, LONG, target=FINAL, profile=mine)
-    end(process, folder, 400)
+    end(process, folder, 900)
     said = (folder / "said.txt").read_text()
     assert "Trying to restart job" in said
     assert "stopped by SIGTERM" in said  # what the log of a try that ended early says
@@ -175,7 +175,7 @@ def test_preemption_is_survived(folder: Path, slurm: LocalSlurm, unbroken) -> No
         "sbatch", "-p", "urgent", "--exclusive", "-t", "1", "-o", "/dev/null", "--wrap", "sleep 3"
     )
     slurm.until(lambda: any(j["id"] == job and j["state"] == "PENDING" for j in slurm.jobs()), 60)
-    end(process, folder, 400)
+    end(process, folder, 900)
     assert starts(folder)[-1] > 0
     check_same(weights(folder), unbroken)
 
@@ -189,7 +189,7 @@ def test_cancelled_training_goes_on_at_the_next_start(
     slurm.said("scancel", job)
     assert process.wait(120) != 0
     assert not (folder / FINAL).exists()
-    end(start(folder, LONG, target=FINAL), folder, 400)
+    end(start(folder, LONG, target=FINAL), folder, 900)
     assert starts(folder)[-1] > 0
     check_same(weights(folder), unbroken)
 
@@ -203,7 +203,7 @@ def test_two_starts_are_never_two_writers(folder: Path, slurm: LocalSlurm, unbro
     snakemake(folder, "--unlock", "--config", "runs=run.yaml")
     # The job trains on; the second start waits for it, or is told to.
     second = start(folder, LONG, "--retries", "8", target=FINAL)
-    end(second, folder, 400)
+    end(second, folder, 900)
     text = (folder / "said.txt").read_text()
     assert "Traceback" not in text
     check_same(weights(folder), unbroken)
@@ -216,7 +216,7 @@ def test_node_that_stops_and_comes_back(folder: Path, slurm: LocalSlurm, unbroke
     slurm.stop_node()
     time.sleep(5)
     slurm.start_node()
-    end(process, folder, 400)
+    end(process, folder, 900)
     check_same(weights(folder), unbroken)
 
 
