@@ -74,9 +74,14 @@ ROOM = 10_000_000
 
 
 def say_how_to_follow():
-    """Name the command that shows how far the runs are, for a second terminal."""
+    """Name the command that shows how far the runs are, for a second terminal.
+
+    There the environment may not be active, as after `make run`.
+    """
+    own = os.path.relpath(sys.executable)
+    python = "python" if own.startswith("..") else quote(own)
     folders = " ".join(sorted({quote(str(Path(run).parent)) for run in RUNS}))
-    print(f"how far it is: python -m workflow_scripts.progress {folders} --watch")
+    print(f"how far it is: {python} -m workflow_scripts.progress {folders} --watch")
 
 
 def only_asks():
