@@ -72,6 +72,8 @@ def test_what_is_no_file_of_the_tree_is_refused(override: str, message: str, fol
         ("- ../outside/secret", "leads out of the config directory"),
         ("- ../outside: secret", "leads out of the config directory"),
         ("- /../outside: secret", "leads out of the config directory"),
+        ("- //outside: secret", "leads out of the config directory"),
+        ("- //outside/secret", "leads out of the config directory"),
         ("- outdir: secret", "is a link out of the config directory"),
         ("- again/db: one", "is a link in a circle"),
     ],
@@ -86,6 +88,8 @@ def test_defaults_lists_are_held_to_it_too(line: str, message: str, folder: Path
 
 def test_links_inside_the_tree_are_followed(folder: Path) -> None:
     assert compose(folder, "config", [], ["db=same"]) == {"db": {"x": 1}}
+    (folder / "db" / "around").symlink_to("../db")
+    assert compose(folder, "config", [], ["db=around/one"]) == {"db": {"x": 1}}
     assert compose(folder, "config", [], ["+linked=one"]) == {"db": {"x": 1}, "linked": {"x": 1}}
 
 

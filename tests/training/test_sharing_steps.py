@@ -215,19 +215,43 @@ def test_several_nodes_need_something_that_starts_their_processes():
         Processes.of(2, 2, {"SLURM_NTASKS": "2"})
 
 
-def test_two_nodes_train_what_one_does(training):
-    # Two agents of torchrun on loopback, each with a process of its own, as on two machines.
-    nodes = ("engine.nodes=2", "engine.batch=1")
+def on_two_nodes(*commands: list[str]) -> list[subprocess.Popen[str]]:
+    """Start two agents of torchrun on loopback, each with a process of its own, as two machines."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    _, module, *script = training.command("nodes", *FOUR, *nodes)
-    assert module == "-m"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
     torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", "--module"]
-    agents = [
-        subprocess.Popen([*torchrun, f"--node-rank={node}", *script], cwd=ROOT) for node in range(2)
-    ]
-    assert [agent.wait() for agent in agents] == [0, 0]
+    agents = []
+    for node, (_, module, *script) in enumerate(commands):
+        assert module == "-m"
+        command = [*torchrun, f"--node-rank={node}", *script]
+        agents.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+    return agents
+
+
+NODES = ("engine.nodes=2", "engine.batch=1")
+
+
+def test_process_that_would_go_on_from_another_step_is_refused(training):
+    # The second machine sees a checkpoint that the first one doesn't.
+    training.run("seen", *FOUR, "training.max_steps=4")
+    commands = [training.command(name, *FOUR, *NODES) for name in ("fresh", "seen")]
+    first, second = on_two_nodes(*commands)
+    try:
+        _, said = second.communicate()
+        assert second.returncode != 0
+        assert "the first process goes on from step 0, and this one from step 4" in said
+    finally:
+        first.terminate()
+        first.communicate()
+    assert not list((training.folder / "fresh").glob("*/step=*"))
+
+
+def test_two_nodes_train_what_one_does(training):
+    command = training.command("nodes", *FOUR, *NODES)
+    agents = on_two_nodes(command, command)
+    said = [agent.communicate()[1] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
     for name, values in losses(training, "together").items():
         assert_close(losses(training, "nodes")[name], values, rtol=2e-4, atol=1e-6)

@@ -71,7 +71,7 @@ def audit_cells(
     unreadable
         Why the datasets are not known, where the file that names them can't be read.
     matched_nothing
-        Paths, folders and patterns that name the files of a dataset, where they lead to none.
+        Folders and patterns that name the files of a dataset, of each that has no file.
     """
     findings = _audit_datasets(datasets, unreadable, matched_nothing or {})
     audits: dict[str, FileAudit] = {}
@@ -126,10 +126,10 @@ def _audit_datasets(
     owners: dict[str, str] = {}
     for dataset, files in datasets.items():
         if not files:
-            named = ", ".join(matched_nothing.get(dataset, ())) or "what names its files"
+            named = ", ".join(matched_nothing[dataset])
             text = (
                 f"dataset {dataset}: {named} matches no file; mend [datasets] of the split file, "
-                "or cells.datasets (paths are relative to the working directory)"
+                "cells.datasets or prediction.adata (paths are relative to the working directory)"
             )
             findings.append(Finding("error", "no-files", text))
         for path in files.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from workflow_scripts.settings.errors import ConfigError
@@ -69,13 +70,15 @@ class ConfigDirectory:
             Where it doesn't exist, with the options there are, or lies outside the folder.
         """
         file = self._file(group, option)
-        if ".." in Path(group, option).parts or Path(option).is_absolute():
+        named = Path(group, option)
+        if ".." in named.parts or named.is_absolute():
             raise ConfigError(
                 f"{source}: `{option}` leads out of the config directory: name a file in it"
             )
-        linked = self._links_to(Path(group, option).parent, source)
+        self._refuse_circle(group, source)
         if _is_file(file):
-            linked = linked or _is_link(file)
+            inside = takewhile(lambda place: place != self.path, (file, *file.parents))
+            linked = any(map(_is_link, inside))
             if linked and not file.resolve().is_relative_to(self.path.resolve()):
                 raise ConfigError(
                     f"{source}: {file} is a link out of the config directory: refused"
@@ -98,17 +101,13 @@ class ConfigDirectory:
             close = f": {other.name} is there: rename it, options end with .yaml"
         raise ConfigError(f"{source}: {where} has no option `{option}`{close}")
 
-    def _links_to(self, inner: Path, source: str) -> bool:
-        """Tell whether a folder on the way is a link; refuse one that leads in a circle."""
-        folder, linked = self.path, False
-        for part in inner.parts:
+    def _refuse_circle(self, group: str, source: str) -> None:
+        """Raise ConfigError where a folder on the way to a group is a link to one around it."""
+        folder = self.path
+        for part in Path(group).parts:
             folder = folder / part
-            if not _is_link(folder):
-                continue
-            if _leads_back(folder):
+            if _is_link(folder) and _leads_back(folder):
                 raise ConfigError(f"{source}: {folder} is a link in a circle: refused")
-            linked = True
-        return linked
 
     def _file(self, group: str, option: str) -> Path:
         name = option if option.endswith(".yaml") else f"{option}.yaml"

@@ -140,25 +140,17 @@ class Run:
         """
         content = self._cells_content()
         try:
-            named, files = self._datasets(), self.datasets()
-            content["datasets"] = _labelled(files)
-            if empty := {name: _absolute(named[name]) for name in files if not files[name]}:
-                content["matched_nothing"] = empty
+            content.update(_files_of(self._datasets()))
         except ConfigError as error:
             content.update(datasets={}, unreadable=str(error))
         return canonical_json(content)
-
-    def asked_files(self) -> list[str]:
-        """Return the files that are predicted from, where they are others than the run's."""
-        adata = self.config["prediction"]["adata"]
-        return [] if adata is None else dataset_files({_ASKED: adata})[_ASKED]
 
     def asked_cells_json(self) -> str:
         """Return the cells slice of the files that are predicted from: as the run's, but theirs."""
         content = self._cells_content()
         if column := self.config["prediction"]["context_col"]:
             content["identity"]["data.kwargs.cell_type_key"] = column
-        content["datasets"] = _labelled({_ASKED: self.asked_files()})
+        content.update(_files_of({_ASKED: self.config["prediction"]["adata"]}))
         return canonical_json(content)
 
     def _cells_content(self) -> dict[str, Any]:
@@ -167,15 +159,19 @@ class Run:
         return content
 
 
+def _files_of(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+    """Return the files of datasets by label, and what names them where it leads to none."""
+    files = dataset_files(datasets)
+    labelled = {name: label_files([os.path.abspath(p) for p in files[name]]) for name in files}
+    content: dict[str, Any] = {"datasets": labelled}
+    if empty := {name: _absolute(datasets[name]) for name in files if not files[name]}:
+        content["matched_nothing"] = empty
+    return content
+
+
 def _absolute(given: str | Sequence[str]) -> list[str]:
-    return [os.path.abspath(entry) for entry in ([given] if isinstance(given, str) else given)]
-
-
-def _labelled(datasets: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
-    return {
-        name: label_files([os.path.abspath(path) for path in files])
-        for name, files in datasets.items()
-    }
+    entries = [given] if isinstance(given, str) else given
+    return [os.path.abspath(os.path.expanduser(entry)) for entry in entries]
 
 
 _version = functools.cache(version)

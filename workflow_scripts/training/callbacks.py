@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from workflow_scripts.settings.errors import StoppedError
+from workflow_scripts.settings.errors import DataError, StoppedError
 from workflow_scripts.training.batches import Batch, Feeder
 from workflow_scripts.training.checkpoint_writer import CheckpointWriter
 from workflow_scripts.training.checkpoints import STATE
@@ -84,6 +84,24 @@ class StepKeeper(lightning.Callback):
         """Take up the validations of the run that is continued."""
         self._least_bad = state_dict["least_bad"]
         self.best_step = state_dict["best_step"]
+
+    def on_fit_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Hold all processes to the step that the first one goes on from.
+
+        Raises
+        ------
+        DataError
+            Where this one goes on from another: each looked into the folder by itself.
+        """
+        first: int = trainer.strategy.broadcast(self.step)
+        if first != self.step:
+            raise DataError(
+                f"the first process goes on from step {first}, and this one from step "
+                f"{self.step}: another training wrote into the folder as they started, or the "
+                "machines don't see the same files; start again"
+            )
 
     def on_save_checkpoint(
         self,

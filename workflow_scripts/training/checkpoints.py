@@ -60,7 +60,10 @@ def latest_usable(
     """
     for step, path in reversed(kept_steps(folder).items()):
         if step <= min(max_steps, logged) and _is_whole(path, folder):
-            _check_origin(path, provenance)
+            try:
+                _check_origin(path, provenance)
+            except FileNotFoundError:  # another process that trains here pruned it meanwhile
+                continue
             return step, path
     return None
 
