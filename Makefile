@@ -3,14 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+TESTED := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/slurm
 
-.PHONY: run test cluster faults fuzz check format setup pictures constraints clean
+.PHONY: run test long cluster faults fuzz check format setup pictures constraints clean
 
 run: setup  ## the demo, from simulated cells to a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores 4 --resources gpu=1
 
-test: setup  ## all tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/slurm
+test: setup  ## the tests but those below
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(TESTED) -m "not long"
+
+long: setup  ## whole chains and trainings (half an hour)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(TESTED) -m long
 
 cluster: setup  ## the workflow on a real Slurm, brought up on this machine (root; minutes); TESTS chooses some
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest tests/slurm $(TESTS)

@@ -89,6 +89,7 @@ def test_environment_is_as_before_at_the_end():
         assert environment == {VISIBLE: "0,1"}
 
 
+@pytest.mark.long
 def test_two_trainings_of_one_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(VISIBLE, "0,1")
     write_tiny_run(tmp_path)

@@ -52,6 +52,7 @@ def check(folder: Path, names: Sequence[str]) -> None:
         assert record.with_suffix(".html").is_file()
 
 
+@pytest.mark.long
 def test_broken_inputs_fail_and_the_good_one_passes(tmp_path):
     check(tmp_path, WITHOUT_OVERRIDES if ALL else A_FEW)
 
@@ -91,6 +92,7 @@ def test_broken_config_runs_no_job(tmp_path, name):
         assert text in outcome.text
 
 
+@pytest.mark.long
 def test_warnings_of_a_run_that_passes_stand_at_the_end(tmp_path):
     inputs = write_good(tmp_path / "run")
     inputs.features(g2=None)

@@ -22,6 +22,8 @@ from tests.snakemake_runs import ROOT, snakemake
 from workflow_scripts.cells.groups import make_groups
 from workflow_scripts.cells.store import CellStore
 
+pytestmark = pytest.mark.long
+
 SCREEN = Path(
     os.environ.get(
         "STATELINE_REAL_DATA", ROOT.parent / "shared" / "data" / "papalexi2021_thp1.h5ad"

@@ -55,6 +55,7 @@ def test_steps_are_those_without_an_average_and_validations_are_not(training):
     assert all(first != second for first, second in zip(*validations, strict=True))
 
 
+@pytest.mark.long
 def test_killed_training_goes_on_with_its_average(training):
     way = (EMA, "training.max_steps=40")
     training.run("whole", *way)

@@ -27,6 +27,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     return Training(folder, write_screen(folder / "screen.h5ad", cells_per_group=9))
 
 
+@pytest.mark.long
 def test_compiled_training_has_the_same_losses_and_goes_on_exactly(training):
     training.run("eager", COMPILED[1])
     assert "compiling the step" in training.run_apart("compiled", *COMPILED)
@@ -41,6 +42,7 @@ def test_compiled_training_has_the_same_losses_and_goes_on_exactly(training):
     assert training.log("killed") == training.log("compiled")
 
 
+@pytest.mark.long
 def test_step_that_has_to_be_compiled_says_why_it_cannot(training):
     environment = {
         **os.environ,

@@ -172,6 +172,7 @@ def trained(store: CellStore, folder: Path, kwargs: dict[str, Any], sets: int) -
     trainer.train(asked, store, splits, features, folder, machine, {})
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not STATUS.is_file(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
     ("kwargs", "sets", "most"),

@@ -116,6 +116,7 @@ def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
     assert training.log("unbroken") == training.log("back")
 
 
+@pytest.mark.long
 def test_second_trainer_waits_for_the_first_and_takes_its_work(training):
     # As after a workflow that was killed while its job went on, and was started again.
     command = training.command("twice", "training.max_steps=600")
@@ -130,6 +131,7 @@ def test_second_trainer_waits_for_the_first_and_takes_its_work(training):
     assert first.wait() == 0
 
 
+@pytest.mark.long
 def test_trainer_that_was_left_behind_does_not_put_its_model_in_place_of_a_newer_one(training):
     old = subprocess.Popen(
         training.command("left", "training.max_steps=600", "training.lr=2e-3"),

@@ -74,6 +74,7 @@ def whole(training: Training) -> str:
     return "whole"
 
 
+@pytest.mark.long
 def test_two_processes_stopped_go_on_as_if_they_had_not(training, whole):
     command = training.command("stopped", *SHARED)
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -98,6 +99,7 @@ def test_process_that_is_done_before_the_first_has_written_ends_well(training, m
     assert not list((training.folder / "early").glob("*/finished*"))
 
 
+@pytest.mark.long
 def test_process_without_a_validation_set_takes_part(training):
     # One pass of them: the second process has none.
     single = ("engine.validation_sets=1", "training.max_steps=8")
@@ -107,6 +109,7 @@ def test_process_without_a_validation_set_takes_part(training):
         assert_close(losses(training, "single-shared")[name], values, rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 def test_process_that_is_killed_ends_the_other_and_costs_nothing_but_its_steps(training, whole):
     command = training.command("one", *SHARED)
@@ -126,6 +129,7 @@ def test_process_that_is_killed_ends_the_other_and_costs_nothing_but_its_steps(t
     assert training.log("one") == training.log(whole)
 
 
+@pytest.mark.long
 def test_training_goes_on_with_other_passes_and_devices(training):
     training.run("begun", *FOUR, "training.max_steps=7", "engine.batch=2")
     training.run_apart("begun", *FOUR, TWO_PROCESSES)
@@ -135,6 +139,7 @@ def test_training_goes_on_with_other_passes_and_devices(training):
         assert_close(losses(training, "begun")[name], values, rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_process_that_diverges_ends_all_and_names_sets_of_all(training):
     done = training.start("diverged", *FOUR, TWO_PROCESSES, "training.lr=1e30")
     assert done.returncode == 1
@@ -233,6 +238,7 @@ def on_two_nodes(*commands: list[str]) -> list[subprocess.Popen[str]]:
 NODES = ("engine.nodes=2", "engine.batch=1")
 
 
+@pytest.mark.long
 def test_process_that_would_go_on_from_another_step_is_refused(training):
     # The second machine sees a checkpoint that the first one doesn't.
     training.run("seen", *FOUR, "training.max_steps=4")
@@ -248,6 +254,7 @@ def test_process_that_would_go_on_from_another_step_is_refused(training):
     assert not list((training.folder / "fresh").glob("*/step=*"))
 
 
+@pytest.mark.long
 def test_two_nodes_train_what_one_does(training):
     command = training.command("nodes", *FOUR, *NODES)
     agents = on_two_nodes(command, command)

@@ -72,6 +72,7 @@ def _end_wandb() -> None:
     wandb.run = None
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_wandb")
 def test_wandb_without_a_key_is_kept_offline_and_a_resumed_run_goes_on_in_it(training):
     folder = training.folder / "wandb_logs"
@@ -96,6 +97,7 @@ def test_wandb_without_a_key_is_kept_offline_and_a_resumed_run_goes_on_in_it(tra
     assert "Would sync 2 run(s)" in done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_wandb")
 def test_wandb_server_out_of_reach_leaves_the_run_offline_in_its_place(training, monkeypatch):
     folder = training.folder / "wandb_unreached"

@@ -7,11 +7,14 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from tests.screens import write_screen
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
+
+pytestmark = pytest.mark.long
 
 OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
 QUICK = (

@@ -11,6 +11,8 @@ import torch
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
 
+pytestmark = pytest.mark.long
+
 BLIND = "prediction.baselines=[control,additive] evaluation.extra_metrics=[]"
 SEEING = (
     "prediction.baselines=[control,ridge,nearest_neighbour_shuffled] evaluation.extra_metrics=[]"

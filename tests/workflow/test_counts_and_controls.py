@@ -23,6 +23,7 @@ def values(path: Path) -> np.ndarray:
     return cells.toarray() if issparse(cells) else cells
 
 
+@pytest.mark.long
 def test_counts_are_predicted_and_scored_as_counts(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     snakemake(tmp_path, *OPTIONS, f"overrides={QUICK} evaluation.profile=pds")
@@ -48,6 +49,7 @@ def test_counts_are_predicted_and_scored_as_counts(tmp_path: Path) -> None:
     assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
 
 
+@pytest.mark.long
 def test_controls_are_predicted_where_asked_for(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     asked = f"{QUICK} evaluation.profile=anndata evaluation.controls=predicted"
@@ -69,6 +71,7 @@ def test_controls_are_predicted_where_asked_for(tmp_path: Path) -> None:
     assert scores["settings"]["control_source"] == "pred"
 
 
+@pytest.mark.long
 def test_submission_is_written_beside_the_predictions(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     (tmp_path / "want.csv").write_text("perturbation,context\ng2,rpe1\ng5,k562\n")

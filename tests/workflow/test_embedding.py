@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
 from tests.snakemake_runs import snakemake
 from tests.tiny_esm import DIMENSION, write_fasta, write_tiny_esm
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
+
+pytestmark = pytest.mark.long
 
 EMBED = "features.missing=embed features.embedding.model=esm features.embedding.fasta=proteins.fa"
 

@@ -14,6 +14,8 @@ import pytest
 from tests.snakemake_runs import Outcome, snakemake
 from tests.tiny_run import write_tiny_run
 
+pytestmark = pytest.mark.long
+
 
 class Server:
     """A server of the files in a folder, on loopback, that remembers what was got."""

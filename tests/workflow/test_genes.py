@@ -13,6 +13,8 @@ from tests.snakemake_runs import ROOT, Outcome, snakemake
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.settings.runs import resolve_run
 
+pytestmark = pytest.mark.long
+
 QUICK = "prediction.baselines=[control] evaluation.profile=pds evaluation.extra_metrics=[]"
 HVG = "genes.select=hvg genes.n_top=12"
 FROM_GENES = {

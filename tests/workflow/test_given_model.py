@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pytest
 
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
@@ -14,6 +15,7 @@ OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
 QUICK = "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]"
 
 
+@pytest.mark.long
 def test_existing_model_predicts_without_a_training(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     trained = snakemake(tmp_path, "out/tiny/predictions.h5ad", *OPTIONS)
@@ -56,6 +58,7 @@ def test_existing_model_predicts_without_a_training(tmp_path: Path) -> None:
     assert "may have seen the cells that are tested here" in checked.text
 
 
+@pytest.mark.long
 def test_state_after_some_steps_predicts(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     target = "out/tiny/predictions.h5ad"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.snakemake_runs import ROOT, snakemake
@@ -16,6 +17,8 @@ from workflow_scripts.models import (
     state_transition_settings,
 )
 from workflow_scripts.settings.runs import resolve_run
+
+pytestmark = pytest.mark.long
 
 FINAL = "out/tiny/checkpoints/final.ckpt"
 

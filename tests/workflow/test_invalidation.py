@@ -177,6 +177,27 @@ def table() -> Iterator[tuple[str, set[str], set[str]]]:
 
 ROWS = list(table())
 
+TRAINS_ANEW = (
+    "`training.lr`",
+    "the value before, again",  # rests on that
+    "`model.kwargs.hidden_dim`",
+    "`training.max_steps` raised",
+    "the split of the TOML",
+    "a vector of the feature file",
+    "another h5ad",
+    "a second run",
+)
+"""Rows that take a training."""
+
+TESTED = [
+    pytest.param(
+        *row,
+        id=row[0][:40],
+        marks=[pytest.mark.long] if row[0].startswith(TRAINS_ANEW) else [],
+    )
+    for row in ROWS
+]
+
 
 def test_every_row_is_tested() -> None:
     for change, *_ in ROWS:
@@ -184,7 +205,7 @@ def test_every_row_is_tested() -> None:
     assert len(ROWS) == len(CHANGES)
 
 
-@pytest.mark.parametrize(("change", "computes", "returns"), ROWS, ids=[row[0][:40] for row in ROWS])
+@pytest.mark.parametrize(("change", "computes", "returns"), TESTED)
 def test_change_runs_what_the_page_says(
     project: Project, change: str, computes: set[str], returns: set[str]
 ) -> None:

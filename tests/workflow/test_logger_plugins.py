@@ -10,6 +10,8 @@ from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
 from tests.workflow.test_failing import EDGE
 
+pytestmark = pytest.mark.long
+
 
 def test_rich_output_ends_in_the_report_or_in_the_box(tmp_path: Path) -> None:
     pytest.importorskip(

@@ -11,6 +11,8 @@ import pytest
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
 
+pytestmark = pytest.mark.long
+
 QUICK = "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]"
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import anndata
 import pandas as pd
+import pytest
 
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
+
+pytestmark = pytest.mark.long
 
 QUICK = (
     "prediction.baselines=[control] prediction.unmasking=[] evaluation.profile=pds "

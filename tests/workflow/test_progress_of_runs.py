@@ -47,6 +47,7 @@ def test_stages_of_a_run_are_what_snakemake_plans(tmp_path, overrides, monkeypat
     assert planned - SHARED - LINKS == set(stages_of(run.config))
 
 
+@pytest.mark.long
 def test_training_is_followed_from_its_first_step_to_the_report(tmp_path, monkeypatch):
     write_tiny_run(tmp_path)
     monkeypatch.chdir(tmp_path)

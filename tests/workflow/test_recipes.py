@@ -15,6 +15,8 @@ from tests.stages import Stages
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.runs import resolve_run
 
+pytestmark = pytest.mark.long
+
 SCALED = ("engine.gpu_memory=80", "genes.n_top=20")
 """A GPU, so that the machine that tests doesn't decide whether a model of the real size fits, and a
 number of genes that leaves some of the stand-in's out."""

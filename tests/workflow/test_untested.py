@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
+
+pytestmark = pytest.mark.long
 
 
 def test_everything_trains_and_nothing_is_scored(tmp_path):
