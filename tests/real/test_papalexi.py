@@ -22,8 +22,6 @@ from tests.snakemake_runs import ROOT, snakemake
 from workflow_scripts.cells.groups import make_groups
 from workflow_scripts.cells.store import CellStore
 
-pytestmark = pytest.mark.long
-
 SCREEN = Path(
     os.environ.get(
         "STATELINE_REAL_DATA", ROOT.parent / "shared" / "data" / "papalexi2021_thp1.h5ad"
@@ -33,9 +31,13 @@ TEST = ["IFNGR1", "STAT1", "IRF1", "SMAD4", "CUL3", "BRD4", "STAT2", "NFKBIA"]
 VALIDATION = ["CMTM6", "TNFRSF14", "IRF7", "UBE2L6"]
 HELD_OUT_CONTEXT = "rep_3"
 
-pytestmark = pytest.mark.skipif(
-    not SCREEN.is_file(), reason=f"no real screen at {SCREEN}; STATELINE_REAL_DATA names another"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not SCREEN.is_file(),
+        reason=f"no real screen at {SCREEN}; STATELINE_REAL_DATA names another",
+    ),
+]
 
 
 def write_run(
