@@ -90,6 +90,8 @@ def test_mixed_counts_and_log1p_are_an_error(make_screen):
 def test_pattern_that_matches_nothing_is_an_error():
     result = audit_cells({"screen": {}}, GOOD, None, {"screen": ["/data/a_*.h5ad", "/data/b"]})
     assert "dataset screen: /data/a_*.h5ad, /data/b matches no file" in messages(result)
+    unnamed = audit_cells({"screen": {}}, GOOD)
+    assert "dataset screen: what names its files matches no file" in messages(unnamed)
 
 
 def test_duplicate_genes_are_an_error(make_screen):

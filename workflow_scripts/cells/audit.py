@@ -126,7 +126,7 @@ def _audit_datasets(
     owners: dict[str, str] = {}
     for dataset, files in datasets.items():
         if not files:
-            named = ", ".join(matched_nothing[dataset])
+            named = ", ".join(matched_nothing.get(dataset, ["what names its files"]))
             text = (
                 f"dataset {dataset}: {named} matches no file; mend [datasets] of the split file, "
                 "cells.datasets or prediction.adata (paths are relative to the working directory)"
