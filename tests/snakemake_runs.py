@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,18 +42,16 @@ def snakemake(
     which takes the cores from whatever else is tested at the time.
     """
     command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)),
+        *(warm.python(), "-m", "snakemake", "--snakefile", str(snakefile)),
         *("--directory", str(folder), "--cores", "2", "--max-threads", "1", "--nocolor"),
         *arguments,
     ]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=snakefile.parent,
-        env=environment,
     )
     if expect is not None:
         assert done.returncode == expect, done.stdout

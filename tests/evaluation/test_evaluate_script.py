@@ -1,9 +1,10 @@
 import json
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
+
+from tests import warm
 
 SETTINGS = {
     "prediction.baselines": ["control"],
@@ -25,7 +26,7 @@ def run(tmp_path):
     out = tmp_path / "out"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "workflow_scripts.evaluate"]
+        command = [warm.python(), "-m", "workflow_scripts.evaluate"]
         command += ["--settings", str(tmp_path / "evaluate.json")]
         command += ["--metrics", str(out / "metrics.tsv"), "--scores", str(out / "scores.json")]
         command += ["--effects", str(out / "effects.parquet")]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import yaml
 
+from tests import warm
 from tests.tiny_run import tiny_config
 from workflow_scripts import train
 from workflow_scripts.cells.annotations import Columns
@@ -95,7 +96,7 @@ class Training:
 
     def start(self, out: str, *overrides: str) -> subprocess.CompletedProcess[str]:
         """Train in a process of its own, however it ends."""
-        command = self.command(out, *overrides)
+        command = [warm.python(), *self.command(out, *overrides)[1:]]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
     def weights(self, out: str, name: str = "final.ckpt") -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import warm
 from tests.screens import write_screen
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +82,7 @@ def typed(clone: Path, command: str) -> str:
     """Type a command into a shell in the project's folder; return what it prints."""
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(warm.python()).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(clone),
     }
     done = subprocess.run(
