@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from tests import warm
 from tests.screens import write_screen
 
 # Before anything imports the models: their signatures say shapes, and tests hold them to it.
@@ -17,6 +18,12 @@ MakeScreen = Callable[..., Path]
 
 LONG = ("workflow", "real", "training")
 """Folders of tests that take minutes."""
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Have pytest-xdist start its workers from the warm process."""
+    if getattr(config.option, "tx", None):
+        config.option.tx = [f"{len(config.option.tx)}*popen//python={warm.python()}"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

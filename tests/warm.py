@@ -1,9 +1,9 @@
-"""A process that has imported everything once and forks the commands that tests start.
+"""A process that has imported everything once and forks what the tests start.
 
 `python()` is the interpreter that tests start commands with. Its ``-m workflow_scripts.…`` and
-``-m snakemake`` are forked from a process that has done their imports; everything else, and everything
-under ``STATELINE_TEST_FORK=0``, is a plain Python. Tests of kills, locks, signals, locale and start-up
-use ``sys.executable``.
+``-m snakemake`` are forked from a process that has done their imports, as the workers of pytest-xdist
+are; everything else, and everything under ``STATELINE_TEST_FORK=0``, is a plain Python. Tests of kills,
+locks, signals, locale and start-up use ``sys.executable``.
 """
 
 from __future__ import annotations
@@ -29,22 +29,29 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOCKET = "STATELINE_WARM_SOCKET"
-FORKS = ("snakemake", "workflow_scripts.")
+CLIENT = "STATELINE_TEST_PYTHON"
+COMMANDS = ("snakemake", "workflow_scripts.")
+WORKER = "import sys;exec(eval(sys.stdin.readline()))"
+"""What pytest-xdist has an interpreter run."""
 
-# Runs without site-packages, so that it starts in 15 ms. A request is one message: the command as JSON, and
+# It runs without site-packages and starts in 15 ms. A request is the command as JSON, after its length and
 # the three standard streams.
-CLIENT = """#!{base} -SE
+PROGRAM = """#!{base} -SE
 import array, json, os, signal, socket, struct, sys
 arguments = sys.argv[1:]
-if len(arguments) > 1 and arguments[0] == "-m" and arguments[1].startswith({forks}):
+if arguments[:1] == ["-u"]:
+    del arguments[0]
+if arguments[:2] == ["-c", {worker!r}] or (
+    len(arguments) > 1 and arguments[0] == "-m" and arguments[1].startswith({commands})
+):
     server = socket.socket(socket.AF_UNIX)
     try:
-        server.connect({socket!r})
+        server.connect({address!r})
     except OSError as error:
-        print(f"the warm process is gone ({{error}}); a plain one runs", *arguments[:2], file=sys.stderr)
+        text = " ".join(arguments[:2])
+        print(f"the warm process is gone ({{error}}); a plain process runs {{text}}", file=sys.stderr)
     else:
-        command = {{"arguments": arguments[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+        command = {{"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}}
         text = json.dumps(command).encode()
         streams = array.array("i", [0, 1, 2])
         server.sendmsg([struct.pack("i", len(text))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
@@ -55,7 +62,7 @@ if len(arguments) > 1 and arguments[0] == "-m" and arguments[1].startswith({fork
             signal.signal(-status, signal.SIG_DFL)
             os.kill(os.getpid(), -status)
         sys.exit(status)
-os.execv({real!r}, [{real!r}, *arguments])
+os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 """
 
 
@@ -64,14 +71,17 @@ def python() -> str:
     """Return the interpreter that starts commands; the first call starts the warm process."""
     if os.environ.get("STATELINE_TEST_FORK") == "0" or not hasattr(os, "fork"):
         return sys.executable
+    if CLIENT in os.environ:  # a worker, which the warm process forked
+        return os.environ[CLIENT]
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     client = folder / "python"
     client.write_text(
-        CLIENT.format(
+        PROGRAM.format(
             base=Path(sys.executable).resolve(),
             real=sys.executable,
-            forks=FORKS,
-            socket=str(folder / "socket"),
+            commands=COMMANDS,
+            worker=WORKER,
+            address=str(folder / "socket"),
         )
     )
     client.chmod(0o755)
@@ -88,6 +98,7 @@ def python() -> str:
         print("the warm process didn't start; plain processes run the commands", file=sys.stderr)
         return sys.executable
     atexit.register(server.communicate)  # waits for it, so that its CPU time counts as the tests'
+    os.environ[CLIENT] = str(client)
     return str(client)
 
 
@@ -160,17 +171,21 @@ def run(connection: socket.socket, client: str) -> int:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
-    module, *arguments = asked["arguments"]
-    if module == "snakemake":
+    option, what, *arguments = asked["arguments"]
+    if what == "snakemake":
         sys.executable = client  # which it starts jobs with
     sys.path[0:1] = [asked["cwd"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     found = (folder for folder in sys.path if Path(folder, "workflow_scripts/__init__.py").exists())
-    if Path(next(found, ROOT)).resolve() != ROOT:  # a copy of the workflow
+    # Another copy of the workflow, or a worker, which checks shapes in what it imports.
+    if option == "-c" or Path(next(found, ROOT)).resolve() != ROOT:
         for name in [name for name in sys.modules if name.startswith("workflow_scripts")]:
             del sys.modules[name]
-    sys.argv = ["-m", *arguments]
+    sys.argv = [option, *arguments]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if option == "-c":
+            exec(what, {"__name__": "__main__"})
+        else:
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as error:
         if error.code is not None and not isinstance(error.code, int):
