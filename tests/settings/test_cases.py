@@ -1,8 +1,8 @@
 """The golden cases: ours, Hydra's and what a person wrote down must be one.
 
-A folder of ``cases/`` is a config tree in ``config/`` and either one case (``case.yaml`` with
-``expected.yaml`` or ``error.txt``) or many (``variants.yaml``: by name, the overrides and what they
-give, lack, or are refused with).
+A table of ``cases/`` has cases by name: a config tree (``tree`` names one of the table or of
+``trees.yaml``, ``files`` adds to it or replaces), what is asked of it, and what comes of it: the whole
+YAML (``expected``), some values (``gives``, ``lacks``), or parts of the message (``error``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Case:
     """What is asked of a tree, and what comes of it."""
 
     name: str
-    config_dir: Path
+    files: dict[str, str]
     config_name: str = "config"
     overrides: list[str] = field(default_factory=list)
     run_files: list[str] = field(default_factory=list)
@@ -41,9 +41,17 @@ class Case:
     lacks: list[str] = field(default_factory=list)
     error: list[str] = field(default_factory=list)
 
-    def ours(self) -> str:
-        files = [self.config_dir / name for name in self.run_files]
-        return to_yaml(compose(self.config_dir, self.config_name, files, self.overrides))
+    def write(self, folder: Path) -> Path:
+        """Write the config tree into a folder; return the folder."""
+        for name, text in self.files.items():
+            file = folder / f"{name}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        return folder
+
+    def ours(self, tree: Path) -> str:
+        files = [tree / name for name in self.run_files]
+        return to_yaml(compose(tree, self.config_name, files, self.overrides))
 
     def hydra_overrides(self) -> list[str]:
         """Return what Hydra is given: run files are options added to the group `runs`."""
@@ -53,36 +61,32 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    for path in sorted(FOLDER.glob("*/case.yaml")):
-        expected, error = path.with_name("expected.yaml"), path.with_name("error.txt")
-        yield Case(
-            path.parent.name,
-            path.parent / "config",
-            expected=expected.read_text("utf-8") if expected.exists() else None,
-            error=error.read_text("utf-8").splitlines() if error.exists() else [],
-            **(yaml.safe_load(path.read_text("utf-8")) or {}),
-        )
-    for path in sorted(FOLDER.glob("*/variants.yaml")):
-        for name, facts in yaml.safe_load(path.read_text("utf-8")).items():
-            yield Case(f"{path.parent.name}: {name}", path.parent / "config", **facts)
+    tables = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in FOLDER.glob("*.yaml")}
+    shared = tables.pop("trees")
+    for table, content in sorted(tables.items()):
+        trees = {None: {}, **shared, **content.get("trees", {})}
+        for name, facts in content["cases"].items():
+            files = {**trees[facts.pop("tree", None)], **facts.pop("files", {})}
+            yield Case(f"{table}: {name}", files, **facts)
 
 
 CASES = list(cases())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = case.write(tmp_path / "config")
     for name, value in case.env.items():
         monkeypatch.setenv(name, value)
-    asked = (case.config_dir, case.hydra_overrides(), case.config_name)
+    asked = (tree, case.hydra_overrides(), case.config_name)
     if case.error:
         with pytest.raises(ConfigError) as caught:
-            case.ours()
+            case.ours(tree)
         for part in case.error:
             assert part in str(caught.value)
         assert hydra_refuses(*asked) == (case.differs_from_hydra is None)
         return
-    text = case.ours()
+    text = case.ours(tree)
     if case.expected is not None:
         assert text == case.expected
     values = yaml.safe_load(text)
