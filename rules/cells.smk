@@ -27,7 +27,7 @@ rule simulate_demo:
     benchmark:
         "simulated/benchmarks/simulate_demo.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(30),
@@ -52,7 +52,7 @@ rule fetch_cells:
         file="|".join(re.escape(os.path.relpath(name, FETCHED_TO)) for name in FETCHED)
         or "nothing",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     params:
         address=address_of,
     message:
@@ -76,7 +76,7 @@ rule audit_cells:
     benchmark:
         f"{CELLS}/{{cells}}/benchmarks/audit_cells.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         # 300 bytes a cell were measured, of which a file of counts has some 3,000.
         mem_mb=memory(4000, per_mb=0.1),
@@ -109,7 +109,7 @@ rule audit_splits:
         "{run}/benchmarks/audit_splits.tsv"
     priority: 10
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(30),
@@ -135,7 +135,7 @@ rule pack_cells:
     benchmark:
         f"{CELLS}/{{cells}}/benchmarks/pack_cells.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=minutes(60, per_gb=4),
@@ -163,7 +163,7 @@ rule select_genes:
     benchmark:
         "{run}/benchmarks/select_genes.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(8000),
         runtime=minutes(60),

@@ -25,7 +25,7 @@ rule note_initial_model:
     benchmark:
         "{run}/benchmarks/note_initial_model.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     params:
         model=lambda wildcards: initial_model(wildcards.run),
     message:
@@ -61,7 +61,7 @@ rule preflight:
         "{run}/benchmarks/preflight.tsv"
     priority: 10  # before packing, which takes longer
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(30),
@@ -85,7 +85,7 @@ rule why:
     log:
         "cache/logs/why.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     params:
         config=json.dumps(config),
     message:

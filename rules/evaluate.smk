@@ -26,7 +26,7 @@ rule reference_ends:
     benchmark:
         "{run}/benchmarks/reference_ends.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     threads: 2
     resources:
         mem_mb=memory(4000, per_mb=16),
@@ -69,7 +69,7 @@ rule evaluate:
     benchmark:
         "{run}/benchmarks/evaluate.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     threads: 2
     resources:
         mem_mb=memory(4000, per_mb=16),

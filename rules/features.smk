@@ -23,7 +23,7 @@ rule embed_proteins:
     benchmark:
         "{run}/benchmarks/embed_proteins.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/stateline.yaml"
     threads: 4
     resources:
         mem_mb=memory(16000),
@@ -59,7 +59,7 @@ rule validate_features:
         "{run}/benchmarks/validate_features.tsv"
     priority: 10
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(4000, per_mb=4),
         runtime=minutes(30),
@@ -97,7 +97,7 @@ rule validate_target_features:
         "{run}/benchmarks/validate_target_features.tsv"
     priority: 10
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(4000, per_mb=4),
         runtime=minutes(30),

@@ -34,7 +34,7 @@ rule freeze_config:
     benchmark:
         "{run}/benchmarks/freeze_config.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     params:
         # Holds the digest of the result: a change of any value or source changes this parameter.
         arguments=lambda wildcards: RUNS[wildcards.run].freeze_arguments(),
@@ -51,7 +51,7 @@ rule freeze_stage:
     log:
         "{run}/logs/freeze_{stage}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     params:
         # Canonical JSON, so that only a changed value is a changed parameter.
         slice=lambda wildcards: RUNS[wildcards.run].stage_json(wildcards.stage),

@@ -29,7 +29,7 @@ rule list_targets:
         "{run}/benchmarks/list_targets.tsv"
     priority: 10
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(30),
@@ -66,7 +66,7 @@ rule predict:
     benchmark:
         "{run}/benchmarks/predict.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/stateline.yaml"
     threads: 4
     resources:
         mem_mb=memory(12000),
@@ -106,7 +106,7 @@ rule predict_baselines:
     benchmark:
         "{run}/benchmarks/predict_baselines.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(8000),
         runtime=minutes(240),
@@ -144,7 +144,7 @@ rule predict_unmasking:
     benchmark:
         "{run}/benchmarks/predict_unmasking.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/stateline.yaml"
     threads: 4
     resources:
         mem_mb=memory(12000),
@@ -175,7 +175,7 @@ rule write_submission:
     benchmark:
         "{run}/benchmarks/write_submission_{ending}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),

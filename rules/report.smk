@@ -38,7 +38,7 @@ rule report:
     benchmark:
         "{run}/benchmarks/report.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/stateline.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=minutes(30),
@@ -95,7 +95,7 @@ if comparison():
         benchmark:
             f"{Path(comparison()[0]).parent}/benchmarks/compare.tsv"
         conda:
-            "../envs/cpu.yaml"
+            "../envs/stateline.yaml"
         resources:
             mem_mb=memory(4000),
             runtime=minutes(30),

@@ -40,7 +40,7 @@ rule train:
     benchmark:
         "{run}/benchmarks/train.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/stateline.yaml"
     threads: 4
     resources:
         mem_mb=training_memory,
@@ -69,7 +69,7 @@ rule take_checkpoint:
     benchmark:
         "{run}/benchmarks/take_checkpoint_{step}.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/stateline.yaml"
     params:
         folder=lambda wildcards, input: Path(input[0]).parent,
     message:

@@ -7,6 +7,7 @@ Example:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain import changes, differences
 from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.json_schema import schemas
+from workflow_scripts.settings.json_schema import schema
 from workflow_scripts.settings.reference import ModelSize, reference
 from workflow_scripts.settings.runs import compose_run
 
@@ -62,8 +63,8 @@ def generated(root: Path) -> dict[Path, str]:
     texts = {root / "config" / "README.md": readme}
     walk = root / "docs" / "config.zh-CN.md"
     texts[walk] = with_tables(walk.read_text("utf-8"), root / "config")
-    for name, text in schemas().items():
-        texts[root / "schemas" / f"{name}.schema.json"] = text
+    text = json.dumps(schema(), ensure_ascii=False, indent=1)
+    texts[root / "schemas" / "run.schema.json"] = f"{text}\n"
     return texts
 
 

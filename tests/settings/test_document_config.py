@@ -17,14 +17,14 @@ from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.json_schema import schemas
+from workflow_scripts.settings.json_schema import schema
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import KEYS, Key, Kind
 from workflow_scripts.settings.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
-SCHEMAS = {name: json.loads(text) for name, text in schemas().items()}
+SCHEMAS = {"run": schema(), **schema()["$defs"]}
 FILES = sorted(CONFIG.rglob("*.yaml"))
 
 
@@ -99,8 +99,9 @@ def test_a_file_names_its_schema_and_is_valid_under_it(file: Path) -> None:
     lines = file.read_text("utf-8").splitlines()
     mark = "# yaml-language-server: $schema="
     (named,) = (line.removeprefix(mark) for line in lines[:2] if line.startswith(mark))
-    schema = json.loads((file.parent / named).read_text("utf-8"))
-    assert list(Draft7Validator(schema).iter_errors(read_yaml(file).values)) == []
+    path, _, part = named.partition("#/$defs/")
+    whole = json.loads((file.parent / path).read_text("utf-8"))
+    assert list(Draft7Validator(whole["$defs"][part] if part else whole).iter_errors(read_yaml(file).values)) == []
 
 
 @pytest.mark.parametrize("run", ["demo", "first_run"])
@@ -165,9 +166,9 @@ def test_editors_and_checks_agree(key: Key, value: Any) -> None:
     if value == "None" and key.nullable:
         return
     nested: Any = value
-    schema = SCHEMAS["config"]
+    part_of = SCHEMAS["config"]
     for part in key.path.split("."):
-        schema = schema["properties"][part]
+        part_of = part_of["properties"][part]
     for part in reversed(key.path.split(".")):
         nested = {part: nested}
     found = [
@@ -177,7 +178,7 @@ def test_editors_and_checks_agree(key: Key, value: Any) -> None:
     ]
     if any("no metric of cell-eval2" in problem.text for problem in found):
         return
-    assert Draft7Validator(schema).is_valid(value) == (not found)
+    assert Draft7Validator(part_of).is_valid(value) == (not found)
 
 
 def test_only_what_a_config_can_not_do_without_is_required() -> None:

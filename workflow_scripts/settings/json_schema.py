@@ -1,8 +1,7 @@
-"""JSON Schemas of the config's files, for editors, out of the one table of keys."""
+"""The JSON Schema of the config's files, for editors, out of the one table of keys."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,12 +36,11 @@ _SWEEP: Mapping[str, Any] = {
 }
 
 
-def schemas() -> dict[str, str]:
-    """Return the schemas as JSON text, by the name of what they describe.
+def schema() -> dict[str, Any]:
+    """Return the schema of a run file, with those of the other files under ``$defs``.
 
-    ``config`` is a whole, frozen config, ``run`` a file with any keys of one (a run file, or
-    config.yaml), ``workflow`` config/workflow.yaml, and each other one an option of the group of
-    its name. All but the first admit interpolations and ``???``.
+    There ``config`` is a whole, frozen config, ``workflow`` config/workflow.yaml, and each other one an
+    option of the group of its name. All but ``config`` admit interpolations and ``???``.
 
     A schema refuses nothing that the checks of a config take. The checks say more: what doesn't
     fit together, and what can't name a folder.
@@ -51,16 +49,16 @@ def schemas() -> dict[str, str]:
     whole, edited = _section(_tree(KEYS), frozen=True), _section(_tree(KEYS), frozen=False)
     workflow = _section(_tree(WORKFLOW_KEYS), frozen=True)
     del workflow["required"]  # what it lacks has a default
-    texts = {
-        "config": _document("A frozen config of Stateline", whole),
-        "run": _document("A run file of Stateline, or config.yaml", _with_sweep(edited)),
-        "workflow": _document("config/workflow.yaml of Stateline", workflow),
+    others = {
+        "config": {"title": "A frozen config of Stateline", **whole},
+        "workflow": {"title": "config/workflow.yaml of Stateline", **workflow},
     }
     for group in groups:
         inside = _tree(key for key in KEYS if key.path.startswith(f"{group}."))[group]
         option = _with_defaults(_section(inside, frozen=False))
-        texts[group] = _document(f"An option of Stateline's group {group}", option)
-    return texts
+        others[group] = {"title": f"An option of Stateline's group {group}", **option}
+    title = "A run file of Stateline, or config.yaml"
+    return {"$schema": _DRAFT, "title": title, **_with_sweep(edited), "$defs": others}
 
 
 def _tree(keys: Iterable[Key]) -> dict[str, Any]:
@@ -73,11 +71,6 @@ def _tree(keys: Iterable[Key]) -> dict[str, Any]:
             inside = inside.setdefault(section, {})
         inside[name] = key
     return tree
-
-
-def _document(title: str, content: Mapping[str, Any]) -> str:
-    whole = {"$schema": _DRAFT, "title": title, **content}
-    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 
 
 def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
