@@ -25,13 +25,14 @@ faults: setup  ## every broken input through Snakemake, thirty kills, places tha
 fuzz: setup  ## many random overrides and trees, here and through Hydra (minutes)
 	STATELINE_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/settings/test_fuzz.py
 
-check: setup  ## format, lint, types, layers, workflow lint
+check: setup  ## format, lint, types, layers, workflow lint, size
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile rules
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+	$(BIN)/python benchmarks/size.py
 
 format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

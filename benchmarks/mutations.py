@@ -3,9 +3,10 @@
     python benchmarks/mutations.py --table after.tsv
     python benchmarks/mutations.py --table before.tsv --at aa2e2fc workflow_scripts/cells
 
-Coverage first finds which test files reach which lines. Then each change runs the test files that reach
-its line, up to the first failure. The changes depend on the modules, the seed and the count alone, so
-two versions of the tests can be compared on the same ones. A second start continues where one stopped.
+Coverage first finds which test files reach which lines. Then each change runs the test files that
+reach its line, up to the first failure. The changes depend on the modules, the seed and the count
+alone, so two versions of the tests can be compared on the same ones. A second start continues
+where one stopped.
 """
 
 from __future__ import annotations
@@ -133,14 +134,18 @@ def reach(tree: Path, work: Path) -> dict[str, dict]:
     files = [file for file in files if "slurm" not in file]
     with ThreadPoolExecutor(2) as pool:
         ended = dict(zip(files, pool.map(run, files), strict=True))
-    reached = {f: {"seconds": s, "lines": {}} for f, (outcome, s) in ended.items() if outcome == "passed"}
+    reached = {
+        f: {"seconds": s, "lines": {}} for f, (outcome, s) in ended.items() if outcome == "passed"
+    }
     for path in (work / "coverage").glob("data*"):
         data = CoverageData(str(path))
         data.read()
         for module in data.measured_files():
             for line, contexts in data.contexts_by_lineno(module).items():
                 for file in contexts & reached.keys():
-                    lines = reached[file]["lines"].setdefault(str(Path(module).relative_to(tree)), [])
+                    lines = reached[file]["lines"].setdefault(
+                        str(Path(module).relative_to(tree)), []
+                    )
                     lines += [line] if line not in lines else []
     return reached
 
@@ -168,7 +173,9 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", default=["workflow_scripts"], help="files or folders")
     parser.add_argument("--table", type=Path, required=True, help="continued where it exists")
     parser.add_argument("--at", default="HEAD", help="the commit whose code and tests are run")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for the copy of the code")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="a folder for the copy of the code"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=60)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
 """A process that has imported everything once and forks what the tests start.
 
 `python()` is the interpreter that tests start commands with. Its ``-m workflow_scripts.…`` and
-``-m snakemake`` are forked from a process that has done their imports, as the workers of pytest-xdist
-are; everything else, and everything under ``STATELINE_TEST_FORK=0``, is a plain Python. Tests of kills,
-locks, signals, locale and start-up use ``sys.executable``.
+``-m snakemake`` are forked from a process that has done their imports, as the workers of
+pytest-xdist are; everything else, and everything under ``STATELINE_TEST_FORK=0``, is a plain
+Python. Tests of kills, locks, signals, locale and start-up use ``sys.executable``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ COMMANDS = ("snakemake", "workflow_scripts.")
 WORKER = "import sys;exec(eval(sys.stdin.readline()))"
 """What pytest-xdist has an interpreter run."""
 
-# It runs without site-packages and starts in 15 ms. A request is the command as JSON, after its length and
-# the three standard streams.
+# It runs without site-packages and starts in 15 ms. A request is the command as JSON, after its
+# length and the three standard streams.
 PROGRAM = """#!{base} -SE
-import array, json, os, signal, socket, struct, sys
+import json, os, signal, socket, struct, sys
 arguments = sys.argv[1:]
 if arguments[:1] == ["-u"]:
     del arguments[0]
@@ -48,13 +48,12 @@ if arguments[:2] == ["-c", {worker!r}] or (
     try:
         server.connect({address!r})
     except OSError as error:
-        text = " ".join(arguments[:2])
-        print(f"the warm process is gone ({{error}}); a plain process runs {{text}}", file=sys.stderr)
+        what = " ".join(arguments[:2])
+        print(f"the warm process is gone ({{error}}); a plain one runs {{what}}", file=sys.stderr)
     else:
         command = {{"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}}
         text = json.dumps(command).encode()
-        streams = array.array("i", [0, 1, 2])
-        server.sendmsg([struct.pack("i", len(text))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+        socket.send_fds(server, [struct.pack("i", len(text))], [0, 1, 2])
         server.sendall(text)
         answer = server.recv(4)
         status = struct.unpack("i", answer)[0] if answer else 1
@@ -105,9 +104,9 @@ def python() -> str:
 def serve(address: str, client: str) -> None:
     """Import everything, then fork the commands that are asked for until standard input ends."""
     import_everything()
-    # A parallel region of torch or numba or a query of polars would start threads. A fork has none of them,
-    # and waits for them forever. Imports start threads of OpenBLAS, which the first fork ends, and a few
-    # that do no harm.
+    # A parallel region of torch or numba or a query of polars would start threads. A fork has
+    # none of them, and waits for them forever. Imports start threads of OpenBLAS, which the first
+    # fork ends, and a few that do no harm.
     if (pid := os.fork()) == 0:
         os._exit(0)
     os.waitpid(pid, 0)
@@ -174,7 +173,10 @@ def run(connection: socket.socket, client: str) -> int:
     option, what, *arguments = asked["arguments"]
     if what == "snakemake":
         sys.executable = client  # which it starts jobs with
-    sys.path[0:1] = [asked["cwd"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[0:1] = [
+        asked["cwd"],
+        *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+    ]
     found = (folder for folder in sys.path if Path(folder, "workflow_scripts/__init__.py").exists())
     # Another copy of the workflow, or a worker, which checks shapes in what it imports.
     if option == "-c" or Path(next(found, ROOT)).resolve() != ROOT:

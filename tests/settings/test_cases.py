@@ -1,8 +1,9 @@
 """The golden cases: ours, Hydra's and what a person wrote down must be one.
 
 A table of ``cases/`` has cases by name: a config tree (``tree`` names one of the table or of
-``trees.yaml``, ``files`` adds to it or replaces), what is asked of it, and what comes of it: the whole
-YAML (``expected``), some values (``gives``, ``lacks``), or parts of the message (``error``).
+``trees.yaml``, ``files`` adds to it or replaces), what is asked of it, and what comes of it: the
+whole YAML (``expected``), some values (``gives``, ``lacks``), or parts of the message
+(``error``).
 """
 
 from __future__ import annotations

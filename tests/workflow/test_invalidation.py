@@ -1,7 +1,7 @@
 """Each row of docs/invalidation.md: a change, the jobs that it runs, and then nothing more to do.
 
-What runs is Snakemake's decision. So the rows are tested on a copy of the workflow whose scripts are
-stubs, one after another on one run; two of them are tested on the real workflow as well.
+What runs is Snakemake's decision. So the rows are tested on a copy of the workflow whose scripts
+are stubs, one after another on one run; two of them are tested on the real workflow as well.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RECORD = {"freeze_config", "freeze_stage"}
 COPIED = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 
 STUB = """#!/bin/bash
-# stub INPUT... : OUTPUT...: write a digest of the inputs, and what rules read of a record, into every output.
+# stub INPUT... : OUTPUT...: write a digest of the inputs into every output, as a record.
 while [ "$1" != : ]; do inputs+=("$1"); shift; done
 digest=$(find /dev/null "${inputs[@]}" -type f -exec cat {} + | sha256sum)
 for file in "${@:2}"; do
     case "${file##*/}" in *.*) ;; *) mkdir -p "$file"; file=$file/content ;; esac
-    echo "{\\"digest\\": \\"$digest\\", \\"estimate\\": {\\"host_bytes\\": 0}, \\"findings\\": {}}" > "$file"
+    printf '{"digest": "%s", "estimate": {"host_bytes": 0}}\\n' "$digest" > "$file"
 done
 """
 
@@ -201,7 +201,7 @@ def table() -> Iterator[tuple[str, set[str], set[str]]]:
 
 ROWS = list(table())
 REAL = ("`training.max_steps` raised", "a vector that it doesn't read")
-"""Rows that are tested on the real workflow: one that continues, and one that finds all its work done."""
+"""Rows that are tested on the real workflow: one that continues, one whose work is all done."""
 
 
 def test_every_row_is_tested() -> None:

@@ -39,8 +39,8 @@ _SWEEP: Mapping[str, Any] = {
 def schema() -> dict[str, Any]:
     """Return the schema of a run file, with those of the other files under ``$defs``.
 
-    There ``config`` is a whole, frozen config, ``workflow`` config/workflow.yaml, and each other one an
-    option of the group of its name. All but ``config`` admit interpolations and ``???``.
+    There ``config`` is a whole, frozen config, ``workflow`` config/workflow.yaml, and each other
+    one an option of the group of its name. All but ``config`` admit interpolations and ``???``.
 
     A schema refuses nothing that the checks of a config take. The checks say more: what doesn't
     fit together, and what can't name a folder.

@@ -84,8 +84,8 @@ that [config.yaml](config.yaml) names, config.yaml's own values, the run file, t
 - All about one key: `python -m workflow_scripts.explain_config key training.lr`
 
 Editors that know YAML schemas complete and check these files as you type: the first lines name a
-part of [schemas/run.schema.json](../schemas/run.schema.json). A run file of yours, wherever it is, does the same with
-`# yaml-language-server: $schema=` and the path of that file.
+part of [schemas/run.schema.json](../schemas/run.schema.json). A run file of yours, wherever it is,
+does the same with `# yaml-language-server: $schema=` and the path of that file.
 """
 
 _CLASSES = """\
