@@ -35,14 +35,17 @@ def snakemake(
     *arguments: str,
     expect: int | None = 0,
     snakefile: Path = ROOT / "Snakefile",
+    python: str | None = None,
 ) -> Outcome:
     """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None.
+
+    ``python`` runs it, the warm process if not given.
 
     Two jobs run at once, of one thread each: the threads of a job wait for one another in a loop,
     which takes the cores from whatever else is tested at the time.
     """
     command = [
-        *(warm.python(), "-m", "snakemake", "--snakefile", str(snakefile)),
+        *(python or warm.python(), "-m", "snakemake", "--snakefile", str(snakefile)),
         *("--directory", str(folder), "--cores", "2", "--max-threads", "1", "--nocolor"),
         *arguments,
     ]
