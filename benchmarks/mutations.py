@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import csv
 import json
 import os
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coverage import CoverageData
+from coverage.exceptions import DataError
 
 ROOT = Path(__file__).parents[1]
 OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Eq: ast.NotEq}
@@ -139,13 +141,13 @@ def reach(tree: Path, work: Path) -> dict[str, dict]:
     }
     for path in (work / "coverage").glob("data*"):
         data = CoverageData(str(path))
-        data.read()
+        with contextlib.suppress(DataError):  # left by a process that was killed
+            data.read()
         for module in data.measured_files():
+            name = module[module.rindex("workflow_scripts") :]
             for line, contexts in data.contexts_by_lineno(module).items():
                 for file in contexts & reached.keys():
-                    lines = reached[file]["lines"].setdefault(
-                        str(Path(module).relative_to(tree)), []
-                    )
+                    lines = reached[file]["lines"].setdefault(name, [])
                     lines += [line] if line not in lines else []
     return reached
 

@@ -9,6 +9,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 from tests import warm
+from tests.finished_run import copy_finished_run, make_finished_run
 from tests.screens import write_screen
 
 # Before anything imports the models: their signatures say shapes, and tests hold them to it.
@@ -42,3 +43,15 @@ def make_screen(tmp_path: Path) -> MakeScreen:
         return write_screen(tmp_path / name, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished tiny run, which no test may change."""
+    return make_finished_run(tmp_path_factory.mktemp("shared") / "run")
+
+
+@pytest.fixture
+def finished_run(shared_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of a finished tiny run, for one test (`tests.finished_run`)."""
+    return copy_finished_run(shared_run, tmp_path / "finished")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import inspect
+import importlib
 import re
 import shlex
 import subprocess
@@ -12,28 +11,21 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from workflow_scripts.command import WIDTH
 
 ROOT = Path(__file__).parents[1]
-CHILDREN = {"step_peer.py"}
-"""What another script starts, where nothing of this project is installed."""
-
 SCRIPTS = [
     path
-    for folder in ("workflow_scripts", "benchmarks")
-    for path in sorted((ROOT / folder).glob("*.py"))
-    if 'if __name__ == "__main__":' in path.read_text() and path.name not in CHILDREN
+    for path in sorted((ROOT / "workflow_scripts").glob("*.py"))
+    if 'if __name__ == "__main__":' in path.read_text()
 ]
 HEAVY = ("torch", "lightning", "transformers", "anndata", "scanpy", "numba", "snakemake")
 
 
 def call_of(path: Path) -> str:
-    if path.parent.name == "benchmarks":
-        return f"python benchmarks/{path.name}"
     return f"python -m workflow_scripts.{path.stem}"
 
 
@@ -42,24 +34,11 @@ def parser_of(path: Path) -> argparse.ArgumentParser:
     """Run the script with --help in this process, and return the parser that answered."""
     asked: list[argparse.ArgumentParser] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(path.parent)  # benchmarks find one another there
-        patch.setattr(sys, "argv", [str(path), "--help"])
         patch.setattr(argparse.ArgumentParser, "print_help", lambda self: asked.append(self))
-        main = module_of(path).main
         with pytest.raises(SystemExit) as ended:
-            main(*([["--help"]] if inspect.signature(main).parameters else []))
+            importlib.import_module(f"workflow_scripts.{path.stem}").main(["--help"])
     assert ended.value.code == 0
     return asked[0]
-
-
-def module_of(path: Path) -> ModuleType:
-    if path.parent.name == "workflow_scripts":
-        return importlib.import_module(f"workflow_scripts.{path.stem}")
-    spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look for their module there
-    spec.loader.exec_module(module)
-    return module
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -121,7 +100,7 @@ def test_example_is_one_that_the_parser_takes(path: Path, capsys):
 
 
 def test_help_of_the_package_imports_nothing_heavy():
-    names = [path.stem for path in SCRIPTS if path.parent.name == "workflow_scripts"]
+    names = [path.stem for path in SCRIPTS]
     code = f"""
 import contextlib, importlib, io, sys
 for name in {names}:

@@ -1,5 +1,6 @@
 import json
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -25,8 +26,8 @@ def run(tmp_path):
     (tmp_path / "evaluate.json").write_text(json.dumps({"identity": SETTINGS, "extent": {}}))
     out = tmp_path / "out"
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [warm.python(), "-m", "workflow_scripts.evaluate"]
+    def run(*arguments: str, python: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = [python or warm.python(), "-m", "workflow_scripts.evaluate"]
         command += ["--settings", str(tmp_path / "evaluate.json")]
         command += ["--metrics", str(out / "metrics.tsv"), "--scores", str(out / "scores.json")]
         command += ["--effects", str(out / "effects.parquet")]
@@ -39,14 +40,15 @@ def run(tmp_path):
 
 
 def test_what_the_engine_compiles_is_kept(run, screen, write, tmp_path, monkeypatch):
+    # numba reads the environment when it is imported: in a plain process, not when it forks.
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
     files = ["--observed", str(write("observed", screen))]
     files += ["--predictions", f"model={write('model', screen, screen.one_profile())}"]
-    assert run(*files).returncode == 0
+    assert run(*files, python=sys.executable).returncode == 0
     kept = {path.name for path in (tmp_path / "compiled").rglob("*.nbi")}
     assert any("mannwhitneyu" in name or "mwu" in name for name in kept), kept
     first = (tmp_path / "out" / "metrics.tsv").read_bytes()
-    assert run(*files).returncode == 0
+    assert run(*files, python=sys.executable).returncode == 0
     assert {path.name for path in (tmp_path / "compiled").rglob("*.nbi")} == kept
     assert (tmp_path / "out" / "metrics.tsv").read_bytes() == first
 
@@ -62,7 +64,7 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
         "--work-dir",
         str(tmp_path / "finished"),
     ]
-    done = run(*arguments)
+    done = run(*arguments, python=sys.executable)  # tqdm reads the environment at its import
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 6
     assert "it/s" not in done.stderr

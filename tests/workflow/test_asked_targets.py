@@ -7,20 +7,12 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 
+from tests.finished_run import OPTIONS, screen_of
 from tests.screens import write_screen
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
-
-pytestmark = pytest.mark.long
-
-OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
-QUICK = (
-    "evaluation.profile=pds prediction.unmasking=[] "
-    "prediction.baselines=[control,mean_response,ridge]"
-)
 
 
 def add_vector(folder: Path, name: str) -> None:
@@ -30,26 +22,22 @@ def add_vector(folder: Path, name: str) -> None:
     torch.save(vectors, folder / "features.pt")
 
 
-def test_listed_targets_are_predicted_and_training_is_left_alone(tmp_path: Path) -> None:
-    write_tiny_run(tmp_path)
-    add_vector(tmp_path, "g99")
-    snakemake(tmp_path, *OPTIONS, "overrides=" + QUICK)
+def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: Path) -> None:
+    add_vector(finished_run, "g99")
+    snakemake(finished_run, *OPTIONS)
 
-    (tmp_path / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng2,k562,\n")
-    genes = anndata.read_h5ad(tmp_path / "screen.h5ad").var_names
-    (tmp_path / "panel.txt").write_text(f"{genes[3]}\n{genes[1]}\n")
-    asked = (
-        f"{QUICK} prediction.targets=want.csv prediction.cells_per_target=7 "
-        "prediction.genes=panel.txt"
-    )
-    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    (finished_run / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng2,k562,\n")
+    genes = anndata.read_h5ad(screen_of(finished_run)).var_names
+    (finished_run / "panel.txt").write_text(f"{genes[3]}\n{genes[1]}\n")
+    asked = "prediction.targets=want.csv prediction.cells_per_target=7 prediction.genes=panel.txt"
+    done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"list_targets", "validate_target_features", "predict", "report"} <= set(done.jobs)
     assert not {"evaluate", "train", "pack_cells"} & set(done.jobs)
 
     # Nothing compares baselines with a list; they are predicted where they are asked for.
-    snakemake(tmp_path, "out/tiny/baselines", *OPTIONS, f"overrides={asked}")
+    snakemake(finished_run, "out/tiny/baselines", *OPTIONS, f"overrides={asked}")
     for name in ("predictions", "baselines/ridge"):
-        cells = anndata.read_h5ad(tmp_path / "out/tiny" / f"{name}.h5ad")
+        cells = anndata.read_h5ad(finished_run / "out/tiny" / f"{name}.h5ad")
         predicted = cells[cells.obs["perturbation"] != "control"]
         sizes = predicted.obs.groupby(["perturbation", "context"], observed=True).size()
         assert sizes.to_dict() == {("g99", "rpe1"): 5, ("g2", "k562"): 7}
@@ -57,31 +45,32 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(tmp_path: Path)
         notes = predicted.obs.groupby("perturbation", observed=True)["prediction_note"].unique()
         assert all("perturbation not trained on" in note for note in notes["g99"])
         assert not any("not trained on" in note for note in notes["g2"])
-    report = (tmp_path / "out/tiny/report.html").read_text()
+    report = (finished_run / "out/tiny/report.html").read_text()
     assert "nobody measured what is predicted here" in report
-    observed = anndata.read_h5ad(tmp_path / "out/tiny/observed.h5ad")
+    observed = anndata.read_h5ad(finished_run / "out/tiny/observed.h5ad")
     assert set(observed.obs["perturbation"]) == {"control"}
-    assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
+    assert snakemake(finished_run, *OPTIONS, f"overrides={asked}").jobs == []
 
     # One line more: what was asked for is looked at and predicted again, and nothing else.
-    (tmp_path / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng3,k562,9\n")
-    again = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    (finished_run / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng3,k562,9\n")
+    again = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert "predict" in again.jobs
     assert not {"train", "validate_features", "audit_splits"} & set(again.jobs)
 
 
-def test_cells_of_another_file_are_predicted_and_scored(tmp_path: Path) -> None:
-    write_tiny_run(tmp_path)
-    write_screen(tmp_path / "new.h5ad", perturbations=PERTURBATIONS[:5], cells_per_group=9, seed=5)
-    new = anndata.read_h5ad(tmp_path / "new.h5ad")
+def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> None:
+    write_screen(
+        finished_run / "new.h5ad", perturbations=PERTURBATIONS[:5], cells_per_group=9, seed=5
+    )
+    new = anndata.read_h5ad(finished_run / "new.h5ad")
     new.obs = new.obs.rename(columns={"cell_type": "line"})
     new.obs["line"] = "new_" + new.obs["line"].astype(str)
-    new[:, ::-1].copy().write_h5ad(tmp_path / "new.h5ad")  # genes in another order
-    asked = f"{QUICK} prediction.adata=new.h5ad prediction.context_col=line"
-    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    new[:, ::-1].copy().write_h5ad(finished_run / "new.h5ad")  # genes in another order
+    asked = "prediction.adata=new.h5ad prediction.context_col=line"
+    done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"pack_cells", "list_targets", "predict", "evaluate", "report"} <= set(done.jobs)
 
-    run = tmp_path / "out/tiny"
+    run = finished_run / "out/tiny"
     predicted, observed = (
         anndata.read_h5ad(run / f"{n}.h5ad") for n in ("predictions", "observed")
     )

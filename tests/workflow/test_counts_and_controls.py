@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.sparse import issparse
 
+from tests.finished_run import OPTIONS, screen_of
 from tests.screens import write_screen
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
 
-OPTIONS = ("--config", "runs=run.yaml", "cache_dir=cache")
 QUICK = "prediction.baselines=[control] evaluation.resamples=0"
 
 
@@ -23,17 +23,15 @@ def values(path: Path) -> np.ndarray:
     return cells.toarray() if issparse(cells) else cells
 
 
-@pytest.mark.long
-def test_counts_are_predicted_and_scored_as_counts(tmp_path: Path) -> None:
-    write_tiny_run(tmp_path)
-    snakemake(tmp_path, *OPTIONS, f"overrides={QUICK} evaluation.profile=pds")
-    asked = f"{QUICK} prediction.output=counts prediction.amplitude=validation"
-    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+def test_counts_are_predicted_and_scored_as_counts(finished_run: Path) -> None:
+    asked = f"{QUICK} evaluation.profile=null prediction.output=counts"
+    asked += " prediction.amplitude=validation"
+    done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"predict", "predict_baselines", "reference_ends", "evaluate"} <= set(done.jobs)
     assert not {"train", "pack_cells", "audit_splits"} & set(done.jobs)
 
-    run = tmp_path / "out/tiny"
-    source = anndata.read_h5ad(tmp_path / "screen.h5ad")
+    run = finished_run / "out/tiny"
+    source = anndata.read_h5ad(screen_of(finished_run))
     observed = anndata.read_h5ad(run / "observed.h5ad")
     np.testing.assert_array_equal(
         values(run / "observed.h5ad"), source[list(observed.obs["barcode"])].X.toarray()
@@ -46,15 +44,13 @@ def test_counts_are_predicted_and_scored_as_counts(tmp_path: Path) -> None:
     assert "expr_mse_unbiased_capped" in scores["overall"]["model"]
     assert scores["predicted"]["amplitude"] != 1.0
     assert "prediction.amplitude" in (run / "report.html").read_text()
-    assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
+    assert snakemake(finished_run, *OPTIONS, f"overrides={asked}").jobs == []
 
 
-@pytest.mark.long
-def test_controls_are_predicted_where_asked_for(tmp_path: Path) -> None:
-    write_tiny_run(tmp_path)
+def test_controls_are_predicted_where_asked_for(finished_run: Path) -> None:
     asked = f"{QUICK} evaluation.profile=anndata evaluation.controls=predicted"
-    snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
-    run = tmp_path / "out/tiny"
+    snakemake(finished_run, *OPTIONS, f"overrides={asked}")
+    run = finished_run / "out/tiny"
     predicted, observed = (
         anndata.read_h5ad(run / f"{n}.h5ad") for n in ("predictions", "observed")
     )
@@ -71,21 +67,19 @@ def test_controls_are_predicted_where_asked_for(tmp_path: Path) -> None:
     assert scores["settings"]["control_source"] == "pred"
 
 
-@pytest.mark.long
-def test_submission_is_written_beside_the_predictions(tmp_path: Path) -> None:
-    write_tiny_run(tmp_path)
-    (tmp_path / "want.csv").write_text("perturbation,context\ng2,rpe1\ng5,k562\n")
+def test_submission_is_written_beside_the_predictions(finished_run: Path) -> None:
+    (finished_run / "want.csv").write_text("perturbation,context\ng2,rpe1\ng5,k562\n")
     asked = (
         "prediction.targets=want.csv prediction.cells_per_target=400 prediction.output=counts "
         "prediction.submission=vcc2026"
     )
-    done = snakemake(tmp_path, *OPTIONS, f"overrides={asked}")
+    done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert "write_submission" in done.jobs
     assert "30 genes are written, and the Virtual Cell Challenge 2026 scores 18,533" in done.text
-    cells = anndata.read_h5ad(tmp_path / "out/tiny/submission.h5ad")
+    cells = anndata.read_h5ad(finished_run / "out/tiny/submission.h5ad")
     sizes = cells.obs.groupby(["target_gene", "context"], observed=True).size()
     assert sizes.to_dict() == {("g2", "rpe1"): 400, ("g5", "k562"): 400}
-    assert snakemake(tmp_path, *OPTIONS, f"overrides={asked}").jobs == []
+    assert snakemake(finished_run, *OPTIONS, f"overrides={asked}").jobs == []
 
 
 @pytest.mark.parametrize(

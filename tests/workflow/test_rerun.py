@@ -10,16 +10,11 @@ from pathlib import Path
 import anndata
 import pytest
 
+from tests.finished_run import OPTIONS, copy_finished_run, screen_of
 from tests.snakemake_runs import Outcome, snakemake
-from tests.tiny_run import write_tiny_run
 from workflow_scripts.explain_config import main as explain
 
 ROOT = Path(__file__).parents[2]
-ALL = {
-    *("freeze_config", "freeze_stage", "audit_cells", "audit_splits", "pack_cells"),
-    *("validate_features", "preflight", "train", "predict", "predict_baselines"),
-    *("predict_unmasking", "reference_ends", "evaluate", "report"),
-}
 FOUND = {
     **{"train": "trained", "predict": "predicted", "predict_unmasking": "predicted"},
     **{"reference_ends": "computed", "evaluate": "scored"},
@@ -28,23 +23,14 @@ FOUND = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a finished run."""
-    folder = tmp_path_factory.mktemp("rerun")
-    run_file = write_tiny_run(folder)
-    # Scores without differential expression, whose tests take seconds to compile in each job.
-    run_file.write_text(f"{run_file.read_text()}evaluation: {{profile: pds}}\n")
-    first = again(folder)
-    assert set(first.jobs) == ALL
-    return folder
+    return copy_finished_run(shared_run, tmp_path_factory.mktemp("rerun") / "run")
 
 
-def again(folder: Path, overrides: str = "", runs: str = "", dry: bool = False) -> Outcome:
-    config = [f"runs={runs or folder / 'run.yaml'}"]
-    if overrides:
-        config.append(f"overrides={overrides}")
+def again(folder: Path, overrides: str = "", dry: bool = False) -> Outcome:
     plan = ["--dry-run"] if dry else []
-    return snakemake(folder, *plan, "--resources", "gpu=1", "--config", *config)
+    return snakemake(folder, *plan, *OPTIONS, f"overrides={overrides}")
 
 
 def log(folder: Path, rule: str) -> str:
@@ -53,8 +39,7 @@ def log(folder: Path, rule: str) -> str:
 
 def test_snakemakes_own_report_has_the_pages_and_tables_of_a_run(folder):
     page = folder / "snakemake.html"
-    config = ("--config", f"runs={folder / 'run.yaml'}")
-    snakemake(folder, "--report", str(page), *config)
+    snakemake(folder, "--report", str(page), *OPTIONS)
     html = page.read_text()
     for file in ("report.html", "metrics.tsv", "training.csv", "config.yaml", "config.trace.tsv"):
         assert f"out/tiny/{file}" in html
@@ -70,7 +55,7 @@ def test_costs_that_are_gone_are_no_reason_to_run(folder):
 
 def test_what_changed_is_said_and_nothing_runs(folder):
     change = "training.lr=2e-3 report.title=Screen wandb.tags=[x]"
-    config = ("--config", f"runs={folder / 'run.yaml'}", f"overrides={change}")
+    config = (*OPTIONS, f"overrides={change}")
     said = snakemake(folder, "why", *config)
     assert said.jobs == ["why"]
     for line in (
@@ -81,30 +66,30 @@ def test_what_changed_is_said_and_nothing_runs(folder):
         "predict, predict_unmasking, reference_ends, evaluate: made from what runs before",
     ):
         assert line in said.text, said.text
-    nothing = snakemake(folder, "why", "--config", f"runs={folder / 'run.yaml'}")
+    nothing = snakemake(folder, "why", *OPTIONS)
     assert "Nothing would run" in nothing.text
     assert "how far it is" not in nothing.text
     assert again(folder).jobs == []
 
 
-@pytest.mark.long
 def test_files_that_changed_or_are_gone_are_named(folder):
     toml = folder / "starter.toml"
     toml.write_text(toml.read_text() + "# a remark\n")
     (folder / "out/tiny/report.html").unlink()
-    said = snakemake(folder, "why", "--config", f"runs={folder / 'run.yaml'}").text
+    said = snakemake(folder, "why", *OPTIONS).text
     assert "audit_splits: starter.toml changed" in said
     assert "report: out/tiny/report.html is missing" in said
-    new = snakemake(folder, "why", "--config", f"runs={folder / 'run.yaml'}", "overrides=name=new")
+    new = snakemake(folder, "why", *OPTIONS, "overrides=name=new")
     assert "out/new: everything, as nothing of it is there yet" in new.text
     again(folder)
 
 
-@pytest.mark.long
 def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
-    adata = anndata.read_h5ad(folder / "screen.h5ad")
+    adata = anndata.read_h5ad(screen_of(folder))
     adata.uns["note"] = "the same cells, other bytes"
     adata.write_h5ad(folder / "screen.h5ad")
+    toml = (folder / "starter.toml").read_text()
+    (folder / "starter.toml").write_text(toml.replace(str(screen_of(folder)), "screen.h5ad"))
     outcome = again(folder)
     assert {"audit_cells", "pack_cells", "train"} <= set(outcome.jobs)
     for rule, words in FOUND.items():
@@ -148,7 +133,7 @@ def test_what_an_early_end_left_is_not_passed_over(folder):
     # As a start that wrote down what training reads, and ended before it trained.
     change = "training.lr=9e-3"
     stage = folder / "out" / "tiny" / "stages" / "train.json"
-    config = ("--config", f"runs={folder / 'run.yaml'}", f"overrides={change}")
+    config = (*OPTIONS, f"overrides={change}")
     snakemake(folder, str(stage.relative_to(folder)), *config)
     # Now the record has to be written too, and training stands behind it.
     planned = again(folder, f"{change} wandb.tags=[y]", dry=True)
