@@ -24,23 +24,6 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, *ROOT.glob("*.md"), ROOT / "config" / "README.md"]
 
 
-def source() -> str:
-    """Return all texts of the code, those that are broken over lines joined."""
-    files = [*(ROOT / "workflow_scripts").rglob("*.py"), *(ROOT / "rules").glob("*.smk")]
-    text = "\n".join(path.read_text() for path in files)
-    joined = re.sub(r'"\s*\n\s*f?"', "", text)
-    return re.sub(r"\{[^{}\n]*\}", "\0", joined)
-
-
-def test_messages_that_people_look_up_are_those_of_the_code():
-    page = (ROOT / "docs" / "troubleshooting.md").read_text()
-    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
-    assert len(messages) >= 40
-    there = source()
-    filled = {text: re.escape(text).replace("…", ".{0,60}?") for text in messages}
-    assert [text for text, pattern in filled.items() if not re.search(pattern, there)] == []
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_documents_lead_somewhere(page: Path):
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
@@ -104,26 +87,6 @@ def test_split_allows_the_claim_beside_it(claim: str, toml: str, tmp_path: Path)
     splits = split_groups(groups, read_split_file(path), settings)
     assert [one.message for one in splits.findings if one.severity == "error"] == []
     assert claims(splits.table)["kind"] == claim
-
-
-def test_every_kind_of_claim_has_its_place():
-    assert len(CLAIMS) == 4
-    named = re.findall(r"^\*\*([\w ]+)\*\*:", section("splits.md", "What a score may claim"), re.M)
-    code = (ROOT / "workflow_scripts" / "cells" / "claims.py").read_text()
-    assert {f'return "{name}"' for name in named} | {'return "tested on what trained"'} == set(
-        re.findall(r'return "[\w ]+"', code)
-    )
-
-
-def test_tests_that_the_page_on_faults_names_are_there():
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "resume.md").read_text()))
-    assert len(named) >= 20
-    there = {
-        name
-        for path in (ROOT / "tests").rglob("test_*.py")
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
-    }
-    assert named <= there
 
 
 def test_every_key_of_the_reference_stands_on_the_page_with_what_becomes_of_it():

@@ -41,8 +41,3 @@ def test_every_dependency_is_pinned() -> None:
         == []
     )
     assert pins["torch"] == "2.13.0"
-
-
-def test_top_level_names_are_those_that_users_look_for() -> None:
-    for name in ("Snakefile", "rules", "workflow_scripts", "config", "envs", "tests", "profiles"):
-        assert (ROOT / name).exists(), name

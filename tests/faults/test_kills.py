@@ -45,6 +45,7 @@ def still_to_come(rule: str, planned: Collection[str]) -> str:
     return later[0] if later else rule
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("session", SESSIONS)
 def test_killed_again_and_again_it_ends_as_if_nothing_had_been(
     session: int, tmp_path: Path, unbroken: Unbroken

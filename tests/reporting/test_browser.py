@@ -184,31 +184,3 @@ def test_comparison_sorts_and_complains_of_nothing(tmp_path: Path) -> None:
     picture.unlink(missing_ok=True)
     browse(page, f"--screenshot={picture}", "--window-size=1200,2200")
     assert picture.stat().st_size > 50_000
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("light", ["--window-size=1200,5200"]),
-        ("dark", ["--window-size=700,7000", "--blink-settings=preferredColorScheme=0"]),
-    ],
-)
-def test_screenshots_are_kept_to_be_looked_at(
-    render: Callable[..., str], tmp_path: Path, name: str, options: list[str]
-) -> None:
-    page = tmp_path / "report.html"
-    page.write_text(
-        render(
-            contexts=("a", "b"),
-            n_genes=1200,
-            n_steps=1500,
-            simulated=True,
-            settings={"report.top_perturbations": 12},
-        )
-    )
-    SCREENSHOTS.mkdir(exist_ok=True)
-    picture = SCREENSHOTS / f"report_{name}.png"
-    picture.unlink(missing_ok=True)
-    browsed = browse(page, f"--screenshot={picture}", *options)
-    assert complaints(browsed.stderr) == []
-    assert picture.stat().st_size > 50_000

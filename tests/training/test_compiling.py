@@ -70,6 +70,7 @@ def apart() -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_step_that_may_be_compiled_runs_as_it_is_where_it_cannot(apart):
     made = apart["without a compiler"]
     assert made["totals"] == [made["own"]] * 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from tests.finished_run import OPTIONS, screen_of
@@ -22,6 +23,7 @@ def add_vector(folder: Path, name: str) -> None:
     torch.save(vectors, folder / "features.pt")
 
 
+@pytest.mark.long
 def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: Path) -> None:
     add_vector(finished_run, "g99")
     snakemake(finished_run, *OPTIONS)

@@ -243,6 +243,7 @@ def test_change_runs_what_the_page_says(
     check_row(stubs, change, computes, returns)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "computes", "returns"), [row for row in ROWS if row[0].startswith(REAL)], ids=REAL
 )

@@ -5,7 +5,6 @@ What that run leaves has the columns that docs/data.md lists.
 
 from __future__ import annotations
 
-import ast
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -178,14 +177,3 @@ def test_files_of_the_cells_are_found_through_either_key(
     other = resolve_run(ROOT / "config", "run.yaml", ["cells.datasets={screen: other.h5ad}"])
     assert other.cells_json() != by_key.cells_json()
     assert replace(by_toml).datasets() == {"screen": ["screen.h5ad"]}
-
-
-def test_only_what_shows_the_config_reads_all_of_it() -> None:
-    readers = set()
-    for file in sorted((ROOT / "workflow_scripts").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Name) and node.id == "shown_config":
-                readers.add(file.relative_to(ROOT / "workflow_scripts").as_posix())
-    # train hands it to wandb, which lists it on the run's page; slices cuts it; changes says what
-    # has changed of it; progress says which stages such a run has.
-    assert readers == {"progress.py", "settings/changes.py", "settings/slices.py", "train.py"}

@@ -72,6 +72,7 @@ def test_what_changed_is_said_and_nothing_runs(folder):
     assert again(folder).jobs == []
 
 
+@pytest.mark.long
 def test_files_that_changed_or_are_gone_are_named(folder):
     toml = folder / "starter.toml"
     toml.write_text(toml.read_text() + "# a remark\n")
@@ -84,6 +85,7 @@ def test_files_that_changed_or_are_gone_are_named(folder):
     again(folder)
 
 
+@pytest.mark.long
 def test_other_file_with_the_same_cells_trains_nothing_anew(folder):
     adata = anndata.read_h5ad(screen_of(folder))
     adata.uns["note"] = "the same cells, other bytes"
