@@ -10,6 +10,8 @@ from pathlib import Path
 from tests import warm
 
 ROOT = Path(__file__).parents[1]
+END = 25
+"""Lines of Snakemake's output that a failing test shows; the box with the errors is among them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def snakemake(
         text=True,
         cwd=snakefile.parent,
     )
-    if expect is not None:
-        assert done.returncode == expect, done.stdout
+    if expect not in (None, done.returncode):
+        end = "\n".join(done.stdout.splitlines()[-END:])
+        raise AssertionError(f"snakemake ended with {done.returncode}, not {expect}:\n{end}")
     return Outcome(done.returncode, done.stdout)

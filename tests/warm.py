@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -111,6 +112,7 @@ def serve(address: str, client: str) -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     threads = count_threads()
+    gc.freeze()  # a fork needn't look through what was imported
     server = socket.socket(socket.AF_UNIX)
     server.bind(address)
     server.listen(64)
@@ -146,7 +148,8 @@ def import_everything() -> None:
     """Import what the workflow's commands import, but for the commands themselves."""
     for name in (
         *("anndata", "cell_eval2", "jinja2", "lightning.pytorch", "matplotlib.figure", "pdex"),
-        *("scanpy", "snakemake.cli", "torch", "transformers.models.gpt2.modeling_gpt2"),
+        *("scanpy", "sklearn.linear_model", "snakemake.cli", "torch"),
+        "transformers.models.gpt2.modeling_gpt2",
         "transformers.models.llama.modeling_llama",
     ):
         importlib.import_module(name)
