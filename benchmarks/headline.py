@@ -128,7 +128,7 @@ def main() -> None:
     if given.append:
         page = ROOT / "benchmarks" / "RESULTS.md"
         text = page.read_text()
-            end = text.index("\n\n", text.index("| commit |"))
+        end = text.index("\n\n", text.index("| commit |"))
         page.write_text(f"{text[:end]}\n{row}{text[end:]}")
 
 
