@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,13 @@ def test_status_and_streams_are_those_of_the_command() -> None:
         assert "no.such" in done.stderr
 
 
-def test_plain_process_steps_in_where_the_warm_one_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dies", ["before", "while it is asked"])
+def test_plain_process_steps_in_where_the_warm_one_is_gone(tmp_path: Path, dies: str) -> None:
+    if dies == "while it is asked":
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
     client = tmp_path / "python"
     text = Path(warm.python()).read_text()
     client.write_text(text.replace(str(Path(warm.python()).parent), str(tmp_path)))

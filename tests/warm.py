@@ -36,31 +36,35 @@ WORKER = "import sys;exec(eval(sys.stdin.readline()))"
 """What pytest-xdist has an interpreter run."""
 
 # It runs without site-packages and starts in 15 ms. A request is the command as JSON, after its
-# length and the three standard streams.
+# length and the three standard streams; answers are a byte once it is forked, and its status.
 PROGRAM = """#!{base} -SE
 import json, os, signal, socket, struct, sys
-arguments = sys.argv[1:]
-if arguments[:1] == ["-u"]:
-    del arguments[0]
-if arguments[:2] == ["-c", {worker!r}] or (
-    len(arguments) > 1 and arguments[0] == "-m" and arguments[1].startswith({commands})
-):
+
+def forked(arguments):
+    command = {{"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}}
+    text = json.dumps(command).encode()
     server = socket.socket(socket.AF_UNIX)
     try:
         server.connect({address!r})
-    except OSError as error:
-        what = " ".join(arguments[:2])
-        print(f"the warm process is gone ({{error}}); a plain one runs {{what}}", file=sys.stderr)
-    else:
-        command = {{"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}}
-        text = json.dumps(command).encode()
         socket.send_fds(server, [struct.pack("i", len(text))], [0, 1, 2])
         server.sendall(text)
-        answer = server.recv(4)
-        status = struct.unpack("i", answer)[0] if answer else 1
-        if status < 0:
-            signal.signal(-status, signal.SIG_DFL)
-            os.kill(os.getpid(), -status)
+        if not server.recv(1):
+            return None
+    except OSError:
+        return None
+    answer = server.recv(4)
+    return struct.unpack("i", answer)[0] if answer else 1
+
+arguments = sys.argv[2:] if sys.argv[1:2] == ["-u"] else sys.argv[1:]
+option, what = (*arguments, "", "")[:2]
+if (option == "-m" and what.startswith({commands})) or (option, what) == ("-c", {worker!r}):
+    status = forked(arguments)
+    if status is None:
+        print(f"the warm process is gone; a plain one runs {{option}} {{what}}", file=sys.stderr)
+    elif status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    else:
         sys.exit(status)
 os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 """
@@ -105,9 +109,9 @@ def python() -> str:
 def serve(address: str, client: str) -> None:
     """Import everything, then fork the commands that are asked for until standard input ends."""
     import_everything()
-    # A parallel region of torch or numba or a query of polars would start threads. A fork has
-    # none of them, and waits for them forever. Imports start threads of OpenBLAS, which the first
-    # fork ends, and a few that do no harm.
+    # A parallel region of torch or numba, or a query of polars, starts threads that a fork would
+    # wait for forever. Imports start some of OpenBLAS, which the first fork ends, and a few that
+    # do no harm.
     if (pid := os.fork()) == 0:
         os._exit(0)
     os.waitpid(pid, 0)
@@ -165,6 +169,7 @@ def run(connection: socket.socket, client: str) -> int:
     text = bytearray()
     while len(text) < struct.unpack("i", start)[0]:
         text += connection.recv(1 << 20)
+    connection.send(b"+")
     connection.close()
     asked = json.loads(text)
     for number, stream in enumerate(streams):
