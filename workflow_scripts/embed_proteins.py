@@ -97,11 +97,11 @@ def main(arguments: Sequence[str]) -> None:
         print(f"nothing was embedded: {error}")
         vectors, facts = {}, {"model": settings.model, "problem": str(error)}
     with replacing(given.out) as beside:
-        safetensors.numpy.save_file(
+        whole = safetensors.numpy.save(
             {gene: np.ascontiguousarray(vector) for gene, vector in sorted(vectors.items())},
-            beside,
             {"embedding": json.dumps(facts)},
         )
+        beside.write_bytes(whole)
 
 
 def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:

@@ -27,7 +27,7 @@ def written(path: Path, values: np.ndarray, cuts: list[int], kind: type | None =
         if kind is DenseMatrix:
             matrix = DenseMatrix(file, "X", values.shape)
         elif kind is SparseMatrix:
-            matrix = SparseMatrix(file, "X", values.shape[1])
+            matrix = SparseMatrix(file, "X", values.shape)
         else:
             matrix = new_matrix(file, "X", values.shape, blocks[0])
         for number, block in enumerate(blocks):
@@ -81,8 +81,13 @@ def test_dense_chunks_are_no_larger_than_those_that_hdf5_makes_itself(tmp_path):
             assert len(chunk) <= len(its_bytes)
 
 
-def test_places_of_sparse_values_have_room_for_more_than_two_billion(tmp_path):
-    written(tmp_path / "matrix.h5", draw(4, 5, 0.5), [2], SparseMatrix)
-    with h5py.File(tmp_path / "matrix.h5") as file:
-        assert file["X/indptr"].dtype == np.int64
+@pytest.mark.parametrize(("rows", "kind"), [(4, np.int32), (2**29, np.int64)])
+def test_places_of_sparse_values_have_one_type_that_counts_them(tmp_path, rows, kind):
+    with h5py.File(tmp_path / "matrix.h5", "w") as file:
+        matrix = SparseMatrix(file, "X", (rows, 5))
+        values = draw(4, 5, 0.5)
+        matrix.append(csr_matrix(values))
+        matrix.close()
+        assert file["X/indptr"].dtype == file["X/indices"].dtype == kind
         assert file["X/data"].compression == "gzip"
+        np.testing.assert_array_equal(anndata.io.read_elem(file["X"]).toarray(), values)

@@ -41,7 +41,7 @@ def write_features(features: Features, path: Path) -> None:
         name: np.ascontiguousarray(vector)
         for name, vector in zip(features.names, features.matrix, strict=True)
     }
-    safetensors.numpy.save_file(tensors, path)
+    path.write_bytes(safetensors.numpy.save(tensors))  # save_file closes the file to other users
 
 
 def load_features(path: Path) -> Features:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from workflow_scripts.models.model_settings import StateTransitionSettings
@@ -74,7 +74,8 @@ def save_model(folder: Path, model: StateTransition, description: ModelDescripti
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{WEIGHTS}.new"
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, weights)
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    weights.write_bytes(save(state))  # save_file closes the file to other users
     contents = {
         "format": FORMAT,
         # Ties the two files: a crash between the two renames below must not pass for a model.

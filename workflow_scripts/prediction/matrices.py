@@ -52,26 +52,32 @@ def new_matrix(file: h5py.File, place: str, shape: tuple[int, int], first: Block
     """
     n_there = first.nnz if issparse(first) else int(np.count_nonzero(first))
     if n_there < SPARSE_BELOW * max(1, first.shape[0] * first.shape[1]):
-        return SparseMatrix(file, place, shape[1])
+        return SparseMatrix(file, place, shape)
     return DenseMatrix(file, place, shape)
 
 
 class SparseMatrix:
-    """Cells as compressed sparse rows."""
+    """Cells as compressed sparse rows, ``shape`` of all of them together.
+
+    Row starts and columns have one type, as scanpy's compiled code needs it: int32, or int64 where
+    there could be more values than that counts.
+    """
 
     def __init__(
-        self, file: h5py.File, place: str, n_columns: int, *, compressed: bool = True
+        self, file: h5py.File, place: str, shape: tuple[int, int], *, compressed: bool = True
     ) -> None:
         packed = {"compression": "gzip", "compression_opts": _LEVEL, "shuffle": True}
+        kind = np.int64 if shape[0] * shape[1] > np.iinfo(np.int32).max else np.int32
+        empty = csr_matrix((0, shape[1]), dtype=np.float32)
+        empty.indices = empty.indices.astype(kind)
         anndata.io.write_elem(
             file,
             place,
-            csr_matrix((0, n_columns), dtype=np.float32),
+            empty,
             dataset_kwargs={
                 **(packed if compressed else {}),
                 "chunks": (_CHUNK,),
-                # From the start, or more than 2³¹ values would not fit in the end.
-                "indptr_dtype": np.dtype(np.int64),
+                "indptr_dtype": np.dtype(kind),
             },
         )
         self._matrix = anndata.io.sparse_dataset(file[place])

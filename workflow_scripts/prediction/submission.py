@@ -184,7 +184,7 @@ def _write_cells(
     table.index = table.index.astype(str)
     with h5py.File(path, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        matrix = SparseMatrix(file, "X", cells.stored.n_vars, compressed=compressed)
+        matrix = SparseMatrix(file, "X", (len(rows), cells.stored.n_vars), compressed=compressed)
         for block in cells.blocks(rows):
             largest = max(largest, float(block.sum(axis=1).max()))
             matrix.append(block)

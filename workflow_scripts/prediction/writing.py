@@ -53,7 +53,7 @@ def write_observed(
     obs["barcode"] = store.barcodes[rows]
     with replacing(path) as beside, h5py.File(beside, "w") as file:
         _begin(file)
-        matrix = SparseMatrix(file, "X", store.n_genes)
+        matrix = SparseMatrix(file, "X", (len(rows), store.n_genes))
         for start in range(0, len(rows), _ROWS):
             matrix.append(_measured(store, rows[start : start + _ROWS], description))
         _write_tables(file, obs, store, description)
@@ -216,7 +216,9 @@ def _write_tables(
 ) -> None:
     anndata.io.write_elem(file, "obs", obs)
     anndata.io.write_elem(file, "var", _var(store))
-    anndata.io.write_elem(file, "uns", {"stateline": dict(description)})
+    # The mark by which scanpy knows log1p values, of the natural logarithm.
+    logged = {} if description.get("scale") == COUNTS else {"log1p": {"base": np.e}}
+    anndata.io.write_elem(file, "uns", {"stateline": dict(description), **logged})
 
 
 def _labels(store: CellStore, rows: Int64[np.ndarray, " cells"]) -> pd.DataFrame:
