@@ -17,13 +17,13 @@ import contextlib
 import csv
 import json
 import os
-import random
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -91,14 +91,19 @@ def changes_in(tree: Path, module: Path) -> Iterator[Change]:
 
 
 def drawn(tree: Path, modules: list[str], seed: int, count: int) -> list[Change]:
-    """Draw changes, as many of each kind as there are."""
-    kinds = defaultdict(list)
+    """Draw changes, as many of each kind as there are; a draw outlives edits elsewhere."""
+    kinds: dict[str, list[tuple[str, Change]]] = defaultdict(list)
     for path in (tree / module for module in modules):
         for module in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            text, seen = module.read_bytes(), Counter[str]()
             for change in changes_in(tree, module):
-                kinds[change.kind].append(change)
-    shuffled = [random.Random(seed).sample(kinds[kind], len(kinds[kind])) for kind in sorted(kinds)]
-    return [change for turn in zip_longest(*shuffled) for change in turn if change][:count]
+                was = text[change.start : change.end].decode()
+                about = f"{seed} {change.kind} {change.module} {was} {change.becomes}"
+                seen[about] += 1
+                rank = sha256(f"{about} {seen[about]}".encode()).hexdigest()
+                kinds[change.kind].append((rank, change))
+    ranked = [[change for _, change in sorted(kinds[kind])] for kind in sorted(kinds)]
+    return [change for turn in zip_longest(*ranked) for change in turn if change][:count]
 
 
 def pytest(tree: Path, arguments: list[str], seconds: float, **environment: str) -> str:

@@ -74,6 +74,23 @@ def test_copied_cell_is_found_under_another_name_and_label(screens):
     assert "a.h5ad:a-3 = b.h5ad:copy-0" in warning["message"]
 
 
+def test_copy_of_a_whole_file_is_an_error(screens):
+    first, second = screens
+    found = [f["code"] for f in audit(first, second).report["findings"]]
+    assert "copied-file" not in found
+    copy = first.with_name("copy.h5ad")
+    copy.write_bytes(first.read_bytes())
+    (error,) = [
+        f for f in audit(first, second, copy).report["findings"] if f["severity"] == "error"
+    ]
+    assert error["message"].startswith(f"{copy} is a copy of {first}: the same ")
+    # A part of it is no copy of the file; its cells are still named.
+    anndata.read_h5ad(first)[:40].copy().write_h5ad(copy)
+    found = [f["code"] for f in audit(first, second, copy).report["findings"]]
+    assert "equal-cells" in found
+    assert "copied-file" not in found
+
+
 def test_namesakes_are_compared_where_only_a_sample_is_read(screens, monkeypatch):
     first, second = screens
     with_copy(first, second, [3], name="a-3-1")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.cells.cell_settings import CellSettings
@@ -92,7 +93,7 @@ def audit_cells(
     if len(groups):
         findings += _audit_groups(groups, files_there, settings)
     twins = _find_twins(audits, settings)
-    findings += describe_twins(twins)
+    findings += _copied_files(files_there, twins) or describe_twins(twins)
     entries = {
         dataset: [audits[path].entry() for path in files.values() if path in audits]
         for dataset, files in datasets.items()
@@ -185,6 +186,23 @@ def _find_twins(audits: Mapping[str, FileAudit], settings: CellSettings) -> pd.D
     more = digest_namesakes(audits, dict(zip(audits, rows, strict=True)), settings)
     looked_at = [audit.digests for audit in audits.values() if audit.digests is not None]
     return find_twins([*looked_at, *more])
+
+
+def _copied_files(files: Sequence[FileAudit], twins: pd.DataFrame) -> list[Finding]:
+    """Find files that hold the cells of an earlier one, under the same names."""
+    places = pd.Series([*zip(twins["dataset"], twins["file"], strict=True)], dtype=object)
+    by_name = places.groupby(twins["barcode"].to_numpy(), sort=False).agg(set)
+    findings = []
+    for second, first in ((b, a) for at, b in enumerate(files) for a in files[:at]):
+        pair = {(file.dataset, file.label) for file in (first, second)}
+        equal = any(pair <= both for both in by_name)
+        if equal and np.array_equal(np.sort(first.barcodes), np.sort(second.barcodes)):
+            text = (
+                f"{second.path} is a copy of {first.path}: the same {first.n_cells:,} cells under "
+                "the same names; name one of them alone"
+            )
+            findings.append(Finding("error", "copied-file", text))
+    return findings
 
 
 def _common_genes(files: Sequence[FileAudit]) -> tuple[str, ...]:

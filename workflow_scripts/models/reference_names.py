@@ -10,9 +10,6 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-CONFIDENCE_LAYERS = (0, 1, 4, 5, 8)
-"""Places of the layers with weights behind the confidence token, GELU and dropout between them."""
-
 CONFIDENCE_TOKEN = "confidence_token.confidence_token"
 CONFIDENCE_HEAD = "confidence_token.confidence_projection"
 BATCH_TOKEN = "batch_token"

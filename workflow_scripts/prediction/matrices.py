@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import anndata.io
 import h5py
@@ -26,16 +26,6 @@ _CHUNK = 262_144
 
 _LEVEL = 1
 """Of HDF5's own compression: higher ones take several times as long for a few per cent."""
-
-
-class Matrix(Protocol):
-    """A matrix in a file, filled from the top."""
-
-    def append(self, block: Block) -> None:
-        """Add cells below those that are there."""
-
-    def close(self) -> None:
-        """Write what is left."""
 
 
 def new_matrix(file: h5py.File, place: str, shape: tuple[int, int], first: Block) -> Matrix:
@@ -151,6 +141,9 @@ class DenseMatrix:
             place = (self._written * self._rows, 0)
             self._matrix.id.write_direct_chunk(place, self._pending.popleft().result())
             self._written += 1
+
+
+Matrix: TypeAlias = SparseMatrix | DenseMatrix
 
 
 def _compressed(chunk: Float32[np.ndarray, "rows columns"]) -> bytes:

@@ -57,8 +57,10 @@ def schema() -> dict[str, Any]:
         inside = _tree(key for key in KEYS if key.path.startswith(f"{group}."))[group]
         option = _with_defaults(_section(inside, frozen=False))
         others[group] = {"title": f"An option of Stateline's group {group}", **option}
+    run = _with_defaults(edited)
+    run["properties"]["sweep"] = _SWEEP
     title = "A run file of Stateline, or config.yaml"
-    return {"$schema": _DRAFT, "title": title, **_with_sweep(edited), "$defs": others}
+    return {"$schema": _DRAFT, "title": title, **run, "$defs": others}
 
 
 def _tree(keys: Iterable[Key]) -> dict[str, Any]:
@@ -75,11 +77,6 @@ def _tree(keys: Iterable[Key]) -> dict[str, Any]:
 
 def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "properties": {"defaults": _DEFAULTS, **content["properties"]}}
-
-
-def _with_sweep(content: dict[str, Any]) -> dict[str, Any]:
-    whole = _with_defaults(content)
-    return {**whole, "properties": {**whole["properties"], "sweep": _SWEEP}}
 
 
 def _section(tree: Mapping[str, Any], *, frozen: bool) -> dict[str, Any]:
