@@ -197,10 +197,7 @@ def _copied_files(files: Sequence[FileAudit], twins: pd.DataFrame) -> list[Findi
         pair = {(file.dataset, file.label) for file in (first, second)}
         equal = any(pair <= both for both in by_name)
         if equal and np.array_equal(np.sort(first.barcodes), np.sort(second.barcodes)):
-            text = (
-                f"{second.path} is a copy of {first.path}: the same {first.n_cells:,} cells under "
-                "the same names; name one of them alone"
-            )
+            text = f"{second.path} is a copy of {first.path} (same cell names); name only one"
             findings.append(Finding("error", "copied-file", text))
     return findings
 
