@@ -52,11 +52,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
 	touch $@
 
-pictures: run  ## the READMEs' pictures: the demo's report in a browser (chromium), the graph of the rules
+pictures: run  ## the READMEs' pictures: the demo's report in a browser (chromium)
 	for mode in 0:dark 1:light; do chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1080,1560 \
 		--blink-settings=preferredColorScheme=$${mode%:*} --screenshot=docs/pictures/report_$${mode#*:}.png \
 		file://$(CURDIR)/results/demo/report.html; done
-	$(BIN)/python -m workflow_scripts.document_workflow
 
 constraints: setup  ## write constraints.txt anew from .venv
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
