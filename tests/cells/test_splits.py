@@ -99,6 +99,21 @@ def test_overlap_is_tested_when_asked(tmp_path):
     assert of(splits, "k562", "B") == "test"
 
 
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (["D", "E"], ""),
+        (["control", "D", "E"], ""),
+        (["D"], "train leaves out E, which would train too"),
+        (["D", "E", "Dd"], "train: the data has no perturbation 'Dd'"),
+    ],
+)
+def test_list_of_what_trains_is_held_to_what_remains(tmp_path, train, message):
+    found = errors(split(tmp_path, GOOD.replace('val = ["A"]', f'val = ["A"]\ntrain = {train}')))
+    assert message in found
+    assert bool(found) == bool(message)
+
+
 def test_validation_is_drawn_from_training_and_never_from_test(tmp_path):
     toml = GOOD.replace('val = ["A"]\n', "")
     first, second = (split(tmp_path, toml, FROM_TRAIN) for _ in range(2))

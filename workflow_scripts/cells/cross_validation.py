@@ -39,7 +39,7 @@ def leave_out(groups: pd.DataFrame, plan: SplitFile, name: str) -> tuple[SplitFi
         other: "train" if split == "test" else split for other, split in plan.zeroshot.items()
     }
     fewshot = {
-        other: {split: labels for split, labels in lists.items() if split != "test"}
+        other: {split: labels for split, labels in lists.items() if split == "val"}
         for other, lists in plan.fewshot.items()
         if other != name
     }

@@ -89,7 +89,7 @@ def _audit_lists(
             for label in given
             if label not in labels and label not in controls
         ]
-        if named := sorted(controls & set(given)):
+        if split != "train" and (named := sorted(controls & set(given))):
             findings.append(
                 Finding(
                     "error",
@@ -98,6 +98,13 @@ def _audit_lists(
                     "splits, take it out of the list",
                 )
             )
+    rest = sorted({*labels}.difference(*lists.values())) if "train" in lists else []
+    if rest:
+        text = (
+            f'{path}: [fewshot."{name}"] train leaves out {listing(rest)}, which would train too, '
+            "as all do that val and test don't name; name them in a list, or remove train"
+        )
+        findings.append(Finding("error", "train-list", text))
     both = sorted(set(lists.get("val", ())) & set(lists.get("test", ())))
     if both and overlap == "error":
         findings.append(

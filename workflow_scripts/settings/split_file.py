@@ -45,7 +45,7 @@ class SplitFile:
     zeroshot
         "name.context" to the split of all its perturbed cells.
     fewshot
-        "name.context" to split (val or test) to perturbations.
+        "name.context" to split (val, test, or train, which is what remains) to perturbations.
     """
 
     path: str
@@ -209,9 +209,9 @@ def _fewshot(path: Path, section: Mapping[str, Any]) -> Mapping[str, Mapping[str
                 raise ConfigError(f"{where} {split}: no such split; there are val and test")
             if not (isinstance(labels, list) and all(isinstance(x, str) for x in labels)):
                 raise ConfigError(f"{where} {split} is {labels!r}; it takes a list of names")
-        # "train" is what remains; files that spell it out are accepted, unless they contradict.
+        # "train" is what remains; the audit holds a list of it to that.
         held_out = {label for split in ("val", "test") for label in value.get(split, ())}
         if both := sorted(held_out & set(value.get("train", ()))):
             raise ConfigError(f"{where} train names {', '.join(both)}, which val or test names too")
-        read[name] = {s: tuple(labels) for s, labels in value.items() if s != "train"}
+        read[name] = {split: tuple(labels) for split, labels in value.items()}
     return read
