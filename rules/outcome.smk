@@ -4,6 +4,10 @@
 # makes: nothing; it looks and prints
 
 import shutil
+import signal
+from contextlib import suppress
+
+import psutil
 
 from workflow_scripts.failures import box, failures
 
@@ -89,7 +93,21 @@ def only_asks():
     return set(workflow.dag_settings.targets) == {"why"}
 
 
+def end_with_jobs(number, frame):
+    """End the jobs with Snakemake.
+
+    A signal to Snakemake alone, as an editor's stop button sends it, doesn't reach them. Snakemake
+    would go on until they end, which takes hours of a training.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    raise KeyboardInterrupt
+
+
 onstart:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_with_jobs)
     if not only_asks():
         refuse_closed_places()
         say_how_to_follow()

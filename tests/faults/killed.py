@@ -62,6 +62,10 @@ class Started:
         """Whether it hasn't ended."""
         return self._process.poll() is None
 
+    def processes(self) -> list[psutil.Process]:
+        """Return Snakemake's process, and those that it started."""
+        return [self._main, *self._main.children(recursive=True)]
+
     def end(self, seconds: float = 120.0) -> int:
         """Wait for its end, and return the exit status."""
         try:
