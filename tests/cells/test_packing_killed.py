@@ -11,6 +11,8 @@ from tests.packed import start_packing
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.cells.store import CellStore
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("file", ["values.npy", "cells.parquet"])
 def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(tmp_path, make_screen, file):

@@ -72,6 +72,7 @@ def test_cells_that_vanish_are_said_and_what_was_made_of_them_stays(
     check_equal(folder / "out" / "tiny", unbroken.run)
 
 
+@pytest.mark.long
 def test_second_start_in_one_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     first = Started(tmp_path, ("check", *CONFIG))

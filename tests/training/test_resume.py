@@ -71,6 +71,7 @@ def test_training_that_is_asked_to_stop_ends_its_step_and_keeps_it(training, num
     assert (second["from_step"], second["repeats"]) == (step, 0)
 
 
+@pytest.mark.long
 def test_training_keeps_its_state_though_who_read_its_output_is_gone(training):
     # As of `train | tee log`, where Ctrl-C ends tee at once.
     whole = ("training.max_steps=400", "training.val_freq=400", "training.ckpt_every_n_steps=400")
@@ -152,6 +153,7 @@ def test_trainer_that_was_left_behind_does_not_put_its_model_in_place_of_a_newer
     assert "trained before" in training.run("left", "training.max_steps=600", "training.lr=2e-3")
 
 
+@pytest.mark.long
 def test_lock_of_a_killed_trainer_is_gone_with_it(training):
     command = training.command("dead", "training.max_steps=4000")
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -187,6 +189,7 @@ def test_torn_checkpoint_is_passed_over_for_an_earlier_one(training):
     assert same(training.weights("unbroken"), training.weights("torn"))
 
 
+@pytest.mark.long
 def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
     training.run("full", "training.max_steps=12")
     size = next((training.folder / "full").glob("*/step=*012.ckpt")).stat().st_size

@@ -15,6 +15,7 @@ STEPS = "training.max_steps=1000000 training.val_freq=1000000 training.ckpt_ever
 FINAL = "out/tiny/checkpoints/final.ckpt"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_snakemake_alone_ends_its_jobs(tmp_path: Path, number: signal.Signals) -> None:
     write_tiny_run(tmp_path)
