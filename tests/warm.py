@@ -149,8 +149,9 @@ def count_threads() -> int:
 
 
 def import_everything() -> None:
-    """Import what the workflow's commands import, but for the commands themselves."""
+    """Import what the workflow's commands and the tests import, but for the commands themselves."""
     for name in (
+        *("hydra", "hypothesis", "jsonschema", "wandb"),
         *("anndata", "cell_eval2", "jinja2", "lightning.pytorch", "matplotlib.figure", "pdex"),
         *("scanpy", "sklearn.linear_model", "snakemake.cli", "torch"),
         "transformers.models.gpt2.modeling_gpt2",
