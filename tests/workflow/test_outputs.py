@@ -31,18 +31,17 @@ def test_scanpy_works_on_cells_as_they_are_read(shared_run: Path, name: str) -> 
     cells = anndata.read_h5ad(shared_run / "out" / "tiny" / f"{name}.h5ad")
     if issparse(cells.X):
         assert cells.X.indptr.dtype == cells.X.indices.dtype
-    mean = np.asarray(cells.X.mean(axis=0)).ravel()
     scanpy.pp.pca(cells, n_comps=3)
     scanpy.tl.rank_genes_groups(cells, "perturbation", reference="control", method="wilcoxon")
     # Fold changes of log1p values, as scanpy computes them where it knows that they are.
-    (changed,) = (group for group in cells.obs["perturbation"].cat.categories[1:2])
+    changed = cells.obs["perturbation"].cat.categories[1]
     found = scanpy.get.rank_genes_groups_df(cells, changed).set_index("names")["logfoldchanges"]
     groups = {
         label: np.asarray(cells[cells.obs["perturbation"] == label].X.mean(axis=0)).ravel()
         for label in (changed, "control")
     }
     expected = np.log2((np.expm1(groups[changed]) + 1e-9) / (np.expm1(groups["control"]) + 1e-9))
-    there = (groups[changed] > 0) & (groups["control"] > 0) & (mean > 0)
+    there = (groups[changed] > 0) & (groups["control"] > 0)
     np.testing.assert_allclose(
         found[cells.var_names[there]].to_numpy(), expected[there], rtol=1e-3, atol=1e-3
     )

@@ -93,7 +93,7 @@ def audit_cells(
     if len(groups):
         findings += _audit_groups(groups, files_there, settings)
     twins = _find_twins(audits, settings)
-    findings += _copied_files(files_there, twins) or describe_twins(twins)
+    findings += [*_copied_files(files_there, twins), *describe_twins(twins)]
     entries = {
         dataset: [audits[path].entry() for path in files.values() if path in audits]
         for dataset, files in datasets.items()
