@@ -19,10 +19,9 @@ from typing import Any
 
 from workflow_scripts import __version__
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.compose import compose, compose_traced
+from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.sweeps import expand_sweep
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,11 +33,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--run-file", type=Path, action="append", default=[], help="run file, may be repeated"
-    )
-    parser.add_argument(
-        "--sweep",
-        action="store_true",
-        help="print one YAML document for each combination of overrides like lr=1e-4,3e-4",
     )
     parser.add_argument(
         "--out", type=Path, help="file to write (YAML); standard output if not given"
@@ -53,11 +47,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_intermixed_args(arguments)
 
-    if given.sweep:
-        if given.out or given.trace or given.provenance or given.digest:
-            parser.error("--sweep prints: it goes with none of --out, --trace, --provenance")
-        _print_sweep(given)
-        return
     composition = compose_traced(
         given.config_dir, given.config_name, given.run_file, given.overrides
     )
@@ -100,16 +89,6 @@ def main(arguments: Sequence[str]) -> None:
 
 def _warn(warning: str) -> None:
     print(f"warning: {warning}", file=sys.stderr)
-
-
-def _print_sweep(given: argparse.Namespace) -> None:
-    """Print the config of every combination, all of them or none."""
-    combinations = expand_sweep(given.config_dir, given.overrides)
-    texts = [
-        to_yaml(compose(given.config_dir, given.config_name, given.run_file, overrides))
-        for overrides in combinations
-    ]
-    sys.stdout.write("---\n".join(texts))
 
 
 def _from_here(given: argparse.Namespace) -> str:

@@ -179,17 +179,6 @@ def test_markdown_keeps_bars_and_lines_inside_their_cells(
     assert {line.replace("\\|", "").count("|") for line in lines} == {3}
 
 
-def test_secret_is_not_explained(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("TEAM_TOKEN", "hush-hush")
-    secret = "wandb.entity=${oc.env:TEAM_TOKEN}"
-    for arguments in (("trace", "demo", secret), ("key", "wandb.entity", secret)):
-        text = explain(capsys, *arguments)
-        assert "<secret>" in text
-        assert "hush" not in text
-
-
 def test_command_without_a_question_prints_its_usage() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "workflow_scripts.explain_config"],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_config_search_path
@@ -17,12 +17,11 @@ from hydra_oracle import hydra_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.freeze_config import main as freeze
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.overrides import parse_override
-from workflow_scripts.settings.sweeps import expand_sweep, written
+from workflow_scripts.settings.sweeps import sweep_parts, written
 
 CONFIG = "defaults: [{db: mysql}, _self_]\nlr: 1\nseed: 2\nname: x\nl: [1]\nm: {}\nn: null\n"
 GROUPS = {"db/mysql": "port: 1\n", "db/mysql_small": "port: 2\n", "db/sqlite": "file: f\n"}
@@ -89,11 +88,15 @@ def hydras_combinations(folder: Path, overrides: Sequence[str]) -> list[list[str
     return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
 
 
+def combinations(folder: Path, overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    return list(product(*(part.texts for part in sweep_parts(folder, overrides))))
+
+
 @pytest.mark.parametrize("overrides", SWEEPS, ids=" ".join)
 def test_every_combination_composes_as_in_hydras_sweeper(
     overrides: list[str], folder: Path
 ) -> None:
-    ours = [to_yaml(compose(folder, "config", [], c)) for c in expand_sweep(folder, overrides)]
+    ours = [to_yaml(compose(folder, "config", [], c)) for c in combinations(folder, overrides)]
     # Hydra's sweeper writes a deletion as `~key=`, which then deletes nothing.
     theirs = [
         [text.removesuffix("=") if text.startswith("~") else text for text in combination]
@@ -104,37 +107,8 @@ def test_every_combination_composes_as_in_hydras_sweeper(
 
 def test_cast_to_text_stays_text_where_hydras_sweeper_loses_it(folder: Path) -> None:
     assert hydras_combinations(folder, ["name=str(1,2)"]) == [["name=1"], ["name=2"]]
-    assert expand_sweep(folder, ["name=str(1,2)"]) == [("name='1'",), ("name='2'",)]
+    assert combinations(folder, ["name=str(1,2)"]) == [("name='1'",), ("name='2'",)]
     assert compose(folder, "config", [], ["name=str(value=3)"])["name"] == "3"
-
-
-def test_documents_are_printed_one_after_another(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--config-dir", str(folder), "--config-name", "config"]
-    freeze([*options, "--sweep", "lr=1,2", "seed=3,4"])
-    documents = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert [(d["lr"], d["seed"]) for d in documents] == [(1, 3), (1, 4), (2, 3), (2, 4)]
-    freeze([*options, "--sweep", "lr=5"])
-    swept = capsys.readouterr().out
-    freeze([*options, "lr=5"])
-    assert swept == capsys.readouterr().out
-
-
-def test_one_bad_combination_prints_nothing(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--config-dir", str(folder), "--config-name", "config"]
-    with pytest.raises(ConfigError, match="no option `oracle`"):
-        freeze([*options, "--sweep", "db=mysql,oracle"])
-    assert capsys.readouterr().out == ""
-
-
-def test_sweep_writes_no_files(folder: Path, tmp_path: Path) -> None:
-    options = ["--config-dir", str(folder), "--config-name", "config", "--sweep", "lr=1,2"]
-    with pytest.raises(SystemExit):
-        freeze([*options, "--out", str(tmp_path / "x.yaml")])
-    assert not (tmp_path / "x.yaml").exists()
 
 
 @pytest.mark.parametrize(
@@ -165,19 +139,9 @@ def test_sweep_writes_no_files(folder: Path, tmp_path: Path) -> None:
 )
 def test_what_can_not_be_swept_is_said(override: str, message: str, folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        expand_sweep(folder, [override])
+        sweep_parts(folder, [override])
     assert message in str(caught.value)
     assert repr(override) in str(caught.value)
-
-
-def test_too_many_combinations_are_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="1000000 combinations"):
-        expand_sweep(folder, ["lr=range(1000)", "seed=range(1000)"])
-
-
-def test_sweep_without_the_flag_names_it(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="--sweep"):
-        compose(folder, "config", [], ["lr=1,2"])
 
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=8).filter(

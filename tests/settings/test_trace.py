@@ -154,19 +154,6 @@ def test_texts_come_back_out_of_the_tsv(value: str, make_tree: Callable[..., Pat
     assert yaml.safe_load(table.set_index("parameter").loc["a", "value"]) == value
 
 
-def test_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEAM_TOKEN", "hush-hush")
-    composition = compose_traced(
-        CONFIG,
-        "config",
-        [],
-        ["wandb.entity=${oc.env:TEAM_TOKEN}", "wandb.tags=['${wandb.entity}']"],
-    )
-    rows = {row.parameter: row for row in trace_rows(composition)}
-    assert rows["wandb.entity"].value == rows["wandb.tags"].value == "<secret>"
-    assert "hush" not in to_tsv(trace_rows(composition))
-
-
 def test_inert_key_set_to_another_value_warns_by_name() -> None:
     path = "model.kwargs.softplus"
     (warning,) = inert_warnings(list(rows_of([f"{path}=false"], [RUN_FILE]).values()))

@@ -169,8 +169,8 @@ def _refuse_unusable(override: Override) -> None:
     if isinstance(override.value, Sweep):
         raise ConfigError(
             f"override {override.text!r}: gives several values, and a config has one: a list is "
-            f"{override.key}=[a,b], a text with a comma {override.key}='a,b', and "
-            "freeze_config --sweep prints one config for each value"
+            f"{override.key}=[a,b], a text with a comma {override.key}='a,b'; "
+            "snakemake runs one run for each value"
         )
     if override.key.split(".")[0].split("/")[0] == "hydra":
         raise ConfigError(f"override {override.text!r}: there is no Hydra here to be configured")

@@ -12,6 +12,7 @@ from typing import Any
 from workflow_scripts.settings.check import meant
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain_words import WORDS
 from workflow_scripts.settings.runs import compose_run
@@ -24,7 +25,6 @@ from workflow_scripts.settings.trace import (
     evaluated,
     leaves,
     settings_of,
-    shown_value,
     trace_rows,
 )
 from workflow_scripts.settings.tree import DELETED, dotted, is_interpolation
@@ -66,7 +66,7 @@ def changes(config_dir: Path, asked: Composition, *, everything: bool, lang: str
         List the rest too.
     """
     plain = compose_traced(config_dir, "config")
-    before = {dotted(key): shown_value(value) for key, value in leaves(plain.values)}
+    before = {dotted(key): inline(value) for key, value in leaves(plain.values)}
     words = WORDS[lang]
     rows = []
     for row in trace_rows(asked):
@@ -117,7 +117,7 @@ def _option(config_dir: Path, group: str, option: str) -> dict[str, str]:
     """Give the values that an option leads to, by dotted path: of its section, or of a run."""
     if group == "runs":
         values = compose_run(config_dir, option, ()).composition.values
-        return {dotted(key): shown_value(value) for key, value in leaves(values)}
+        return {dotted(key): inline(value) for key, value in leaves(values)}
     directory = ConfigDirectory(config_dir)
     if not directory.is_group(group):
         raise ConfigError(
@@ -127,7 +127,7 @@ def _option(config_dir: Path, group: str, option: str) -> dict[str, str]:
     with_option = compose_traced(config_dir, "config", [], [f"{group}={option}"])
     package = tuple(group.split("/"))
     return {
-        dotted(key): shown_value(value)
+        dotted(key): inline(value)
         for key, value in leaves(with_option.values)
         if key[: len(package)] == package
     }
@@ -152,9 +152,9 @@ def one_key(asked: Composition, path: str, lang: str) -> Table:
     facts = [("value", words["absent"])]
     if path in values:
         key_path, value = values[path]
-        facts = [("value", shown_value(value)), ("sources", _chain(asked, key_path))]
+        facts = [("value", inline(value)), ("sources", _chain(asked, key_path))]
     elif inside:  # a key that takes a mapping as a whole
-        lines = [f"{inner}: {shown_value(values[inner][1])}" for inner in inside]
+        lines = [f"{inner}: {inline(values[inner][1])}" for inner in inside]
         sources = [_chain(asked, values[inner][0]) for inner in inside]
         facts = [("value", "\n".join(lines)), ("sources", "\n".join(sources))]
     key = find(path)
@@ -200,7 +200,7 @@ def _chain(asked: Composition, key: tuple[Any, ...]) -> str:
         if setting.value is DELETED or isinstance(setting.value, dict):
             continue
         text = evaluated(asked, key, setting)
-        if is_interpolation(setting.value) and text != "<secret>":
+        if is_interpolation(setting.value):
             text += f" = {setting.value}"
         lines.append(f"{text}  ({asked.shown(setting.source)})")
     return "\n".join(lines)
@@ -218,7 +218,7 @@ def type_of(key: Key) -> str:
 def range_of(key: Key) -> str:
     """Say which values of its type a key takes; empty where any."""
     if key.choices:
-        return ", ".join(map(shown_value, key.choices))
+        return ", ".join(map(inline, key.choices))
     limits = {">=": key.at_least, ">": key.above, "<=": key.at_most, "<": key.below}
     return ", ".join(f"{sign} {limit:.15g}" for sign, limit in limits.items() if limit is not None)
 

@@ -15,7 +15,6 @@ from workflow_scripts.settings.interpolation_grammar import (
     parse_text,
 )
 from workflow_scripts.settings.literals import GrammarError
-from workflow_scripts.settings.secrets import is_secret_name, reference
 from workflow_scripts.settings.suggestions import nearest
 from workflow_scripts.settings.tree import MISSING, Tree, dotted, is_interpolation
 from workflow_scripts.settings.yaml_files import KeyPath
@@ -235,9 +234,6 @@ class Resolver:
         return self._look_up(new, text, key)
 
     def _environment(self, name: str, default: list[Any], text: str, key: KeyPath) -> Any:
-        if is_secret_name(name):
-            # Kept as it is written: whoever uses the value looks it up (see ``secrets``).
-            return reference(name, default)
         if name in os.environ:
             return os.environ[name]
         if not default:

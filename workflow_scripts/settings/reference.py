@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.explain import meaning_of, range_of, type_of
 from workflow_scripts.settings.schema import KEYS, Key, Kind, leaves
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.tables import Column, Table
-from workflow_scripts.settings.trace import settings_of, shown_value
+from workflow_scripts.settings.trace import settings_of
 from workflow_scripts.settings.tree import is_interpolation
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -199,7 +200,7 @@ def _default(key: Key, composition: Composition) -> str:
             return ""
         value = value[part]
     written = settings_of(composition, path)[-1].value
-    return f"`{written if is_interpolation(written) else shown_value(value)}`"
+    return f"`{written if is_interpolation(written) else inline(value)}`"
 
 
 def _workflow_keys(config_dir: Path) -> str:
@@ -207,7 +208,7 @@ def _workflow_keys(config_dir: Path) -> str:
     rows = [
         (
             f"`{key.path}`",
-            f"`{shown_value(values[key.path])}`",
+            f"`{inline(values[key.path])}`",
             type_of(key).replace(" | ", " or "),
             key.meaning,
         )

@@ -16,7 +16,6 @@ from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.schema import BY_PATH, Key, Kind, leaves
-from workflow_scripts.settings.secrets import reveal
 from workflow_scripts.settings.yaml_files import read_yaml
 
 _ABSENT = object()
@@ -40,18 +39,16 @@ class Slice:
     operational: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Any:
-        """Return the value of a dotted key, a secret looked up.
+        """Return the value of a dotted key.
 
         Raises
         ------
         KeyError
             Where this stage may not read it: its slice doesn't hold it.
-        ConfigError
-            Where it refers to a secret that isn't set here.
         """
         for part in (self.identity, self.extent, self.operational):
             if path in part:
-                return reveal(part[path])
+                return part[path]
         raise KeyError(f"{path} is no key of this stage's settings (see settings/schema)")
 
     def section(self, path: str) -> Section:

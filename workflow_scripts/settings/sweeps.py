@@ -1,9 +1,7 @@
-"""One list of overrides for every combination of the values that sweeps give."""
+"""The values that overrides give to each key, of which a sweep has several."""
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,37 +11,10 @@ from typing import Any
 from workflow_scripts.settings.config_directory import ConfigDirectory
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.literals import bare_value
-from workflow_scripts.settings.override_functions import MAX_VALUES, Glob, Sweep
+from workflow_scripts.settings.override_functions import Glob, Sweep
 from workflow_scripts.settings.overrides import Override, parse_override
 
 _BARE = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+-]*", re.ASCII)
-
-
-def expand_sweep(config_dir: Path, overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Give the overrides of every combination, the last sweep changing fastest.
-
-    The order is that of Hydra's own sweeper; a later override of a key takes the place of an
-    earlier one.
-
-    Parameters
-    ----------
-    config_dir
-        The config tree, whose groups ``glob(…)`` goes over.
-    overrides
-        In Hydra's grammar; those without several values stand in every combination as they are.
-
-    Raises
-    ------
-    ConfigError
-        Where an override can't be read, a sweep has no values, or there are too many combinations.
-    """
-    parts = sweep_parts(config_dir, overrides)
-    count = math.prod(len(part.texts) for part in parts)
-    if count > MAX_VALUES:
-        raise ConfigError(
-            f"the sweeps give {count} combinations: more than {MAX_VALUES}: sweep over fewer values"
-        )
-    return list(itertools.product(*(part.texts for part in parts)))
 
 
 @dataclass(frozen=True)
@@ -74,7 +45,7 @@ def sweep_parts(config_dir: Path, overrides: Sequence[str]) -> list[SweepPart]:
     Raises
     ------
     ConfigError
-        As `expand_sweep` does.
+        Where an override can't be read, or a sweep has no values.
     """
     directory = ConfigDirectory(config_dir)
     by_key: dict[str, SweepPart] = {}

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from workflow_scripts.settings.compose import Composition
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.schema import NOT_ONE, OPTIONAL_SECTIONS, Kind, find
-from workflow_scripts.settings.secrets import holds_secret
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.tree import DELETED, Setting, dotted, is_interpolation
 from workflow_scripts.settings.yaml_files import KeyPath
@@ -130,7 +129,7 @@ def _choices(composition: Composition) -> Iterator[Row]:
 def _leaf_row(composition: Composition, key: KeyPath, value: Any) -> Row:
     settings = settings_of(composition, key)
     last = settings[-1]
-    text = shown_value(value)
+    text = inline(value)
     default = default_of(settings) if last.asked else None
     before = "" if default is None else evaluated(composition, key, default)
     overridden: Overridden = "no"
@@ -171,12 +170,7 @@ def evaluated(composition: Composition, key: KeyPath, setting: Setting) -> str:
     value = setting.value
     if is_interpolation(value) or isinstance(value, list):
         value = composition.resolved(key, value)
-    return shown_value(value)
-
-
-def shown_value(value: Any) -> str:
-    """Give a value as one line of YAML, and no more of a secret than that it is one."""
-    return "<secret>" if holds_secret(value) else inline(value)
+    return inline(value)
 
 
 def _deleted(composition: Composition) -> Iterator[Row]:
