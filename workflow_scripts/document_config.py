@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.compose import compose
-from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.config_files import options_of
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain import changes, differences
 from workflow_scripts.settings.finished import write_atomically
@@ -56,8 +56,7 @@ def main(arguments: Sequence[str]) -> None:
 def generated(root: Path) -> dict[Path, str]:
     """Return the text of every generated file, by its path."""
     sizes = {
-        option: size_of(root / "config", option)
-        for option in ConfigDirectory(root / "config").options("model")
+        option: size_of(root / "config", option) for option in options_of(root / "config", "model")
     }
     readme = reference(root / "config", sizes, n_genes=N_GENES, feature_dim=FEATURE_DIM)
     texts = {root / "config" / "README.md": readme}

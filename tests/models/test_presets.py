@@ -20,10 +20,10 @@ from workflow_scripts.models import (
     state_transition_settings,
 )
 from workflow_scripts.settings.compose import compose
-from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.config_files import options_of
 
 CONFIG = Path(__file__).parents[2] / "config"
-PRESETS = ConfigDirectory(CONFIG).options("model")
+PRESETS = options_of(CONFIG, "model")
 N_GENES, PERT_DIM, N_BATCHES = 24, 6, 3
 
 # Of the reference: cells a set, width, layers, heads, width of a head, of the MLP, encoder layers.

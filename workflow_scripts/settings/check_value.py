@@ -9,10 +9,10 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from workflow_scripts.settings.compose import MISSING
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.schema import Key
 from workflow_scripts.settings.suggestions import nearest
-from workflow_scripts.settings.tree import MISSING
 
 WORDS: Mapping[type, str] = {
     str: "text",

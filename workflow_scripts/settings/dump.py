@@ -9,24 +9,14 @@ from typing import Any
 
 import yaml
 
+from workflow_scripts.settings.hydra_internals import get_omega_conf_dumper
+
 # What YAML 1.1 may read as a boolean: OmegaConf quotes these texts, y and n among them.
 _BOOLEANS = {
     spelling
     for word in ("y", "n", "yes", "no", "on", "off", "true", "false")
     for spelling in (word, word.capitalize(), word.upper())
 }
-
-
-class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes every text another reader could take for a number or a boolean."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    ambiguous = text in _BOOLEANS or _is_number(text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if ambiguous else None)
 
 
 def _is_number(text: str) -> bool:
@@ -38,13 +28,21 @@ def _is_number(text: str) -> bool:
     return True
 
 
-_Dumper.add_representer(str, _represent_text)
+class _Dumper(get_omega_conf_dumper()):  # type: ignore[misc]
+    """OmegaConf's dumper, without aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def to_yaml(config: Any) -> str:
-    """Give a config's YAML text: keys in order, one a line, floats that every reader agrees on."""
+    """Return a config's YAML text, byte for byte as ``OmegaConf.to_yaml`` does."""
     text: str = yaml.dump(
-        config, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+        config,
+        Dumper=_Dumper,
+        default_flow_style=False,
+        allow_unicode=True,
+        sort_keys=False,
     )
     return text
 

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.check import meant
-from workflow_scripts.settings.compose import Composition, compose_traced
-from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.compose import (
+    DELETED,
+    Composition,
+    compose_traced,
+    dotted,
+)
+from workflow_scripts.settings.config_files import groups_of, options_of
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain_words import WORDS
+from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.schema import BY_PATH, Key, Kind, find
 from workflow_scripts.settings.suggestions import nearest
@@ -27,7 +33,6 @@ from workflow_scripts.settings.trace import (
     settings_of,
     trace_rows,
 )
-from workflow_scripts.settings.tree import DELETED, dotted, is_interpolation
 
 _AFTER_TRAINING = ("predict", "predict_unmasking", "reference_ends", "evaluate", "report")
 _AFTER_SPLITS = ("preflight", "genes", "train", "predict_baselines", *_AFTER_TRAINING)
@@ -118,12 +123,10 @@ def _option(config_dir: Path, group: str, option: str) -> dict[str, str]:
     if group == "runs":
         values = compose_run(config_dir, option, ()).composition.values
         return {dotted(key): inline(value) for key, value in leaves(values)}
-    directory = ConfigDirectory(config_dir)
-    if not directory.is_group(group):
+    if not options_of(config_dir, group):
         raise ConfigError(
-            f"{config_dir}: there is no group `{group}`{nearest(group, directory.groups())}"
+            f"{config_dir}: there is no group `{group}`{nearest(group, groups_of(config_dir))}"
         )
-    directory.find(group, option, "diff")  # says which options there are
     with_option = compose_traced(config_dir, "config", [], [f"{group}={option}"])
     package = tuple(group.split("/"))
     return {
@@ -179,7 +182,7 @@ def _inside(asked: Composition, section: str) -> list[str]:
 
 def _one_group(asked: Composition, path: str, words: Mapping[str, str]) -> Table:
     (row,) = (row for row in trace_rows(asked) if row.parameter == path)
-    options = ConfigDirectory(asked.config_dir).options(path.partition("@")[0])
+    options = options_of(asked.config_dir, path.partition("@")[0])
     chain = f"{row.value}  ({row.source})"
     if row.default_source:
         chain = f"{row.default}  ({row.default_source})\n{chain}"

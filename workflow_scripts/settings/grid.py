@@ -7,14 +7,14 @@ import math
 import os.path
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.overrides import SweepPart, sweep_parts, written
 from workflow_scripts.settings.slices import text_digest
-from workflow_scripts.settings.sweeps import SweepPart, sweep_parts, written
-from workflow_scripts.settings.yaml_files import YamlFile, read_yaml
+from workflow_scripts.settings.yaml_files import read_yaml
 
 SWEEP = "sweep"
 """Key of a run file: values of keys, and options of groups, of which each combination is a run."""
@@ -48,14 +48,6 @@ class Grid:
     overrides: tuple[str, ...] = ()
     template: str | None = None
     where: str = ""
-
-
-def without_sweep(file: YamlFile) -> YamlFile:
-    """Return a run file as one run sees it."""
-    if not isinstance(file.values, Mapping) or SWEEP not in file.values:
-        return file
-    values = {key: value for key, value in file.values.items() if key != SWEEP}
-    return replace(file, values=values)
 
 
 def read_grid(run_file: Path) -> Grid:

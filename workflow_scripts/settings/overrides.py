@@ -1,184 +1,189 @@
-"""Hydra's override grammar: ``key=value`` texts become ``Override``s."""
+"""Overrides of config keys in Hydra's grammar: reading them, and the values a sweep gives."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.literals import GrammarError, LiteralParser
-from workflow_scripts.settings.override_functions import Choice, call_function
-
-_ID = r"[A-Za-z_][A-Za-z0-9_-]*"
-_PART = r"(?:[A-Za-z_$][A-Za-z0-9_$-]*|0|[1-9](?:_?[0-9])*)"
-_PACKAGE = rf"(?:{_PART}(?:\.{_PART})+|[A-Za-z_$][A-Za-z0-9_$-]*)"
-_HEAD = re.compile(
-    rf"(?P<action>~|\+\+|\+|)(?P<key>{_ID}(?:/{_ID})+|{_PACKAGE})(?:@(?P<package>{_PACKAGE}|))?"
+from workflow_scripts.settings.hydra_internals import (
+    Glob,
+    IntervalSweep,
+    Override,
+    OverridesParser,
+    Quote,
+    QuotedString,
 )
-_ARGUMENT = re.compile(rf"({_ID})[ \t]*=[ \t]*")
-_NAMED = object()  # an argument that has gone to its name
-_FUNCTION = re.compile(rf"({_ID})[ \t]*\([ \t]*")
+from workflow_scripts.settings.yaml_files import shortened
 
+MOST_VALUES = 10_000
+"""Values that one sweep may give."""
 
-class Action(Enum):
-    """What an override does to the config."""
-
-    CHANGE = ""
-    ADD = "+"
-    FORCE = "++"
-    DELETE = "~"
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """One override.
-
-    Attributes
-    ----------
-    text
-        As the person wrote it, for messages and for the trace.
-    key
-        A dotted path, or a group with its slashes.
-    package
-        What follows ``@``, None without it.
-    value
-        The parsed value; None for a deletion that names none.
-    """
-
-    text: str
-    action: Action
-    key: str
-    package: str | None
-    value: Any
-
-    @property
-    def group_key(self) -> str:
-        """The key under which a defaults list knows this choice."""
-        return self.key if self.package is None else f"{self.key}@{self.package}"
+_MOST_CHARACTERS, _MOST_COMMAS, _DEEPEST = 65_536, 2_000, 100
+_BARE = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+-]*", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
 def parse_override(text: str) -> Override:
-    """Parse one override.
+    """Read one override in Hydra's grammar.
 
     Raises
     ------
     ConfigError
-        Where the text follows no form of the grammar.
+        Where it can't be read. Hydra's parser takes quadratic time, so one that is very long is
+        refused too.
     """
-    if any("\ud800" <= mark <= "\udfff" for mark in text):  # bytes that a shell passed on
-        raise _malformed(text, "it isn't UTF-8 text", "check the terminal's or the file's encoding")
-    head = _HEAD.match(text)
-    if head is None:
-        raise _malformed(text, "it doesn't begin with a key", _FORMS)
-    action = Action(head["action"])
-    rest = text[head.end() :]
-    if not rest and action is Action.DELETE:
-        return Override(text, action, head["key"], head["package"], None)
-    if not rest.startswith("="):
-        found = f"found {rest[0]!r}" if rest else "but the text ends"
-        raise _malformed(text, f"expected '=' after the key {head.group()!r}, {found}", _FORMS)
+    if len(text) > _MOST_CHARACTERS or text.count(",") > _MOST_COMMAS:
+        raise ConfigError(
+            f"override {text[:60]!r}…: is longer than {_MOST_CHARACTERS:,} characters or "
+            f"{_MOST_COMMAS:,} items: put the value into a run file"
+        )
+    if sum(map(text.count, "[{(")) > _DEEPEST or text.partition("=")[0].count(".") > _DEEPEST:
+        raise ConfigError(f"override {text[:60]!r}…: has more than {_DEEPEST} brackets or parts")
     try:
-        value = _ValueParser(text, head.end() + 1).whole()
-    except GrammarError as error:
-        raise _malformed(text, str(error), _QUOTES.format(head["key"])) from error
-    return Override(text, action, head["key"], head["package"], value)
+        text.encode()
+        override: Override = OverridesParser.create().parse_overrides([text])[0]
+    except UnicodeEncodeError:
+        raise ConfigError(f"override {text!r}: isn't UTF-8 text") from None
+    except Exception as error:  # the errors of Hydra and its parser share no class
+        reason = next(iter(str(error.__cause__ or error).splitlines()), "")
+        if not reason or reason.startswith(("Error parsing", "Lexer")):
+            reason = "can't be read"
+        raise ConfigError(f"override {shortened(text)}: {reason}{_slip(text)}") from error
+    return override
 
 
-_FORMS = (
-    "write key=value, +key=value (add), ++key=value (add or change), ~key (delete), group=option"
-)
-_QUOTES = (
-    "put quotes around a text with other characters than letters, digits and /-\\+.$%*@?|: {}='…'"
-)
+def _slip(text: str) -> str:
+    """Return what a person probably meant, for common slips."""
+    key, mark, value = re.split(r"([=:：]|$)", text, maxsplit=1)
+    if missing := _unclosed(text):
+        return f": the closing {missing} is missing"
+    if odd := re.search("[：＝“”‘’\u00a0\t]", text):
+        return f"; {odd[0]!r} is no plain character: write key=value with = and straight quotes"
+    if mark != "=" and value:
+        return f"; did you mean {key.strip()}={value.strip()}?"
+    if mark == "=" and (key != key.strip() or value != value.lstrip()):
+        return f"; leave out the blanks: {key.strip()}={value.strip()}"
+    if mark and "=" in value and "(" not in value:
+        return f"; put quotes around the value: {key}='{value}'"
+    return "" if mark else ": expected '=', as in key=value"
 
 
-def _malformed(text: str, problem: str, way_out: str) -> ConfigError:
-    return ConfigError(f"override {text!r}: {problem}; {way_out}")
+@dataclass(frozen=True)
+class SweepPart:
+    """What overrides give one key.
+
+    Attributes
+    ----------
+    key
+        Dotted, or of a group.
+    is_group
+        Whether it chooses an option of a group.
+    texts
+        An override for each value, of which there may be one.
+    values
+        The value of each; None of a deletion.
+    """
+
+    key: str
+    is_group: bool
+    texts: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
-class _ValueParser(LiteralParser):
-    """Reads what stands after the ``=``."""
+def sweep_parts(config_dir: Path, overrides: Sequence[str]) -> list[SweepPart]:
+    """Return what overrides give, key by key; a later one of a key replaces an earlier one.
 
-    def whole(self) -> Any:
-        self.blanks()
-        if not self.peek():
-            return ""
-        values = [self.element()]
-        while self.accept(","):
-            values.append(self.element())
-        if self.peek():
-            raise self.fail(f"expected the end, found {self.peek()!r}")
-        if len(values) > 1:
-            return Choice(tuple(values), simple=True)
-        return values[0]
+    Parameters
+    ----------
+    config_dir
+        The config tree, whose groups ``glob(…)`` goes over.
+    overrides
+        In Hydra's grammar.
 
-    def element(self) -> Any:
-        function = _FUNCTION.match(self.text, self.position)
-        if function is None:
-            return super().element()
-        self.position = function.end()
-        named: dict[str, Any] = {}
-        arguments = [
-            argument
-            for argument in self.sequence(")", lambda: self._argument(named))
-            if argument is not _NAMED
-        ]
-        try:
-            return call_function(function[1], arguments, named)
-        except ValueError as error:
-            raise self.fail(str(error)) from error
+    Raises
+    ------
+    ConfigError
+        Where an override can't be read, or a sweep has no values or too many.
+    """
+    by_key: dict[str, SweepPart] = {}
+    for text in overrides:
+        override = parse_override(text)
+        about_group = is_group(config_dir, override.key_or_group)
+        texts = tuple(_texts(override, config_dir, about_group))
+        values = tuple(parse_override(one).value() for one in texts)
+        head = override.get_key_element()
+        by_key[head] = SweepPart(override.key_or_group, about_group, texts, values)
+    return list(by_key.values())
 
-    def _argument(self, named: dict[str, Any]) -> Any:
-        """Read one argument of a function; one with a name goes into ``named``."""
-        name = _ARGUMENT.match(self.text, self.position)
-        if name is None:
-            if named:
-                raise self.fail("an argument without a name stands behind one with a name")
-            return self.element()
-        if name[1] in named:
-            raise self.fail(f"the argument {name[1]!r} is given twice")
-        self.position = name.end()
-        named[name[1]] = self.element()
-        return _NAMED
 
-    def join(self, pieces: Sequence[Any]) -> Any:
-        return "".join(pieces)
+def is_group(config_dir: Path, name: str) -> bool:
+    """Tell whether a key of an override names a group."""
+    try:
+        return (config_dir / name).is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
 
-    def interpolation(self) -> str:
-        end = self.text.find("}", self.position)
-        piece = self.text[self.position : end + 1]
-        if end < 0 or piece == "${}":
-            raise self.fail("'${' needs a name and a closing '}'")
-        self.position = end + 1
-        return piece
 
-    def quoted(self) -> str:
-        """Read a quoted string: a backslash escapes the quote, and itself before a quote."""
-        quote = self.peek()
-        pieces: list[str] = []
-        self.position += 1
-        while True:
-            start = self.position
-            while self.peek() == "\\":
-                self.position += 1
-            count = self.position - start
-            following = self.peek()
-            self.position += 1
-            if following == "":
-                raise self.fail(f"the quote {quote} is never closed")
-            if following != quote:
-                pieces.append("\\" * count + following)
-                continue
-            pieces.append("\\" * (count // 2))
-            if count % 2 == 0:
-                return "".join(pieces)
-            pieces.append(quote)
+def _texts(override: Override, config_dir: Path, about_group: bool) -> list[str]:
+    """Return an override once for each of its values."""
+    text = str(override.input_line)
+    if not override.is_sweep_override():
+        return [text]
+    sweep: Any = override._value
+    options: list[str] = []
+    if isinstance(sweep, IntervalSweep) or getattr(sweep, "shuffle", False):
+        raise ConfigError(
+            f"override {text!r}: an interval has no end of values, and a shuffle another order "
+            "each time: give the values, as a,b or range(…)"
+        )
+    try:
+        if isinstance(sweep, Glob):
+            options = sorted(
+                path.stem for path in (config_dir / override.key_or_group).glob("*.yaml")
+            )
+            if not about_group:
+                raise ValueError(
+                    f"glob(…) goes over options, and `{override.key_or_group}` is no group"
+                )
+            values = [written(name) for name in sweep.filter(options)]
+        else:
+            values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+    except (ArithmeticError, ValueError) as error:
+        raise ConfigError(f"override {text!r}: {error}") from error
+    if not values or len(values) > MOST_VALUES:
+        found = f": there are {', '.join(options)}" if options else ""
+        many = f"more than {MOST_VALUES} values" if values else f"no value at all{found}"
+        raise ConfigError(f"override {text!r}: gives {many}")
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
+def written(value: Any) -> str:
+    """Return a value as the grammar of overrides reads it back."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_key(key)}:{written(item)}" for key, item in value.items()) + "}"
+    text = str(value)
+    if _BARE.fullmatch(text) and parse_override(f"a={text}").value() == text:
+        return text
+    return str(QuotedString(text, Quote.single).with_quotes())
+
+
+def _key(key: Any) -> str:
+    """Return a key of a mapping, which takes no quotes: escapes stand before what needs them."""
+    text = written(key) if not isinstance(key, str) else key
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text)
 
 
 def split_overrides(text: object) -> list[str]:
@@ -220,6 +225,21 @@ _CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
 def _split_blanks(text: str) -> list[str]:
+    if missing := _unclosed(text):
+        problem = f"overrides: {text!r} ends before the closing {missing}"
+        if missing in "'\"":
+            problem += f"; if you typed it, Snakemake took it off: {_with_quote(text, missing)}"
+        raise ConfigError(problem)
+    return [part for part in _parts(text)[0] if part]
+
+
+def _unclosed(text: str) -> str:
+    """Return the quote or bracket that closes what is open at the end of a text."""
+    return _parts(text)[1]
+
+
+def _parts(text: str) -> tuple[list[str], str]:
+    """Split at blanks outside quotes and brackets; return what would close the last part too."""
     parts: list[str] = []
     part = quote = ""
     brackets: list[str] = []
@@ -242,13 +262,7 @@ def _split_blanks(text: str) -> list[str]:
             brackets.append(_CLOSING[mark])
         elif brackets and mark == brackets[-1]:
             brackets.pop()
-    if quote or brackets:
-        missing = quote or brackets[-1]
-        problem = f"overrides: {text!r} ends before the closing {missing}"
-        if quote and not brackets:
-            problem += f"; if you typed it, Snakemake took it off: {_with_quote(text, quote)}"
-        raise ConfigError(problem)
-    return [part for part in [*parts, part] if part]
+    return [*parts, part], quote or (brackets[-1] if brackets else "")
 
 
 def _with_quote(text: str, quote: str) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from workflow_scripts.settings.compose import Composition, compose_traced
-from workflow_scripts.settings.config_directory import ConfigDirectory
+from workflow_scripts.settings.config_files import options_of
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.explain import meaning_of, range_of, type_of
+from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.schema import KEYS, Key, Kind, leaves
 from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.trace import settings_of
-from workflow_scripts.settings.tree import is_interpolation
 from workflow_scripts.settings.yaml_files import read_yaml
 
 
@@ -50,17 +50,16 @@ def reference(
     n_genes, feature_dim
         The data for which the sizes hold.
     """
-    directory = ConfigDirectory(config_dir)
     plain = compose_traced(config_dir, "config")
-    groups = [group for group in plain.choices if directory.is_group(group)]
-    parts = [_INTRODUCTION, "## Files\n", _files(config_dir, directory, plain, groups)]
+    groups = [group for group in plain.choices if options_of(config_dir, group)]
+    parts = [_INTRODUCTION, "## Files\n", _files(config_dir, plain, groups)]
     parts += ["## What a change does\n", _CLASSES, "## Models\n"]
     parts.append(_models(config_dir, sizes, n_genes=n_genes, feature_dim=feature_dim))
     parts += ["## Of the run as a whole\n", *_section("", {"Default": plain})]
     for group in groups:
         options = {
             option: compose_traced(config_dir, "config", [], [f"{group}={option}"])
-            for option in directory.options(group)
+            for option in options_of(config_dir, group)
         }
         only = len(options) == 1
         named = {"Default" if only else f"`{name}`": found for name, found in options.items()}
@@ -104,12 +103,10 @@ What a bare `snakemake` does. Each key can be given on the command line instead,
 """
 
 
-def _files(
-    config_dir: Path, directory: ConfigDirectory, plain: Composition, groups: list[str]
-) -> str:
+def _files(config_dir: Path, plain: Composition, groups: list[str]) -> str:
     rows = []
     for group in (*groups, "runs"):
-        for option in directory.options(group):
+        for option in options_of(config_dir, group):
             chosen = group in plain.choices and plain.choices[group].option == option
             about = _first_paragraph(config_dir / group / f"{option}.yaml")
             link = f"[{group}/{option}.yaml]({group}/{option}.yaml)"

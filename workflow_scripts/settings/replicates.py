@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflow_scripts.settings.grid import short_keys
+from workflow_scripts.settings.overrides import written
 from workflow_scripts.settings.schema import BY_PATH, Kind, find, leaves
 from workflow_scripts.settings.slices import canonical_json
-from workflow_scripts.settings.sweeps import written
 
 _APART = ("report.", "evaluation.resamples", "prediction.baselines", "prediction.unmasking")
 """Keys that change no score of a model."""

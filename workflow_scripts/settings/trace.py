@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Literal
 
-from workflow_scripts.settings.compose import Composition
+from workflow_scripts.settings.compose import DELETED, Composition, Setting, dotted
 from workflow_scripts.settings.dump import inline
+from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.schema import NOT_ONE, OPTIONAL_SECTIONS, Kind, find
 from workflow_scripts.settings.tables import Column, Table
-from workflow_scripts.settings.tree import DELETED, Setting, dotted, is_interpolation
 from workflow_scripts.settings.yaml_files import KeyPath
 
 Overridden = Literal["yes", "confirmed", "no"]
