@@ -105,7 +105,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="folder of --shared-dir of reference_ends, whose work is taken over",
     )
     parser.add_argument(
-        "--splits", type=Path, help="split of each group (Parquet), to say what is new"
+        "--splits", type=Path, help="split of each group (Parquet), for claims and what is new"
     )
     parser.add_argument(
         "--features",
@@ -158,7 +158,7 @@ def _evaluate(given: argparse.Namespace, settings: Slice, outputs: Mapping[str, 
     if given.reference_ends is not None:
         reference = Reference.read(given.reference_ends, given.reference_dir)
     trained_on = None
-    if given.splits is not None and given.features:
+    if given.splits is not None:
         trained_on = TrainedOn.read(given.splits, given.features)
     result = evaluate(
         given.observed,

@@ -69,7 +69,7 @@ def explained_when_held_out(features: np.ndarray, effects: np.ndarray) -> float:
 
 
 def test_counts_are_whole_numbers_of_all_the_cells(screen):
-    assert sum(context.counts.shape[0] for context in screen.contexts) == 6000
+    assert sum(context.counts.shape[0] for context in screen.contexts) == 9000
     for context in screen.contexts:
         assert context.counts.dtype == np.float32
         assert (context.counts.data > 0).all()
@@ -136,11 +136,11 @@ def test_held_out_perturbations_are_weak_and_strong(screen):
     strength = np.linalg.norm(screen.contexts[-1].effects, axis=1)
     rank = dict(zip(screen.perturbations, strength.argsort().argsort(), strict=True))
     val, test = screen.held_out["val"], screen.held_out["test"]
-    assert (len(val), len(test)) == (5, 10)
+    assert (len(val), len(test)) == (8, 20)
     assert not set(val) & set(test)
     for names in (val, test):
         assert min(rank[name] for name in names) < 14
-        assert max(rank[name] for name in names) > 25
+        assert max(rank[name] for name in names) > 45
 
 
 def test_seed_decides_everything():

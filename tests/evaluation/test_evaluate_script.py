@@ -97,6 +97,34 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
     assert (out / "metrics.tsv").read_bytes() == text
 
 
+def test_claims_and_rivals_are_those_of_the_pairs_that_were_scored(run, screen, write, tmp_path):
+    perturbations = sorted(set(screen.obs["perturbation"]) - {"non-targeting"})
+    files = ["--observed", str(write("observed", screen)), "--splits", str(tmp_path / "splits")]
+    files += ["--predictions", f"model={write('model', screen, screen.one_profile())}"]
+
+    def scored(trained: list[str], *contexts: str) -> dict:
+        rows = [(context, name, "train") for context in contexts for name in trained]
+        # What the split holds out is not what is scored.
+        rows += [("left", "non-targeting", "control"), ("elsewhere", "G99", "test")]
+        splits = pd.DataFrame(rows, columns=["context", "perturbation", "split"])
+        splits.to_parquet(tmp_path / "splits")
+        done = run(*files)
+        assert done.returncode == 0, done.stderr
+        return json.loads((tmp_path / "out" / "scores.json").read_text())
+
+    known = scored(perturbations, "elsewhere")
+    assert known["claims"]["kind"] == "unseen contexts"
+    assert known["claims"]["sentence"] == (
+        "Of 16 test pairs of a perturbation and a context: 8 whose context trains with its "
+        "controls alone; 8 whose context was never trained on."
+    )
+    assert known["rivals"] == ["additive"]
+    unseen = scored(["G98"], "left", "right")
+    assert unseen["claims"]["kind"] == "unseen perturbations"
+    assert unseen["rivals"] == ["ridge"]
+    assert scored(perturbations[:4], "elsewhere")["rivals"] == ["additive", "ridge"]
+
+
 def test_command_says_in_one_line_what_is_wrong_and_writes_nothing(run, screen, write, tmp_path):
     done = run(
         "--observed",

@@ -84,10 +84,23 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         else {},
         "intervals": intervals(metrics, scored, 200),
         "comparisons": compared,
+        "claims": claims_of(screen),
+        "rivals": list(screen.rivals),
         "unmasking": screen.unmasking,
         "strata": screen.strata,
         "ends": {context: found.to_dict() for context, found in ends.items()},
         **scale_all(scale_rows(metrics, ends, BETTER), means, ends, BETTER, 200),
+    }
+
+
+def claims_of(screen: Screen) -> dict[str, Any]:
+    """Say what scores can be evidence of."""
+    return {
+        "kind": "known perturbations in known contexts",
+        "unseen_perturbation": False,
+        "unseen_context": screen.unseen_context,
+        "controls_train": screen.unseen_context,
+        "sentence": "Perturbations seen in other contexts, in contexts that were seen.",
     }
 
 
@@ -197,12 +210,7 @@ def audits_of(screen: Screen) -> dict[str, dict[str, Any]]:
             "test": {context: list(screen.perturbations) for context in screen.contexts},
             "val": {},
         },
-        "claims": {
-            "kind": "known perturbations in known contexts",
-            "unseen_perturbation": False,
-            "unseen_context": screen.unseen_context,
-            "sentence": "Perturbations seen in other contexts, in contexts that were seen.",
-        },
+        "claims": claims_of(screen) | {"kind": "what was held out"},
         "test": "from_toml",
         "controls": {"policy": "share", "n_cells": 900, "n_cells_kept_out": 0},
         "filters": {"least_cells": 1, "least_knockdown": None},

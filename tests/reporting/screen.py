@@ -14,6 +14,7 @@ SKILL: Mapping[str, tuple[float, float]] = {
     "model": (0.7, 0.5),
     "control": (0.0, 0.0),
     "mean_response": (0.0, 0.0),
+    "additive": (0.1, 0.9),
     "perturbation_mean_effect": (0.6, 0.9),
 }
 
@@ -34,6 +35,7 @@ class Screen:
     collapse_index: float | None = None
     unseen_context: bool = False
     has_effects: bool = True
+    rivals: tuple[str, ...] = ("additive",)
     targets_outside_panel: tuple[str, ...] = ()
     unmasking: dict[str, Any] = field(default_factory=dict)
     strata: dict[str, Any] = field(default_factory=dict)

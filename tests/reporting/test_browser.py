@@ -53,9 +53,9 @@ seen.count = document.querySelector(".found").textContent;
 seen.loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
 seen.wide = document.documentElement.scrollWidth > innerWidth;
 const rows = document.querySelector("table.scores").tBodies[0].rows;
-const score = document.querySelector("table.scores").tHead.rows[0].cells[4];
+const score = document.querySelector("table.scores").tHead.rows[0].cells[5];
 score.querySelector("button").click();
-seen.last = rows[rows.length - 1].cells[4].textContent.trim();
+seen.last = rows[rows.length - 1].cells[5].textContent.trim();
 document.title = JSON.stringify(seen);
 </script>
 """
@@ -174,7 +174,7 @@ def test_comparison_sorts_and_complains_of_nothing(tmp_path: Path) -> None:
     seen = json.loads(title.group(1))
     runs = [name.split()[0] for name in seen["runs"] if name.startswith("grid")]
     assert runs == ["grid_lr-0.0001", "grid_lr-0.0003", "grid_lr-0.001"]
-    assert len(seen["runs"]) == 3 + 3  # runs, and baselines
+    assert len(seen["runs"]) == 3 + 4  # runs, and baselines
     assert all((page.parent / link).is_file() for link in seen["links"])
     assert seen["figures"] == 2
     assert seen["loaded"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,11 +16,12 @@ from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
 from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
 from workflow_scripts.settings.schema.stages import BASELINES
 
-STRONG = "perturbation_mean_effect"
 NO_SCALE: dict[str, Any] = {"scaled": {}, "scaled_intervals": {}}
 
 
-def judged(sd: float = 0.0, **values: list[float]) -> Verdict:
+def judged(
+    sd: float = 0.0, rivals: tuple[str, ...] = ("additive",), **values: list[float]
+) -> Verdict:
     """Judge a metric that has these values per perturbation, by model."""
     metrics = pd.DataFrame(
         [
@@ -33,6 +35,7 @@ def judged(sd: float = 0.0, **values: list[float]) -> Verdict:
     tests = comparisons(metrics, MODEL, {"pds_cosine": "higher"}, 100)
     mark_noise(tests, {"a": Ends({}, {}, {"pds_cosine": sd})})
     scores: dict[str, Any] = {"overall": overall, "refused": [], "comparisons": tests, **NO_SCALE}
+    scores["rivals"] = list(rivals)
     return judge(cast(Scores, scores), metrics)
 
 
@@ -42,55 +45,55 @@ HALF = [0.5] * 12
 LOW = [0.1, 0.2, 0.15, 0.1, 0.2, 0.1] * 2
 
 
-@pytest.mark.parametrize(
-    ("model", "mean", "strong", "headline"),
-    [
-        (HIGH, HALF, LOW, "better than every baseline"),
-        (HIGH, HALF, NEAR, "about as well as the perturbation mean effect"),
-        ([0.6, 0.7, 0.65, 0.6, 0.7, 0.65] * 2, HALF, HIGH, "does better"),
-        ([0.45, 0.55, 0.5, 0.52, 0.48, 0.53] * 2, HALF, HIGH, "can't be told from one profile"),
-        (LOW, HALF, HIGH, "worse than one profile"),
-        (HIGH[:6], HALF[:6], LOW[:6], "Too few perturbations"),
-    ],
-)
-def test_headline_says_who_won(
-    model: list[float], mean: list[float], strong: list[float], headline: str
-) -> None:
-    verdict = judged(model=model, mean_response=mean, **{STRONG: strong})
-    assert headline in verdict.headline
-
-
-BARELY = [0.6, 0.7, 0.65, 0.6, 0.7, 0.65] * 2
+ALONE = "The model tells perturbations apart better than the additive effect."
 
 
 @pytest.mark.parametrize(
-    ("baselines", "headline"),
+    ("model", "additive", "headline"),
     [
-        (
-            {"mean_response": HALF, "ridge": HIGH, "additive": HIGH, "control": LOW},
-            "The model tells perturbations apart, but the additive effect and the ridge on "
-            "features, which need no training, do better.",
-        ),
-        (
-            {"mean_response": HALF, STRONG: HIGH, "ridge": BARELY[::-1]},
-            "The model tells perturbations apart, but the perturbation mean effect, which needs no "
-            "training, does better.",
-        ),
-        (
-            {"mean_response": HALF, "ridge_shuffled": BARELY[::-1], "ridge": BARELY},
-            "The model tells perturbations apart, about as well as the ridge on features and the "
-            "ridge on shuffled features, which need no training.",
-        ),
-        (
-            {"context_mean": BARELY, "ridge": HIGH},
-            "The model can't be told from one profile for all perturbations.",
-        ),
+        (HIGH, LOW, ALONE),
+        (HIGH, NEAR, "The model can't be told from the additive effect, which needs no training."),
+        (HALF, HIGH, "The model tells perturbations apart worse than the additive effect, which"),
+        (HIGH[:5], LOW[:5], "Too few perturbations to judge"),
     ],
 )
-def test_headline_names_every_baseline_that_was_not_beaten(
-    baselines: dict[str, list[float]], headline: str
-) -> None:
-    assert judged(model=BARELY, **baselines).headline == headline
+def test_headline_says_who_won(model: list[float], additive: list[float], headline: str) -> None:
+    assert judged(model=model, additive=additive).headline.startswith(headline)
+
+
+def test_other_baselines_describe_and_decide_nothing() -> None:
+    verdict = judged(model=NEAR, additive=LOW, ridge=HIGH, mean_response=HIGH)
+    assert verdict.headline == ALONE
+    outcomes = {item.baseline: item.outcome for item in verdict.comparisons}
+    assert outcomes == {"additive": Outcome.WON, "ridge": None, "mean_response": None}
+    assert all(item.low is not None for item in verdict.comparisons)
+
+
+def test_rival_that_was_not_scored_is_said() -> None:
+    verdict = judged(model=HIGH, mean_response=HALF, rivals=("ridge",))
+    assert verdict.headline.startswith("Not judged: the ridge on features, the rival")
+    assert judged(model=HIGH, additive=LOW, rivals=()).headline.startswith("Not judged")
+
+
+def test_where_two_are_declared_both_have_to_be_beaten() -> None:
+    both = ("additive", "ridge")
+    verdict = judged(model=NEAR, additive=LOW, ridge=HIGH, rivals=both)
+    assert "can't be told from the ridge on features, which needs" in verdict.headline
+    verdict = judged(model=HIGH, additive=LOW, ridge=HALF, rivals=both)
+    assert "better than the additive effect and the ridge on features." in verdict.headline
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_word_and_interval_never_contradict_each_other(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    model, additive = draws.normal(0.5, 0.3, 10) + 0.03 * seed, draws.normal(0.5, 0.3, 10)
+    others = {name: list(draws.normal(0.5, 0.3, 10)) for name in ("ridge", "control")}
+    verdict = judged(model=list(model), additive=list(additive), **others)
+    (rival,) = [item for item in verdict.comparisons if item.outcome is not None]
+    assert rival.low is not None
+    assert rival.high is not None
+    expected = Outcome.WON if rival.low > 0 else Outcome.LOST if rival.high < 0 else Outcome.CLOSE
+    assert rival.outcome is expected
 
 
 def test_every_baseline_has_a_name_and_a_sentence() -> None:
@@ -99,7 +102,7 @@ def test_every_baseline_has_a_name_and_a_sentence() -> None:
 
 
 def test_an_equal_score_is_no_win() -> None:
-    (comparison,) = judged(model=HALF, mean_response=HALF).comparisons
+    (comparison,) = judged(model=HALF, additive=HALF).comparisons
     assert comparison.outcome is Outcome.CLOSE
     assert (comparison.difference, comparison.n_better) == (0, 0)
 
@@ -107,14 +110,14 @@ def test_an_equal_score_is_no_win() -> None:
 def test_difference_below_what_chance_does_to_a_replicate_is_not_won():
     small = [value - 0.02 - 0.001 * i for i, value in enumerate(HIGH)]
     for sd, outcome in ((0.01, Outcome.WON), (0.05, Outcome.NOISE)):
-        verdict = judged(sd, model=HIGH, mean_response=small)
+        verdict = judged(sd, model=HIGH, additive=small)
         assert [item.outcome for item in verdict.comparisons] == [outcome]
-    assert "can't be told from one profile" in verdict.headline
+    assert "by no more than a replicate's noise, from the additive effect" in verdict.headline
 
 
 def test_difference_is_paired_by_perturbation() -> None:
     better_everywhere = [value + 0.01 for value in HIGH]
-    (comparison,) = judged(model=better_everywhere, mean_response=HIGH).comparisons
+    (comparison,) = judged(model=better_everywhere, additive=HIGH).comparisons
     assert comparison.outcome is Outcome.WON
     assert (comparison.n_better, comparison.n_pairs) == (12, 12)
     assert comparison.low is not None
@@ -123,11 +126,12 @@ def test_difference_is_paired_by_perturbation() -> None:
 
 def test_a_score_without_values_per_perturbation_is_not_called() -> None:
     scores: dict[str, Any] = {
-        "overall": {"model": {"pds_l1": 0.9}, "mean_response": {"pds_l1": 0.5}},
+        "overall": {"model": {"pds_l1": 0.9}, "ridge": {"pds_l1": 0.5}},
         "refused": [],
         "comparisons": {},
+        "rivals": ["ridge"],
         **NO_SCALE,
     }
     columns = ["model", "context", "perturbation", "metric", "value"]
     verdict = judge(cast(Scores, scores), pd.DataFrame(columns=columns))
-    assert [item.outcome for item in verdict.comparisons] == [Outcome.FEW]
+    assert [item.outcome for item in verdict.comparisons] == [Outcome.NO_INTERVAL]

@@ -1,4 +1,4 @@
-"""What a score on the test split can be evidence of."""
+"""What a score can be evidence of."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ import pandas as pd
 
 
 def claims(table: pd.DataFrame) -> dict[str, Any]:
-    """Return what a score on the test split can be evidence of.
+    """Return what a score on test pairs can be evidence of.
 
     A test pair is a perturbation in a context. Its perturbation is unseen when no context trains
     on it, its context when none of the context's perturbed cells trains. A pair that trains too
     (in another dataset, say) is evidence of nothing.
 
+    Parameters
+    ----------
+    table
+        Columns context, perturbation and split: pairs that are tested and those that train.
+
     Returns
     -------
     dict
         ``kind``: in a few words, for beside a score. ``sentence``: in full. ``unseen_perturbation``
-        and ``unseen_context``: whether that holds of all test pairs. ``trained_pairs``: test pairs
-        that train as well, context/perturbation.
+        and ``unseen_context``: whether that holds of all test pairs. ``controls_train``: whether
+        controls of an unseen context train. ``trained_pairs``: test pairs that train as well,
+        context/perturbation.
     """
     train, test = (
         {
@@ -33,12 +39,16 @@ def claims(table: pd.DataFrame) -> dict[str, Any]:
     new_perturbation = {pair for pair in test if pair[1] not in trained_perturbations}
     new_context = {pair for pair in test if pair[0] not in trained_contexts}
     new_combination = test - train - new_perturbation - new_context
+    controls = set(table.loc[table["split"] == "control", "context"].astype(str))
+    controls_alone = {pair for pair in new_context if pair[0] in controls}
+    without_controls = new_context - controls_alone
     parts = [
         f"{len(pairs)} {words}"
         for pairs, words in (
             (new_perturbation & new_context, "with neither perturbation nor context trained on"),
             (new_perturbation - new_context, "whose perturbation was never trained on"),
-            (new_context - new_perturbation, "whose context trains with its controls alone"),
+            (controls_alone - new_perturbation, "whose context trains with its controls alone"),
+            (without_controls - new_perturbation, "whose context was never trained on"),
             (
                 new_combination,
                 "whose perturbation was trained on in other contexts, and whose context with "
@@ -57,6 +67,7 @@ def claims(table: pd.DataFrame) -> dict[str, Any]:
         "kind": _kind(test, train, new_perturbation, new_context),
         "unseen_perturbation": bool(test) and new_perturbation == test,
         "unseen_context": bool(test) and new_context == test,
+        "controls_train": bool(controls_alone),
         "trained_pairs": sorted(f"{context}/{name}" for context, name in test & train),
         "sentence": sentence,
     }

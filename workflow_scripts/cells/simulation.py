@@ -49,7 +49,7 @@ _DISPERSION = 0.25  # variance = mean + _DISPERSION · mean²
 _CONTROL_SHARE = 0.1
 _MIN_CONTROLS = 150
 _MIN_CELLS = 8
-_VAL_SHARE, _TEST_SHARE = 1 / 8, 1 / 4
+_VAL_SHARE, _TEST_SHARE = 1 / 8, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class SimulationSettings:
     """
 
     n_contexts: int = 3
-    n_perturbations: int = 40
-    n_cells: int = 6000
+    n_perturbations: int = 60
+    n_cells: int = 9000
     n_genes: int = 1200
     feature_dim: int = 64
     seed: int = 0

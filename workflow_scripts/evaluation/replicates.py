@@ -30,8 +30,8 @@ class Standing:
     low, high
         95 % interval over perturbations (bootstrap) of the mean over the runs.
     difference
-        To the group that leads on this metric, perturbation by perturbation: `statistics.Paired`
-        with ``p_holm``; None of that group itself, and where runs were tested on other cells.
+        To the group that leads on this metric, perturbation by perturbation: `statistics.Paired`;
+        None of that group itself, and where runs were tested on other cells.
     """
 
     mean: float | None
@@ -54,7 +54,7 @@ def standings(
 ) -> dict[str, dict[str, Standing]]:
     """Combine the scores of replicates, and compare the groups, by group and metric.
 
-    A perturbation's value of a group is the mean over its runs; what is tested is that mean.
+    A perturbation's value of a group is the mean over its runs; what is compared is that mean.
 
     Parameters
     ----------

@@ -33,6 +33,7 @@ from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.evaluation.strata import (
     KEYS,
     TrainedOn,
+    claims_of,
     distance_to_training,
     how_new,
     stratified,
@@ -163,6 +164,7 @@ def evaluate(
     )
     if trained_on is not None:
         facts["kind"] = how_new(facts, trained_on.splits, observed.control)
+    if trained_on is not None and trained_on.features is not None:
         facts["distance_to_training"] = distance_to_training(
             facts, trained_on.splits, trained_on.features, observed.control
         )
@@ -183,6 +185,7 @@ def evaluate(
         "resamples": resamples,
         "intervals": intervals(metrics, overall, resamples),
         "comparisons": compared,
+        **claims_of(facts, trained_on),
         "unmasking": unmask(metrics, subject, ways, better, resamples),
         "by_context": by_context,
         "ends": {context: found.to_dict() for context, found in ends.items()},

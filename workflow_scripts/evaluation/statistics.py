@@ -1,8 +1,9 @@
-"""How sure a score is, and whether a difference of two is more than chance: over perturbations."""
+"""How sure a score is, and a difference of two: over perturbations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,10 +15,14 @@ from scipy import stats
 SEED = 0
 """Of the resampling: the same scores have the same intervals."""
 
+LEVEL = 0.05
+"""An interval holds 1 - LEVEL; a difference whose interval excludes 0 counts as one."""
+
+LEAST = 6
+"""Fewer perturbations have no interval: of five, all differ to one side by chance in 1 of 16."""
+
 _SAME = 1e-9
 """Largest distance between the engine's aggregate and a mean, where it is one."""
-
-Samples = Sequence[Float64[np.ndarray, " perturbations"]]
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,7 @@ class Paired:
         Score of the model less that of the baseline: a mean over the perturbations of a context,
         then over contexts.
     low, high
-        Interval of the difference that holds 95 %; None where there are too few perturbations.
-    p
-        Two-sided Wilcoxon signed-rank test (Wilcoxon 1945) of the differences of all contexts,
-        those of zero left out; 1 where there are no others.
-    p_holm
-        The same, corrected for the number of baselines (Holm 1979).
+        Interval of the difference (`interval`); None where there is none.
     n
         Perturbations that both have a value of.
     """
@@ -43,38 +43,44 @@ class Paired:
     difference: float
     low: float | None
     high: float | None
-    p: float
-    p_holm: float
     n: int
 
 
-def interval(samples: Samples, resamples: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of a mean of means (Efron 1979).
+def interval(values: pd.DataFrame, resamples: int) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of a mean over perturbations, then over contexts.
 
-    Perturbations are drawn with replacement within their context, contexts are kept: it says how
-    much the score depends on which perturbations were tested, not on which contexts.
+    Perturbations are drawn with replacement, each with its values in all contexts, since these
+    depend on one another (a cluster bootstrap): it says how much the score depends on which
+    perturbations were tested, not on which contexts. Percentiles lie as far out as few
+    perturbations need (Hesterberg 2015, "What teachers should know about the bootstrap").
 
     Parameters
     ----------
-    samples
-        Values of the perturbations of each context, none of them NaN.
+    values
+        A row a perturbation, a column a context; NaN where it wasn't tested.
     resamples
-        How often they are drawn; 0 for no interval.
+        How often perturbations are drawn; 0 for no interval.
 
     Returns
     -------
-    None where there is none: a context with a single perturbation has nothing to draw from.
+    None where there are fewer than `LEAST` perturbations.
     """
-    if not resamples or not samples or any(len(values) < 2 for values in samples):
+    n = len(values)
+    if not resamples or n < LEAST:
         return None
-    drawn = stats.bootstrap(
-        tuple(samples),
-        lambda *parts, axis: np.mean([part.mean(axis=axis) for part in parts], axis=0),
-        n_resamples=resamples,
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return float(drawn.low), float(drawn.high)
+    matrix, drawn = values.to_numpy(np.float64), _draws(n, resamples)
+    with np.errstate(invalid="ignore"):  # no value of a context may be drawn
+        by_context = drawn @ np.nan_to_num(matrix) / (drawn @ ~np.isnan(matrix))
+    tail = stats.norm.sf(np.sqrt(n / (n - 1)) * stats.t.isf(LEVEL / 2, n - 1))
+    low, high = np.quantile(np.nanmean(by_context, axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=1)
+def _draws(n: int, resamples: int) -> Float64[np.ndarray, "resamples perturbations"]:
+    """Return how often each perturbation is drawn."""
+    rng = np.random.default_rng(SEED)
+    return rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64)
 
 
 def intervals(
@@ -102,11 +108,11 @@ def intervals(
     found: dict[str, dict[str, list[float]]] = {model: {} for model in overall}
     there = metrics.dropna(subset=column) if column in metrics else metrics.head(0)
     for (model, metric), rows in there.groupby(["model", "metric"], sort=True):
-        samples = _by_context(rows, column)
+        values = rows.pivot(index="perturbation", columns="context", values=column)
         score = overall.get(str(model), {}).get(str(metric))
-        if score is None or abs(_mean(samples) - score) > _SAME * max(1.0, abs(score)):
+        if score is None or abs(_mean(values) - score) > _SAME * max(1.0, abs(score)):
             continue
-        if (ends := interval(samples, resamples)) is not None:
+        if (ends := interval(values, resamples)) is not None:
             found[str(model)][str(metric)] = list(ends)
     return found
 
@@ -128,49 +134,20 @@ def comparisons(
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for metric, rows in metrics[metrics["metric"].map(better) != "neither"].groupby("metric"):
         table = rows.pivot(index=["context", "perturbation"], columns="model", values="value")
-        if model not in table:
-            continue
-        pairs = {
-            str(name): paired(table[model] - table[name], resamples)
-            for name in table
-            if name != model and (table[model] - table[name]).notna().any()
-        }
-        corrected = holm([pair.p for pair in pairs.values()])
-        for (name, pair), p_holm in zip(pairs.items(), corrected, strict=True):
-            found.setdefault(name, {})[str(metric)] = asdict(pair) | {"p_holm": p_holm}
+        for name in table.columns.drop(model) if model in table else ():
+            differences = (table[model] - table[name]).dropna()
+            if len(differences):
+                pair = paired(differences, resamples)
+                found.setdefault(str(name), {})[str(metric)] = asdict(pair)
     return found
 
 
 def paired(differences: pd.Series[float], resamples: int) -> Paired:
-    """Test differences, indexed by context and perturbation; NaN are left out.
-
-    ``p_holm`` is that of a single baseline.
-    """
-    there = differences.dropna().rename("value").reset_index()
-    samples = _by_context(there, "value")
-    values = there["value"].to_numpy(np.float64)
-    p = float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
-    low, high = interval(samples, resamples) or (None, None)
-    return Paired(_mean(samples), low, high, p, p, len(values))
+    """Sum up differences, indexed by context and perturbation."""
+    values = differences.unstack("context")
+    low, high = interval(values, resamples) or (None, None)
+    return Paired(_mean(values), low, high, len(values))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values of several tests so that one false finding among all is as rare as asked.
-
-    Sorted ascending, the i-th of n is multiplied by n − i + 1, never falls below one before it,
-    and never exceeds one (Holm 1979, "A simple sequentially rejective multiple test procedure").
-    """
-    order = np.argsort(p_values, kind="stable")
-    factors = len(p_values) - np.arange(len(p_values))
-    stepped = np.maximum.accumulate(np.asarray(p_values, dtype=np.float64)[order] * factors)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(stepped, 1.0)
-    return [float(p) for p in corrected]
-
-
-def _by_context(rows: pd.DataFrame, column: str) -> list[Float64[np.ndarray, " perturbations"]]:
-    return [values.to_numpy(np.float64) for _, values in rows.groupby("context", sort=True)[column]]
-
-
-def _mean(samples: Samples) -> float:
-    return float(np.mean([values.mean() for values in samples]))
+def _mean(values: pd.DataFrame) -> float:
+    return float(values.mean().mean())

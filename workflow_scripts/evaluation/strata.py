@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.cells.claims import claims
 from workflow_scripts.features.vectors import Features, load_features
 
 KEYS = ["context", "perturbation"]
@@ -20,6 +21,9 @@ MEASURED = ("effect_size", "n_de_genes", "n_cells", "distance_to_training")
 
 LEAST = 6
 """Perturbations below which nothing is cut: thirds of fewer say nothing."""
+
+KNOWN_RIVAL, UNSEEN_RIVAL = "additive", "ridge"
+"""The baselines to beat on perturbations that were trained on, and on those that were not."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,54 @@ class TrainedOn:
     splits
         The split of each group of cells.
     features
-        Vectors of the perturbations, trained on and predicted.
+        Vectors of the perturbations, trained on and predicted; None where they aren't known.
     """
 
     splits: pd.DataFrame
-    features: Features
+    features: Features | None
 
     @classmethod
     def read(cls, splits: Path, features: Sequence[Path]) -> TrainedOn:
         """Read what ``audit_splits`` and ``validate_features`` wrote."""
-        vectors = functools.reduce(Features.and_others, map(load_features, features))
-        return cls(pd.read_parquet(splits), vectors)
+        vectors = map(load_features, features)
+        return cls(
+            pd.read_parquet(splits),
+            functools.reduce(Features.and_others, vectors) if features else None,
+        )
+
+
+def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, Any]:
+    """Return what scores can be evidence of, and the rivals that are declared for it.
+
+    Parameters
+    ----------
+    facts
+        The perturbations that were scored, with their context, and ``kind`` (`how_new`) where it is
+        known what was trained on.
+    trained_on
+        That; None where it isn't known.
+
+    Returns
+    -------
+    ``claims`` (`cells.claims.claims`), and ``rivals``: the baseline that the model has to beat,
+    chosen by the claim alone and so without a correction for several tests; where known and unseen
+    perturbations are mixed, both have to be beaten.
+    """
+    if trained_on is None:
+        unknown = pd.DataFrame({"context": [], "perturbation": [], "split": []})
+        claim = claims(unknown) | {
+            "kind": "not known",
+            "sentence": "Nothing says what was trained on.",
+        }
+        return {"claims": claim, "rivals": []}
+    trained = trained_on.splits[trained_on.splits["split"].isin(["train", "control"])]
+    known = facts["kind"].str.startswith("known")
+    return {
+        "claims": claims(pd.concat([trained, facts[KEYS].assign(split="test")])),
+        "rivals": [
+            name for name, there in ((KNOWN_RIVAL, known), (UNSEEN_RIVAL, ~known)) if there.any()
+        ],
+    }
 
 
 def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Series[str]:

@@ -14,9 +14,6 @@ from scipy.sparse import csr_matrix, issparse
 from workflow_scripts.evaluation.engine import PERTURBATION
 from workflow_scripts.evaluation.statistics import comparisons
 
-LEVEL = 0.05
-"""Corrected p below which the model counts as better."""
-
 
 def same_cells(predicted: AnnData, control: str) -> AnnData:
     """Give every perturbation the same predicted cells, as many as it had.
@@ -105,18 +102,16 @@ def unmask(
 
     Returns
     -------
-    What `comparisons` says, and ``matches``: whether the model is no better (its difference is not
-    in the better direction, or no rarer than `LEVEL`). None where so few perturbations could not
-    have shown a difference.
+    What `comparisons` says, and ``matches``: whether the model is no better (the interval of its
+    difference doesn't lie on the better side of 0). None where there is no interval.
     """
     rows = metrics[metrics["model"].isin([model, *ways])]
     found = comparisons(rows, model, better, resamples)
-    n_tests = len(found)
     for of_way in found.values():
         for metric, pair in of_way.items():
-            gain = pair["difference"] * (1.0 if better[metric] == "higher" else -1.0)
-            few = 2.0 ** (1 - pair["n"]) * n_tests >= LEVEL
-            pair["matches"] = None if few else not (gain > 0 and pair["p_holm"] < LEVEL)
+            low, high = pair["low"], pair["high"]
+            is_better = low is not None and (low > 0 if better[metric] == "higher" else high < 0)
+            pair["matches"] = None if low is None else not is_better
     return found
 
 

@@ -19,7 +19,6 @@ from workflow_scripts.reporting.inputs import (
     read_training,
 )
 from workflow_scripts.reporting.templating import template_environment
-from workflow_scripts.reporting.verdict import LEVEL
 from workflow_scripts.reporting.words import (
     MAIN_METRICS,
     MODEL,
@@ -195,7 +194,6 @@ def render_comparison(
             order=order,
             curves=validation_curves(runs, groups, order),
             cost=score_against_cost(points, metric_words(main).name),
-            level=LEVEL,
         )
     )
 
@@ -213,8 +211,8 @@ def comparison_table(
 ) -> pd.DataFrame:
     """Return the same numbers as a long table: a row a group and metric.
 
-    Columns group, runs, n_runs, metric, mean, sd, scaled, ci_low, ci_high, difference, p_holm,
-    training_seconds.
+    Columns group, runs, n_runs, metric, mean, sd, scaled, ci_low, ci_high, difference,
+    difference_low, difference_high, training_seconds.
     """
     by_name = {run.name: run for run in runs}
     rows = []
@@ -234,7 +232,8 @@ def comparison_table(
                     "ci_low": found["low"],
                     "ci_high": found["high"],
                     "difference": difference.get("difference"),
-                    "p_holm": difference.get("p_holm"),
+                    "difference_low": difference.get("low"),
+                    "difference_high": difference.get("high"),
                     "training_seconds": seconds,
                 }
             )
@@ -272,8 +271,10 @@ def _cell(standing: Mapping[str, Any] | None) -> dict[str, Any]:
     if standing["low"] is not None:
         interval = f"{number(standing['low'])} to {number(standing['high'])}"
     if difference is not None:
-        sure = "" if difference["p_holm"] < LEVEL else ", not told apart"
-        words = f"{number(difference['difference'], signed=True)} to the best{sure}"
+        words = f"{number(difference['difference'], signed=True)} to the best"
+        if difference["low"] is not None:
+            ends = (number(difference[end], signed=True) for end in ("low", "high"))
+            words += f" ({' to '.join(ends)})"
         if abs(difference["difference"]) < _NOTHING:
             words = "equal to the best"
     return {

@@ -84,11 +84,12 @@ class SplitSize(TypedDict):
 
 
 class Claims(TypedDict):
-    """What a split allows to be claimed."""
+    """What scores can be evidence of."""
 
     kind: str
     unseen_perturbation: bool
     unseen_context: bool
+    controls_train: bool
     sentence: str
 
 
@@ -228,8 +229,6 @@ class Difference(TypedDict):
     difference: float
     low: float | None
     high: float | None
-    p: float
-    p_holm: float
     n: int
     noise: bool | None
 
@@ -238,7 +237,6 @@ class Unmasked(TypedDict):
     """The model against a prediction that knows nothing, on a metric; ``matches``: no better."""
 
     difference: float
-    p_holm: float
     matches: bool | None
 
 
@@ -293,6 +291,8 @@ class Scores(TypedDict):
     resamples: int
     intervals: dict[str, dict[str, list[float]]]
     comparisons: dict[str, dict[str, Difference]]
+    claims: Claims
+    rivals: list[str]
     diagnosis: dict[str, Diagnosis]
     strata: dict[str, list[Stratum]]
     ends: dict[str, Ends]

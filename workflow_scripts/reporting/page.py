@@ -8,16 +8,15 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.reporting.costs import cost_rows
-from workflow_scripts.reporting.differences import difference_rows
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
 from workflow_scripts.reporting.figures import Drawing, effect_panel, strips
-from workflow_scripts.reporting.formats import FindingEntry, in_order
+from workflow_scripts.reporting.formats import Claims, FindingEntry, in_order
 from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.perturbation_table import perturbation_table
 from workflow_scripts.reporting.run_facts import changed_settings, commands, essentials, run_name
 from workflow_scripts.reporting.strata import strata_rows
-from workflow_scripts.reporting.tables import remarks, score_tables
+from workflow_scripts.reporting.tables import difference_rows, remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.trained import trained
 from workflow_scripts.reporting.unmasking import unmasked_rows
@@ -25,7 +24,6 @@ from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
     MODEL,
     MODEL_MEANINGS,
-    STRONG_BASELINE,
     counted,
     how_predicted,
     in_competition,
@@ -89,6 +87,7 @@ def render_report(run: RunRecord) -> str:
             sections=sections,
             score_sections=SCORE_SECTIONS,
             badges=badges(run),
+            claims=claims_of(run),
             cautions=cautions(run),
             run=run,
             version=run.provenance["stateline"],
@@ -119,7 +118,6 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "verdict": verdict,
         "how_predicted": how_predicted(scored.scores["predicted"]),
         "in_competition": in_competition(scored.scores["competition"]),
-        "strong_baseline": STRONG_BASELINE,
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
         "differences": difference_rows(scored.scores),
@@ -138,6 +136,11 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
     }
 
 
+def claims_of(run: RunRecord) -> Claims:
+    """Return what the scores can be evidence of, or the split, where nothing was scored."""
+    return run.splits["claims"] if run.scored is None else run.scored.scores["claims"]
+
+
 def badges(run: RunRecord) -> list[Badge]:
     """Return what a reader must know beside every score."""
     found = []
@@ -147,8 +150,8 @@ def badges(run: RunRecord) -> list[Badge]:
     if run.features["stand_in"]:
         meaning = "The perturbation features stand in for real ones: scores only show that it runs."
         found.append(Badge("stand-in", "STAND-IN FEATURES", meaning))
-    found.append(Badge("claim", run.splits["claims"]["kind"], run.splits["claims"]["sentence"]))
-    return found
+    claims = claims_of(run)
+    return [*found, Badge("claim", claims["kind"], claims["sentence"])]
 
 
 def cautions(run: RunRecord) -> list[str]:
@@ -162,8 +165,7 @@ def cautions(run: RunRecord) -> list[str]:
                 f"differ from one another by {number(index)} of what the observed effects do "
                 "(variance; 1 is as much)."
             )
-    controls = run.splits["controls"]
-    if run.splits["claims"]["unseen_context"] and controls["policy"] == "share":
+    if claims_of(run)["controls_train"]:
         found.append(
             "Controls of the contexts that were held out trained with the others "
             "(splits.held_out_controls=share): such a context is new but for them."

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from workflow_scripts.reporting.formats import Better, Refusal, Scores
+from workflow_scripts.reporting.formats import Better, Difference, Refusal, Scores
 from workflow_scripts.reporting.words import (
     MetricWords,
     counted,
@@ -192,6 +192,18 @@ def _ends(scores: Scores, context: str | None, metric: str, words: MetricWords) 
     low, high = (words.shown(sum(values) / len(values)) for values in zip(*pairs, strict=True))
     text = f"0 is {low} (mean response), 1 is {high} (replicate)"
     return f"{text}; none in {'; '.join(sorted(reasons))}" if reasons else text
+
+
+def difference_rows(scores: Scores) -> list[tuple[MetricWords, str, str, Difference]]:
+    """Return metric, its better way, baseline and what the model has more, in the tables' order."""
+    compared = scores["comparisons"]
+    metrics = metrics_in_order([name for of_one in compared.values() for name in of_one])
+    return [
+        (metric_words(metric), BETTER_WORDS[scores["better"][metric]], model_label(baseline), found)
+        for metric in metrics
+        for baseline in models_in_order(compared)
+        if (found := compared[baseline].get(metric)) is not None
+    ]
 
 
 def finite(value: float | None) -> float | None:

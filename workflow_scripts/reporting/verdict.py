@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,9 +11,7 @@ import pandas as pd
 
 from workflow_scripts.reporting.formats import Difference, Scores
 from workflow_scripts.reporting.words import (
-    CONTEXT_MEAN,
     MAIN_METRICS,
-    MEAN_RESPONSE,
     MODEL,
     metric_words,
     model_label,
@@ -21,18 +19,15 @@ from workflow_scripts.reporting.words import (
     together,
 )
 
-LEVEL = 0.05
-"""A difference is called won or lost where its corrected p is below it."""
-
 
 class Outcome(Enum):
-    """How the model did against one baseline; the value is the word on the page."""
+    """How the model did against a rival; the value is the word on the page."""
 
     WON = "won"
     LOST = "lost"
     CLOSE = "too close to call"
     NOISE = "within a replicate's noise"
-    FEW = "too few perturbations to call"
+    NO_INTERVAL = "not called: no interval"
 
 
 @dataclass(frozen=True)
@@ -49,10 +44,10 @@ class Comparison:
         Score of the model minus that of the baseline.
     low, high
         95 % interval of the difference; None where there is none.
-    p
-        Of the paired test, corrected for the number of baselines; None where none was made.
     n_better, n_pairs
-        On how many of how many perturbations the model scored higher.
+        On how many of how many perturbations, in all contexts, the model scored higher.
+    outcome
+        Whether the model won against a rival; None for other baselines, which only describe.
     """
 
     baseline: str
@@ -61,10 +56,9 @@ class Comparison:
     difference: float
     low: float | None
     high: float | None
-    p: float | None
     n_better: int
     n_pairs: int
-    outcome: Outcome
+    outcome: Outcome | None
 
 
 @dataclass(frozen=True)
@@ -103,9 +97,9 @@ class Verdict:
 def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
     """Compare the model with every baseline on the main discrimination score.
 
-    A difference counts as won or lost where the evaluation's paired test, corrected for the number
-    of baselines, has a p below `LEVEL`, unless it is noise (below what chance does to a replicate);
-    and it isn't called where so few perturbations could not have had one, whatever their values.
+    Only the rivals that the evaluation declares for the claim decide: won or lost where the
+    interval of the difference excludes 0, unless it is noise (below what chance does to a
+    replicate).
 
     Parameters
     ----------
@@ -125,9 +119,15 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
         return Verdict(None, "Discrimination", None, headline, (), tuple(reasons))
     score = float(own[metric] or 0.0)
     pairs = _per_perturbation(metrics, metric)
-    tests = {name: found.get(metric) for name, found in scores["comparisons"].items()}
     comparisons = tuple(
-        _compare(baseline, score, float(values[metric] or 0.0), pairs, tests)
+        _compare(
+            baseline,
+            score,
+            float(values[metric] or 0.0),
+            pairs,
+            scores["comparisons"].get(baseline, {}).get(metric),
+            is_rival=baseline in scores["rivals"],
+        )
         for baseline in models_in_order(overall)
         if baseline != MODEL and _is_number((values := overall[baseline]).get(metric))
     )
@@ -135,7 +135,7 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
         metric=metric,
         metric_label=metric_words(metric).name,
         score=score,
-        headline=_headline(comparisons),
+        headline=_headline(comparisons, scores["rivals"]),
         comparisons=comparisons,
         reasons=(),
         scaled=scores["scaled"].get(MODEL, {}).get(metric),
@@ -163,62 +163,61 @@ def _compare(
     score: float,
     baseline_score: float,
     pairs: pd.DataFrame,
-    tests: Mapping[str, Difference | None],
+    found: Difference | None,
+    *,
+    is_rival: bool,
 ) -> Comparison:
     if MODEL in pairs and baseline in pairs:
         differences = (pairs[MODEL] - pairs[baseline]).dropna()
     else:
         differences = pd.Series(dtype=float)
-    test, difference = tests.get(baseline), score - baseline_score
-    n_pairs, n_tests = len(differences), sum(found is not None for found in tests.values())
     return Comparison(
         baseline=baseline,
         label=model_label(baseline),
         score=baseline_score,
-        difference=difference,
-        low=None if test is None else test["low"],
-        high=None if test is None else test["high"],
-        p=None if test is None else test["p_holm"],
+        difference=score - baseline_score if found is None else found["difference"],
+        low=None if found is None else found["low"],
+        high=None if found is None else found["high"],
         n_better=int((differences > 0).sum()),
-        n_pairs=n_pairs,
-        outcome=_outcome(difference, test, n_pairs, n_tests),
+        n_pairs=len(differences),
+        outcome=_outcome(found) if is_rival else None,
     )
 
 
-def _outcome(difference: float, test: Difference | None, n_pairs: int, n_tests: int) -> Outcome:
-    # If all differences had one sign: two of all patterns of signs, corrected.
-    if test is None or 2.0 ** (1 - n_pairs) * n_tests >= LEVEL:
-        return Outcome.FEW
-    if difference == 0 or test["p_holm"] >= LEVEL:
+def _outcome(found: Difference | None) -> Outcome:
+    if found is None or found["low"] is None or found["high"] is None:
+        return Outcome.NO_INTERVAL
+    if found["low"] <= 0 <= found["high"]:
         return Outcome.CLOSE
-    if test["noise"]:
+    if found["noise"]:
         return Outcome.NOISE
-    return Outcome.WON if difference > 0 else Outcome.LOST
+    return Outcome.WON if found["low"] > 0 else Outcome.LOST
 
 
-def _headline(comparisons: tuple[Comparison, ...]) -> str:
-    outcomes = {comparison.baseline: comparison.outcome for comparison in comparisons}
-    if not outcomes:
-        return "No baseline was scored: the number below stands alone and can't be judged."
-    if Outcome.FEW in outcomes.values():
+def _headline(comparisons: tuple[Comparison, ...], rivals: Sequence[str]) -> str:
+    outcomes = {item.baseline: item.outcome for item in comparisons if item.outcome is not None}
+    if not rivals:
+        return "Not judged: what was trained on is not known, so no baseline is the rival."
+    if lacking := [name for name in rivals if name not in outcomes]:
         return (
-            "Too few perturbations to judge: had the model won on all of them, chance could have "
-            "done it; read the numbers as an example."
+            f"Not judged: {_names(lacking)}, the rival for this claim, has no score; name it in "
+            "prediction.baselines."
         )
-    profile = outcomes.get(MEAN_RESPONSE, outcomes.get(CONTEXT_MEAN))
-    if profile is Outcome.LOST:
-        return "The model tells perturbations apart worse than one profile for all of them would."
-    if profile in (Outcome.CLOSE, Outcome.NOISE):
-        return "The model can't be told from one profile for all perturbations."
-    if set(outcomes.values()) == {Outcome.WON}:
-        return "The model tells perturbations apart better than every baseline."
-    told = "The model tells perturbations apart"
-    if better := [item for item in comparisons if item.outcome is Outcome.LOST]:
-        return f"{told}, but {_untrained(better)}, {'does' if len(better) == 1 else 'do'} better."
-    close = [item for item in comparisons if item.outcome in (Outcome.CLOSE, Outcome.NOISE)]
-    return f"{told}, about as well as {_untrained(close)}."
+    if Outcome.NO_INTERVAL in outcomes.values():
+        return (
+            "Too few perturbations to judge: an interval takes six (and evaluation.resamples above "
+            "0); read the numbers as an example."
+        )
+    for outcome, words in (
+        (Outcome.LOST, "The model tells perturbations apart worse than"),
+        (Outcome.CLOSE, "The model can't be told from"),
+        (Outcome.NOISE, "The model differs, by no more than a replicate's noise, from"),
+    ):
+        if names := [name for name, found in outcomes.items() if found is outcome]:
+            need = "needs" if len(names) == 1 else "need"
+            return f"{words} {_names(names)}, which {need} no training."
+    return f"The model tells perturbations apart better than {_names(list(outcomes))}."
 
 
-def _untrained(items: Sequence[Comparison]) -> str:
-    names = together([f"the {item.label.lower()}" for item in items])
-    return f"{names}, which {'needs' if len(items) == 1 else 'need'} no training"
+def _names(baselines: Sequence[str]) -> str:
+    return together([f"the {model_label(name).lower()}" for name in baselines])

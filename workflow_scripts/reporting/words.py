@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 MODEL = "model"
-MEAN_RESPONSE = "mean_response"
-STRONG_BASELINE = "perturbation_mean_effect"
-
-CONTEXT_MEAN = "context_mean"
 
 MODEL_LABELS: Mapping[str, str] = {
     MODEL: "Model",
-    MEAN_RESPONSE: "Mean response",
-    CONTEXT_MEAN: "Context mean",
-    STRONG_BASELINE: "Perturbation mean effect",
+    "mean_response": "Mean response",
+    "context_mean": "Context mean",
+    "perturbation_mean_effect": "Perturbation mean effect",
     "additive": "Additive effect",
     "ridge": "Ridge on features",
     "ridge_shuffled": "Ridge on shuffled features",
@@ -29,14 +25,12 @@ MODEL_LABELS: Mapping[str, str] = {
 
 MODEL_MEANINGS: Mapping[str, str] = {
     MODEL: "what this run trained",
-    MEAN_RESPONSE: "one profile for all perturbations: carries no information about which is which",
-    CONTEXT_MEAN: (
+    "mean_response": "one profile for all perturbations: no information about which is which",
+    "context_mean": (
         "the mean of the context's perturbed training cells, for all perturbations: no information "
         "either"
     ),
-    STRONG_BASELINE: (
-        "controls plus this perturbation's mean effect in other contexts: the strong baseline"
-    ),
+    "perturbation_mean_effect": "controls plus this perturbation's mean effect in other contexts",
     "additive": (
         "controls plus an effect of the context and one of the perturbation, fitted together"
     ),

@@ -33,7 +33,7 @@ NUMERICS: Mapping[str, int] = {
     "predict_unmasking": 1,
     "submit": 1,
     "reference_ends": 1,
-    "evaluate": 6,
+    "evaluate": 7,
 }
 """Version of each stage's arithmetic: raised by hand when the same inputs give other results."""
 

@@ -221,8 +221,8 @@ KEYS: tuple[Key, ...] = (
         int,
         "evaluate",
         "How often perturbations are drawn anew for the intervals of scores and differences "
-        "(bootstrap); 0: no intervals",
-        "计算得分与差异的置信区间时对扰动重抽样(bootstrap)的次数;0 表示不计算",
+        "(bootstrap); 0: no intervals, and no verdict",
+        "计算得分与差异的置信区间时对扰动重抽样(bootstrap)的次数;0 表示不计算,报告也不下结论",
         at_least=0,
         unit="resamples",
     ),
