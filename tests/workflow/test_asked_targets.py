@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import anndata
@@ -89,6 +90,41 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     metrics = pd.read_csv(run / "metrics.tsv", sep="\t").query("perturbation != '(all)'")
     assert set(metrics["context"]) == set(there.index.get_level_values("line"))
     assert "context not trained on" in set(predicted.obs["prediction_note"])
+    # What is claimed is that of these cells, and not of the run's test split.
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["claims"]["kind"] == "unseen contexts"
+    assert scores["claims"]["sentence"] == (
+        "Of 8 test pairs of a perturbation and a context: 8 whose context was never trained on."
+    )
+    assert scores["rivals"] == ["additive"]
+    report = " ".join((run / "report.html").read_text().split())
+    assert "What was scored allows to be claimed: unseen contexts." in report
+    assert "Not judged: the additive effect, the rival for this claim, has no score" in report
+
+
+def test_training_cells_under_the_name_of_another_context_are_not_scored(
+    finished_run: Path,
+) -> None:
+    new = anndata.read_h5ad(screen_of(finished_run))
+    new = new[(new.obs["cell_type"] == "k562").to_numpy()].copy()
+    new.obs_names = [f"new-{number}" for number in range(new.n_obs)]
+    new.obs = new.obs.astype(str).assign(cell_type="jurkat").astype("category")
+    new[:, ::-1].copy().write_h5ad(finished_run / "new.h5ad")
+    asked = ("--keep-going", *OPTIONS, "overrides=prediction.adata=new.h5ad")
+    done = snakemake(finished_run, *asked, expect=1)
+    assert "evaluate" not in done.jobs
+    log = (finished_run / "out/tiny/logs/predict.log").read_text()
+    # All 72 but those of which fewer than twenty genes are expressed.
+    assert "error: 68 held-out cells are among the training cells under another name: " in log
+    assert "(jurkat/g1, test) = " in log
+
+    # Under their own names they are what they are.
+    new.obs["cell_type"] = "k562"
+    new.write_h5ad(finished_run / "new.h5ad")
+    snakemake(finished_run, *asked)
+    scores = json.loads((finished_run / "out/tiny/scores.json").read_text())
+    assert scores["claims"]["kind"] == "tested on what trained"
+    assert len(scores["claims"]["trained_pairs"]) == 6
 
 
 def test_what_can_not_be_predicted_is_said_before_anything_trains(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ import pandas as pd
 import scipy.sparse
 
 from workflow_scripts.cells.digests import LEAST_VALUES, gene_keys, row_digests
+from workflow_scripts.cells.groups import Group, make_groups
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 
 _GROUP = ["dataset", "file", "context", "perturbation"]
@@ -127,14 +130,69 @@ def leaks(splits: pd.DataFrame, twins: pd.DataFrame) -> list[Finding]:
     trains = cells[cells["split"].isin(["train", "control"])]
     held_out = cells[cells["split"].isin(["val", "test"])]
     both = held_out.merge(trains, on="digest", suffixes=("", "_trained"))
-    if both.empty:
-        return []
+    return _leaked(both.drop_duplicates(["dataset", "file", "source_row"]))
+
+
+def refuse_leaks_of_others(
+    trained_on: CellStore, splits: pd.DataFrame, store: CellStore, asked: pd.DataFrame
+) -> None:
+    """Refuse tested cells of another store that train under another context or perturbation.
+
+    Those that train under their own names are no leak: what is claimed of them says it.
+
+    Parameters
+    ----------
+    trained_on, splits
+        The cells of the run, and the split of every group.
+    store, asked
+        The others, with the same genes, and the split of every group.
+
+    Raises
+    ------
+    DataError
+        Where there are such cells.
+    """
+    trains = make_groups(trained_on.cells, splits, "train", by_batch=False, controls=True)
+    known = {(group.context, group.perturbation) for group in trains}
+    tested = [
+        group
+        for group in make_groups(store.cells, asked, "test", by_batch=False, controls=False)
+        if (group.context, group.perturbation) not in known
+    ]
+    held_out = _store_digests(store, tested)
+    both = held_out.merge(
+        _store_digests(trained_on, trains, held_out["digest"]),
+        on="digest",
+        suffixes=("", "_trained"),
+    ).drop_duplicates("row")
+    if len(both):
+        for at, ending in ((store, ""), (trained_on, "_trained")):
+            both["barcode" + ending] = at.barcodes[both["row" + ending]]
+        raise DataError(_leaked(both.assign(split="test"))[0].message)
+
+
+def _store_digests(
+    store: CellStore, groups: Sequence[Group], wanted: pd.Series[int] | None = None
+) -> pd.DataFrame:
+    """Return the digests of cells of a store, of all or of those that are wanted."""
+    rows = np.concatenate([np.empty(0, np.int64), *(group.rows for group in groups)])
+    found = []
+    for part in np.array_split(rows, len(rows) // 4096 + 1):
+        cells = store.cells.iloc[part][["file", "context", "perturbation"]].assign(row=part)
+        digests = digests_of(store.stored(part), store.genes, cells)
+        found.append(digests if wanted is None else digests[digests["digest"].isin(wanted)])
+    return pd.concat(found)
+
+
+def _leaked(cells: pd.DataFrame) -> list[Finding]:
     named = [
         f"{row.file}:{row.barcode} ({row.context}/{row.perturbation}, {row.split}) = "
         f"{row.file_trained}:{row.barcode_trained} ({row.context_trained}/"
         f"{row.perturbation_trained})"
-        for row in both.drop_duplicates(["dataset", "file", "source_row"]).itertuples()
+        for row in cells.itertuples()
     ]
+    if not named:
+        return []
     return [
         Finding(
             "error",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from workflow_scripts.cells.gene_choice import ChosenGenes, read_gene_list
 from workflow_scripts.cells.gene_names import check_genes
+from workflow_scripts.cells.leakage import refuse_leaks_of_others
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.counts import CountDraws, check_counts, fit_dispersion
 from workflow_scripts.prediction.targets import (
@@ -83,6 +84,8 @@ class PredictionInputs:
         splits, notes = pd.read_parquet(given.splits), None
         asked = None if given.targets is None else pd.read_parquet(given.targets)
         listed = asked is not None and "split" not in asked
+        if asked is not None and not listed:
+            refuse_leaks_of_others(trained_on, splits, store, asked)
         first, *others = (
             (targets_of_list if listed else targets_of_test)(
                 store,

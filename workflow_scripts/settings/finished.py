@@ -28,7 +28,7 @@ NUMERICS: Mapping[str, int] = {
     "splits": 2,
     "genes": 1,
     "train": 7,
-    "predict": 3,
+    "predict": 4,
     "predict_baselines": 3,
     "predict_unmasking": 1,
     "submit": 1,
