@@ -35,7 +35,7 @@ REPLOGLE = DataSizes(643_413, 643_413 * 6_546, 6_546, 4_024, 2_025, 56, "log1p",
 """Were no value zero; 2,000 variable genes, and at most as many measured targets as there are."""
 
 SIZES = {
-    "demo": DataSizes(9_000, 6_121_640, 1_200, 1_200, 64, 8, "counts", 345),
+    "demo": DataSizes(9_000, 6_361_882, 1_200, 1_200, 64, 8, "counts", 328),
     "first_run": SUPPORT,
     "vcc2025": SUPPORT,
     "vcc2026": DataSizes(221_273, 221_273 * 8_700, 18_533, 18_533, ESM2, 48, "counts", 1_730),
