@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from workflow_scripts.explain_config import main
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain_words import WORDS
-from workflow_scripts.settings.schema import KEYS
+from workflow_scripts.settings.schema import KEYS, Kind
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -134,6 +135,23 @@ def test_facts_of_a_key(
 ) -> None:
     rows = records(capsys, "key", key, "--run", "demo", "model=state_sm")
     assert expected in {row["what"]: row["is"] for row in rows}[word]
+
+
+def test_every_key_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for key in KEYS:
+        facts = {row["what"]: row["is"] for row in records(capsys, "key", key.path)}
+        assert facts["Meaning"].startswith(key.meaning), key.path
+        if key.kind in (Kind.IDENTITY, Kind.EXTENT) and set(key.stages) - {"genes"}:
+            assert set(key.stages) & set(re.findall(r"\w+", facts["A change re-runs"])), key.path
+
+
+def test_the_list_of_targets_is_made_anew_where_the_run_has_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for overrides, there in ((), False), (("prediction.targets=targets.tsv",), True):
+        rows = records(capsys, "key", "data.kwargs.pert_col", *overrides)
+        stages = {row["what"]: row["is"] for row in rows}["A change re-runs"].split(", ")
+        assert ("targets" in stages) == there
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain_words import WORDS
 from workflow_scripts.settings.references import is_interpolation
+from workflow_scripts.settings.run_stages import asks
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.schema import BY_PATH, Key, Kind, find
 from workflow_scripts.settings.suggestions import nearest
@@ -34,19 +35,21 @@ from workflow_scripts.settings.trace import (
     trace_rows,
 )
 
-_AFTER_TRAINING = ("predict", "predict_unmasking", "reference_ends", "evaluate", "report")
-_AFTER_SPLITS = ("preflight", "genes", "train", "predict_baselines", *_AFTER_TRAINING)
+_AFTER_TRAINING = ("predict", "predict_unmasking", "submit", "reference_ends", "evaluate", "report")
+_AFTER_SPLITS = ("preflight", "genes", "targets", "train", "predict_baselines", *_AFTER_TRAINING)
 
 FOLLOWERS: Mapping[str, tuple[str, ...]] = {
     "cells": ("splits", "features", *_AFTER_SPLITS),
     "features": ("preflight", "train", "predict_baselines", *_AFTER_TRAINING),
     "splits": _AFTER_SPLITS,
+    "targets": ("preflight", "predict_baselines", *_AFTER_TRAINING),
     "preflight": ("report",),
     "genes": ("train", "predict_baselines", *_AFTER_TRAINING),
     "train": _AFTER_TRAINING,
-    "predict": ("reference_ends", "evaluate", "report"),
+    "predict": ("submit", "reference_ends", "evaluate", "report"),
     "predict_baselines": ("evaluate", "report"),
     "predict_unmasking": ("evaluate", "report"),
+    "submit": (),
     "reference_ends": ("evaluate", "report"),
     "evaluate": ("report",),
     "report": (),
@@ -239,12 +242,16 @@ def meaning_of(key: Key | None, lang: str) -> str:
 def _reruns(key: Key, words: Mapping[str, str], asked: Composition) -> str:
     if key.kind not in (Kind.IDENTITY, Kind.EXTENT):
         return words["nothing"]
-    # Where all genes are read, the stage that chooses some doesn't run.
-    chosen = asked.values["genes"]["select"] != "all" or key.path == "genes.select"
-    first = [stage for stage in key.stages if chosen or stage != "genes"]
+    # Stages that the run doesn't have are left out, unless the key may ask for them.
+    prediction = asked.values["prediction"]
+    optional = {
+        "genes": asked.values["genes"]["select"] != "all" or key.path == "genes.select",
+        "targets": asks(asked.values) or key.path.startswith("prediction."),
+        "submit": prediction["submission"] is not None or key.path == "prediction.submission",
+    }
+    first = [stage for stage in key.stages if optional.get(stage, True)]
     affected = {stage for each in first for stage in (each, *FOLLOWERS[each])}
-    if not chosen:
-        affected.discard("genes")
+    affected -= {stage for stage, runs in optional.items() if not runs}
     stages = ", ".join(stage for stage in FOLLOWERS if stage in affected)
     how = words["afresh" if key.kind is Kind.IDENTITY else "continues"]
     return f"{stages} ({how})"
