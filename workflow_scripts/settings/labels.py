@@ -13,12 +13,15 @@ JOINER = "+"
 def parts_of(label: str, control: str) -> tuple[str, ...]:
     """Return the perturbations that a combination is made of, nothing for a single one.
 
-    The control among them is left out: ``A+control`` is A alone.
+    The control among them is left out: ``A+control`` is A alone. A plus in brackets joins nothing:
+    ``(+)-JQ1`` is one drug.
     """
     if JOINER not in label:
         return ()
     parts = tuple(part.strip() for part in label.split(JOINER))
-    return tuple(part for part in parts if part != control) if all(parts) else ()
+    if not all(part and part.count("(") == part.count(")") for part in parts):
+        return ()
+    return tuple(part for part in parts if part != control)
 
 
 def targets_of(labels: Sequence[str], control: str) -> dict[str, tuple[str, ...]]:
