@@ -124,7 +124,7 @@ def _names(path: Path | None, what: str, expected: int | None = None) -> tuple[s
         return ()
     if not path.is_file():
         raise DataError(f"{path}: no such file; --{what} names a text file")
-    names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    names = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{path}: {listing(twice, 5)} twice; each of the {what} has its own name")
     if expected is not None and len(names) != expected:

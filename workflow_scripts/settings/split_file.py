@@ -58,7 +58,7 @@ class SplitFile:
 def read_split_file(path: Path) -> SplitFile:
     """Read a split file; a ConfigError names the file, the entry and what it may be."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: no such split file; data.kwargs.toml_config_path names it, "
@@ -89,8 +89,8 @@ def dataset_files(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, list
 
     A folder stands for its ``*.h5ad`` and ``*.h5`` files, a pattern for the files it matches
     (with ``{a,b}`` alternatives), and a plain path for itself, there or not: whether it exists is
-    for the one who reads it to say. An address stands for where it is fetched to. Relative paths
-    are relative to the working directory.
+    for the one who reads it to say. A path with brackets that exists is no pattern. An address
+    stands for where it is fetched to. Relative paths are relative to the working directory.
     """
     files: dict[str, list[str]] = {}
     for name, given in datasets.items():
@@ -138,7 +138,7 @@ def _expand(entry: str) -> list[str]:
         if Path(pattern).is_dir():
             children = Path(pattern).iterdir()
             paths += [str(p) for p in children if p.suffix in (".h5ad", ".h5") and p.is_file()]
-        elif any(character in pattern for character in "*?["):
+        elif any(character in pattern for character in "*?[") and not Path(pattern).exists():
             paths += glob.glob(pattern, recursive=True)
         else:
             paths.append(pattern)

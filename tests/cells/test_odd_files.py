@@ -1,0 +1,73 @@
+"""Files as other programs, editors and people write them: read as they are meant, or explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.preflight.good_run import Inputs, write_good
+from workflow_scripts import audit_splits, validate_features
+from workflow_scripts.settings.errors import DataError
+
+CONTROL = "data.kwargs.control_pert=control"
+CELLS = ("data.kwargs.toml_config_path=run/starter.toml", CONTROL)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
+    monkeypatch.chdir(tmp_path)
+    return write_good(tmp_path / "run")
+
+
+@pytest.fixture
+def look(inputs, capsys):
+    """Return a function that checks cells and splits: whether they may train, and what is said."""
+
+    def look_at(*overrides: str, control: str = CONTROL) -> tuple[bool, str]:
+        try:
+            audit_splits.main(["run/starter.toml", control, *overrides])
+        except DataError as error:
+            return False, f"{capsys.readouterr().out}{error}"
+        return True, capsys.readouterr().out
+
+    return look_at
+
+
+def test_byte_order_mark_of_a_split_file_is_read_over(inputs, look):
+    plain = look()
+    path = inputs.folder / "starter.toml"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert look() == plain
+
+
+def test_file_whose_name_has_brackets_is_that_file(inputs, look):
+    inputs.second.rename(inputs.folder / "plate[1].h5ad")
+    inputs.toml('"run/screen_*.h5ad"', '["run/screen_k562.h5ad", "run/plate[1].h5ad"]')
+    fine, said = look()
+    assert fine, said
+    assert "plate[1].h5ad" in said
+
+
+def test_folder_whose_name_has_brackets_is_that_folder(inputs, look):
+    folder = inputs.folder / "plates[1]"
+    folder.mkdir()
+    for path in (inputs.first, inputs.second):
+        path.rename(folder / path.name)
+    inputs.toml("screen_*.h5ad", "plates[1]")
+    fine, said = look()
+    assert fine, said
+    assert "plates[1]/screen_rpe1.h5ad" in said
+
+
+def test_plus_in_brackets_makes_no_combination(inputs, look, capsys):
+    """A drug of sci-Plex."""
+    inputs.label("gene", "g2", "(+)-JQ1")
+    inputs.toml('"g2"', '"(+)-JQ1"')
+    fine, said = look()
+    assert fine, said
+    with pytest.raises(DataError):
+        validate_features.main(["run/features.pt", *CELLS])
+    said += capsys.readouterr().out
+    assert "no vector for 1 of" in said
+    assert "JQ1" not in said.replace("(+)-JQ1", "")
