@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from tests.preflight.good_run import Inputs, write_good
@@ -71,3 +73,46 @@ def test_plus_in_brackets_makes_no_combination(inputs, look, capsys):
     said += capsys.readouterr().out
     assert "no vector for 1 of" in said
     assert "JQ1" not in said.replace("(+)-JQ1", "")
+
+
+def as_bytes(group: h5py.Group, name: str) -> None:
+    """Store texts as R and plain h5py do: bytes of one length."""
+    names = np.array([text.encode() for text in group[name].asstr()[:]])
+    attributes = {"encoding-type": "array", "encoding-version": "0.2.0"}
+    del group[name]
+    group.create_dataset(name, data=names).attrs.update(attributes)
+
+
+def test_byte_strings_are_read_as_text(inputs, look):
+    def change(file: h5py.File) -> None:
+        for column in ("gene", "cell_type", "gem_group"):
+            as_bytes(file[f"obs/{column}"], "categories")
+        for part in ("obs", "var"):
+            as_bytes(file[part], "_index")
+            order = file[part].attrs["column-order"]
+            file[part].attrs["_index"] = np.bytes_("_index")
+            file[part].attrs["column-order"] = np.array([*order], dtype="S20")
+
+    plain = look()
+    inputs.hdf5(change)
+    assert look() == plain
+
+
+def test_missing_compression_filter_is_named(inputs, look):
+    """As `write_h5ad(compression=hdf5plugin.FILTERS["zstd"])` leaves a file."""
+
+    def change(file: h5py.File) -> None:
+        shape = file["X/data"].shape
+        del file["X/data"]
+        filters = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        filters.set_chunk(shape)
+        filters.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
+        kind, space = h5py.h5t.NATIVE_FLOAT, h5py.h5s.create_simple(shape)
+        h5py.h5d.create(file["X"].id, b"data", kind, space, filters).write_direct_chunk((0,), b"zz")
+
+    inputs.hdf5(change)
+    fine, said = look()
+    assert not fine
+    assert "screen_rpe1.h5ad" in said
+    assert "pip install hdf5plugin" in said
+    assert "damaged" not in said

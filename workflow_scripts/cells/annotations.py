@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ import pandas as pd
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+
+with suppress(ImportError):  # registers further compression filters, where it is installed
+    import hdf5plugin  # noqa: F401
 
 _MISSING = ("", "nan", "NaN", "<NA>")
 """Texts that a missing value becomes when a table is turned into text."""
@@ -39,6 +42,7 @@ class Columns:
 
 
 DAMAGED = "the file is damaged, fetch or write it anew"
+COMPRESSED = "it is compressed by a filter that isn't installed: pip install hdf5plugin"
 
 
 @contextmanager
@@ -68,12 +72,18 @@ def open_h5ad(path: str) -> Iterator[h5py.File]:
         except OSError as error:
             if error.errno is not None:  # the system's, of whatever file
                 raise
-            raise DataError(f"{path}: {error}; {DAMAGED}") from error
+            no_filter = "filter" in str(error) or "plugin" in str(error)
+            raise DataError(f"{path}: {error}; {COMPRESSED if no_filter else DAMAGED}") from error
+
+
+def as_text(name: Any) -> str:
+    """Return a name as text: other programs store bytes."""
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
 def read_barcodes(file: h5py.File) -> np.ndarray:
     """Return the cells' names [n_cells], the index of obs."""
-    return read_names(file, "obs", str(file["obs"].attrs.get("_index", "_index")))
+    return read_names(file, "obs", as_text(file["obs"].attrs.get("_index", "_index")))
 
 
 def read_labels(file: h5py.File, columns: Columns) -> pd.DataFrame:
@@ -99,7 +109,7 @@ def read_column(file: h5py.File, key: str, column: str) -> pd.Categorical:
         and first rows), written as text too, or where it holds fractional numbers.
     """
     obs = file["obs"]
-    there = [str(name) for name in obs.attrs.get("column-order", [])]
+    there = [as_text(name) for name in obs.attrs.get("column-order", [])]
     if column not in there:
         close = difflib.get_close_matches(column, there, n=1, cutoff=0.5)
         hint = f" did you mean {close[0]!r}?" if close else ""
@@ -110,7 +120,7 @@ def read_column(file: h5py.File, key: str, column: str) -> pd.Categorical:
     _refuse_legacy(file, "obs", column)
     where = f"{file.filename}: obs column {column!r} ({key})"
     codes, labels = pd.factorize(pd.Series(anndata.io.read_elem(obs[column])), sort=False)
-    texts = np.array([str(label) for label in labels], dtype=object)
+    texts = np.array([as_text(label) for label in labels], dtype=object)
     unnamed = [at for at, text in enumerate(texts) if text.strip() in _MISSING]
     if (missing := np.flatnonzero((codes < 0) | np.isin(codes, unnamed))).size:
         written = sorted({repr(str(texts[at])) for at in unnamed})

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from workflow_scripts.cells.annotations import DAMAGED, read_names
+from workflow_scripts.cells.annotations import DAMAGED, as_text, read_names
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
@@ -183,7 +183,7 @@ def _shape(node: h5py.Group | h5py.Dataset) -> tuple[int, int]:
 def _encoding(node: h5py.Group | h5py.Dataset, place: str) -> Encoding:
     if isinstance(node, h5py.Dataset) and node.ndim == 2:
         return "dense"
-    encoding = str(node.attrs.get("encoding-type", ""))
+    encoding = as_text(node.attrs.get("encoding-type", ""))
     if encoding == "csr_matrix":
         return "csr"
     if encoding == "csc_matrix":
@@ -204,9 +204,9 @@ def _genes(file: h5py.File, column: str | None) -> np.ndarray:
     if column is None:
         column = "gene_name" if "gene_name" in var else "index"
     if column == "index":
-        column = str(var.attrs.get("_index", "_index"))
+        column = as_text(var.attrs.get("_index", "_index"))
     elif column not in var:
-        there = [str(name) for name in var.attrs.get("column-order", [])]
+        there = [as_text(name) for name in var.attrs.get("column-order", [])]
         raise DataError(
             f"{file.filename}: var has no column {column!r}{nearest(column, [*there, 'index'])}; "
             "set cells.gene_names"
