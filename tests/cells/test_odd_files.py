@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anndata
 import h5py
 import numpy as np
 import pytest
@@ -116,3 +117,43 @@ def test_missing_compression_filter_is_named(inputs, look):
     assert "screen_rpe1.h5ad" in said
     assert "pip install hdf5plugin" in said
     assert "damaged" not in said
+
+
+def scaled(adata: anndata.AnnData) -> np.ndarray:
+    return ((adata.X - adata.X.mean(0)) / (adata.X.std(0) + 1.0)).astype(np.float32)
+
+
+def test_scaled_values_beside_raw_ones_are_told_where_those_are(inputs, look):
+    def change(adata: anndata.AnnData) -> None:
+        adata.raw = adata.copy()
+        adata.X = scaled(adata)
+
+    inputs.edit(change)
+    fine, said = look()
+    assert not fine
+    assert "screen_rpe1.h5ad" in said
+    assert "adata.raw" in said
+
+
+def test_scaled_values_beside_a_layer_are_told_which_key_reads_it(inputs, look):
+    def change(adata: anndata.AnnData) -> None:
+        adata.layers["counts"] = adata.X.copy()
+        adata.X = scaled(adata)
+
+    for path in (inputs.first, inputs.second):
+        inputs.edit(change, path)
+    fine, said = look()
+    assert not fine
+    assert "cells.layer=counts" in said
+    fine, said = look("cells.layer=counts")
+    assert fine, said
+
+
+def test_file_without_x_is_told_which_key_reads_its_layer(inputs, look):
+    def change(adata: anndata.AnnData) -> anndata.AnnData:
+        return anndata.AnnData(obs=adata.obs, var=adata.var, layers={"counts": adata.X})
+
+    inputs.edit(change)
+    fine, said = look()
+    assert not fine
+    assert "cells.layer=counts" in said

@@ -16,7 +16,7 @@ from workflow_scripts.cells.embeddings import audit_embedding, find_embedding
 from workflow_scripts.cells.gene_audit import audit_gene_names, knockdowns
 from workflow_scripts.cells.label_audit import audit_batches
 from workflow_scripts.cells.leakage import CellNames, cell_names, digests_of
-from workflow_scripts.cells.matrices import Matrix, find_matrix
+from workflow_scripts.cells.matrices import Matrix, find_matrix, other_matrices
 from workflow_scripts.cells.sampled import SampledRows, read_rows, sample_rows, stored_lengths
 from workflow_scripts.cells.values import Values, ValueSummary, decide_values
 from workflow_scripts.settings.errors import DataError
@@ -137,6 +137,7 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
     """
     with open_h5ad(path) as file:
         matrix = find_matrix(file, settings.matrix)
+        elsewhere = other_matrices(file, matrix.place)
         labels: dict[str, pd.Categorical] = {}
         problems = []
         for meaning, key, column in settings.columns.items():
@@ -180,7 +181,7 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
             f"{path}: {len(repeated)} cell names occur more than once ({listing(repeated, 5)}); "
             "make them unique to trace predictions to cells",
         )
-    audit.values = _audit_values(sample, matrix, settings, audit)
+    audit.values = _audit_values(sample, matrix, settings, audit, elsewhere)
     if audit.has_groups:
         _audit_groups(sample, settings, audit)
     return audit
@@ -213,7 +214,11 @@ def digest_namesakes(
 
 
 def _audit_values(
-    sample: SampledRows, matrix: Matrix, settings: CellSettings, audit: FileAudit
+    sample: SampledRows,
+    matrix: Matrix,
+    settings: CellSettings,
+    audit: FileAudit,
+    elsewhere: str,
 ) -> Values | None:
     if sample.n_empty:
         audit.found(
@@ -235,7 +240,7 @@ def _audit_values(
             summary, settings.values, where, all_genes=settings.matrix.obsm is None
         )
     except DataError as error:
-        audit.found("error", "values", str(error))
+        audit.found("error", "values", f"{error}{elsewhere}")
         return None
 
 

@@ -167,12 +167,22 @@ def find_node(
         folder, _, name = place.rpartition("/")
         there = list(file[folder]) if folder in file else []
         way = f"there is no {place}{nearest(name, there)} (set {key})"
-        raise DataError(f"{file.filename}: {way if folder else 'not an h5ad file: it has no X'}")
+        plain = f"not an h5ad file: it has no X{other_matrices(file, place)}"
+        raise DataError(f"{file.filename}: {way if folder else plain}")
     node = file[place]
     encoding, shape = _encoding(node, place), _shape(node)
     if 0 in shape:
         raise DataError(f"{file.filename}: {place} is empty ({shape[0]} cells, {shape[1]} columns)")
     return node, encoding, shape
+
+
+def other_matrices(file: h5py.File, place: str) -> str:
+    """Say which other matrices of a file may hold its values, and how they are read."""
+    layers = [name for name in file.get("layers", ()) if f"layers/{name}" != place]
+    ways = [f"layer {name!r} (set cells.layer={name})" for name in layers]
+    if "raw/X" in file:
+        ways.append("adata.raw (write it as X: adata.raw.to_adata().write_h5ad(path))")
+    return f"; there is also {listing(ways, 4)}" if ways else ""
 
 
 def _shape(node: h5py.Group | h5py.Dataset) -> tuple[int, int]:
