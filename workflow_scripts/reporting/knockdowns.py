@@ -1,4 +1,4 @@
-"""How far the targets of a screen were knocked down, for a page."""
+"""How far the targets of a screen were knocked down, or activated, for a page."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MOST_ROWS = 500
 """Rows that a page shows; the audit has them all."""
 
 WEAK = 0.5
-"""Targets that lost less than half are counted; a choice for the words, nothing hangs on it."""
+"""Targets that changed by less than half are counted; for the words, nothing hangs on it."""
 
 
 @dataclass(frozen=True)
 class KnockdownTable:
-    """Targets, the least knocked down first.
+    """Targets, the least changed in the screen's direction first.
 
     Attributes
     ----------
     rows
-        `formats.Knockdown` with ``lost``, the share of expression that is gone.
+        `formats.Knockdown` with ``change``, of the expression as a share of the controls'.
     n_targets, n_left_out
         Targets there are, and rows beyond `MOST_ROWS`.
     sentence
@@ -41,13 +41,15 @@ def knockdown_table(knockdowns: Sequence[Knockdown]) -> KnockdownTable | None:
     """Return the table of a screen's knockdowns; None where no target is measured."""
     if not knockdowns:
         return None
-    rows = [{**row, "lost": 1.0 - 2.0 ** row["log2_fold_change"]} for row in knockdowns]
-    rows.sort(key=lambda row: row["lost"])
-    lost = np.array([row["lost"] for row in rows])
-    weak = int((lost < WEAK).sum())
-    sentence = f"the median one lost {100 * np.median(lost):.0f} % of its expression"
+    rows = [{**row, "change": 2.0 ** row["log2_fold_change"] - 1.0} for row in knockdowns]
+    changes = np.array([row["change"] for row in rows])
+    # CRISPR activation raises its targets: the median says which kind of screen it is.
+    sign, verb = (1.0, "gained") if np.median(changes) > 0.0 else (-1.0, "lost")
+    rows.sort(key=lambda row: sign * row["change"])
+    weak = int((sign * changes < WEAK).sum())
+    sentence = f"the median one {verb} {100 * abs(np.median(changes)):.0f} % of its expression"
     if weak:
-        sentence += f"; {weak:,} of {len(rows):,} lost less than {100 * WEAK:.0f} %"
+        sentence += f"; {weak:,} of {len(rows):,} {verb} less than {100 * WEAK:.0f} %"
     return KnockdownTable(
         tuple(rows[:MOST_ROWS]),
         len({row["target"] for row in knockdowns}),
