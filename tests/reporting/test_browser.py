@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -30,7 +32,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or chrome 
 
 # Played inside the page, as a person would: the answers end up in the title.
 ACT = """
-<script>
 addEventListener("error", (event) => console.error(event.message));
 const table = document.getElementById("per-perturbation");
 const column = (n) => Array.from(table.tBodies[0].rows, (row) => row.cells[n].textContent.trim());
@@ -57,8 +58,14 @@ const score = document.querySelector("table.scores").tHead.rows[0].cells[5];
 score.querySelector("button").click();
 seen.last = rows[rows.length - 1].cells[5].textContent.trim();
 document.title = JSON.stringify(seen);
-</script>
 """
+
+
+def with_script(html: str, script: str) -> str:
+    """Return a page with one more script, which its policy allows."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = html.replace("script-src ", f"script-src 'sha256-{digest}' ")
+    return allowed.replace("</body>", f"<script>{script}</script></body>")
 
 
 def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -93,7 +100,7 @@ def test_page_sorts_searches_and_complains_of_nothing(
     render: Callable[..., str], tmp_path: Path
 ) -> None:
     page = tmp_path / "acted.html"
-    page.write_text(render(contexts=("a", "b")).replace("</body>", f"{ACT}</body>"))
+    page.write_text(with_script(render(contexts=("a", "b")), ACT))
     browsed = browse(page, "--dump-dom", "--window-size=700,900")
     assert complaints(browsed.stderr) == []
     title = re.search(r"<title>(.*?)</title>", browsed.stdout)
@@ -124,6 +131,17 @@ def test_an_outside_resource_would_be_noticed(render: Callable[..., str], tmp_pa
     )
 
 
+def test_a_script_that_is_not_the_pages_own_does_not_run(
+    render: Callable[..., str], tmp_path: Path
+) -> None:
+    page = tmp_path / "injected.html"
+    script = "<script>document.title = 'injected';</script></body>"
+    page.write_text(render().replace("</body>", script))
+    browsed = browse(page, "--dump-dom")
+    assert "<title>injected" not in browsed.stdout
+    assert any("Content Security Policy" in line for line in complaints(browsed.stderr))
+
+
 def compared_page(folder: Path) -> Path:
     """Write three runs of a grid, and compare them."""
     runs = []
@@ -150,7 +168,6 @@ def compared_page(folder: Path) -> Path:
 
 
 COMPARE = """
-<script>
 const table = document.querySelector("#leaderboard table");
 table.tHead.rows[0].cells[0].querySelector("button").click();
 const seen = { runs: Array.from(table.tBodies[0].rows, (row) => row.cells[0].textContent.trim()) };
@@ -159,14 +176,13 @@ seen.loaded = performance.getEntriesByType("resource").map((entry) => entry.name
 seen.wide = document.documentElement.scrollWidth > innerWidth;
 seen.figures = document.querySelectorAll("figure svg").length;
 document.title = JSON.stringify(seen);
-</script>
 """
 
 
 def test_comparison_sorts_and_complains_of_nothing(tmp_path: Path) -> None:
     page = compared_page(tmp_path)
     acted = page.with_name("acted.html")
-    acted.write_text(page.read_text().replace("</body>", f"{COMPARE}</body>"))
+    acted.write_text(with_script(page.read_text(), COMPARE))
     browsed = browse(acted, "--dump-dom", "--window-size=700,900")
     assert complaints(browsed.stderr) == []
     title = re.search(r"<title>(.*?)</title>", browsed.stdout)

@@ -28,6 +28,13 @@ def test_page_loads_nothing_from_outside(render: Render, simulated: bool) -> Non
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg\")", html)
 
 
+def test_policy_allows_no_script_but_the_pages_own(render: Render) -> None:
+    (policy,) = re.findall(r'Content-Security-Policy"\s+content="([^"]*)"', render())
+    (scripts,) = re.findall(r"script-src ([^;]*)", policy)
+    assert scripts.strip()
+    assert "unsafe" not in scripts
+
+
 def test_ids_are_unique_and_every_local_reference_leads_somewhere(render: Render) -> None:
     html = render(contexts=("a", "b"))
     page = Page(html)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 
 import jinja2
@@ -28,5 +30,8 @@ def template_environment() -> jinja2.Environment:
     environment.filters["count"] = lambda value: f"{value:,}"
     # Our own files, the only text of the page that isn't escaped.
     environment.globals["stylesheet"] = Markup((_TEMPLATES / "style.css").read_text("utf-8"))
-    environment.globals["script"] = Markup((_TEMPLATES / "page.js").read_text("utf-8"))
+    script = (_TEMPLATES / "page.js").read_text("utf-8")
+    environment.globals["script"] = Markup(script)
+    digest = hashlib.sha256(script.encode()).digest()
+    environment.globals["script_digest"] = Markup(base64.b64encode(digest).decode())
     return environment
