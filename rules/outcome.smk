@@ -10,6 +10,7 @@ from contextlib import suppress
 import psutil
 
 from workflow_scripts.failures import box, failures
+from workflow_scripts.settings.findings import printable
 
 
 def say_what_came_of_it():
@@ -35,7 +36,7 @@ def warnings_of(run):
     """Return the warnings that preflight had, for the end of the output."""
     found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]
     return [
-        f"warning: {entry['message']}"
+        printable(f"warning: {entry['message']}")
         for entries in found.values()
         for entry in entries
         if entry["severity"] == "warning"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
 from workflow_scripts.settings.errors import ConfigError, DataError
-from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
+from workflow_scripts.settings.findings import Finding, from_dicts, has_errors, printable
 from workflow_scripts.settings.finished import replacing, write_atomically
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
@@ -129,7 +129,7 @@ def _show(report: Mapping[str, Any], others: Sequence[Finding]) -> list[Finding]
             f"{split}: {size['n_cells']} cells, {size['n_perturbations']} perturbations in "
             f"{len(size['contexts'])} contexts"
         )
-    print(report["claims"]["sentence"])
+    print(printable(report["claims"]["sentence"]))
     said = {finding.message for finding in others}
     found = [one for one in from_dicts(report["findings"]) if one.message not in said]
     show_findings([*others, *found])

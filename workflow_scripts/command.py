@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import NO_ROOM, ConfigError, DataError, StoppedError
-from workflow_scripts.settings.findings import Finding, in_order
+from workflow_scripts.settings.findings import Finding, in_order, printable
 from workflow_scripts.settings.finished import hold_log
 
 BY_HAND = Path(__file__).parents[1] / "config"
@@ -139,7 +139,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for finding in in_order(findings):
         label = Text(f"{finding.severity}: ", style=styles[finding.severity])
-        console.print(label.append(finding.message, style="default"))
+        console.print(label.append(printable(finding.message), style="default"))
 
 
 def _naming(file: str) -> str | None:
@@ -154,5 +154,5 @@ def _naming(file: str) -> str | None:
 
 
 def _say(error: Exception, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    print(printable(f"error: {error}"), file=sys.stderr, flush=True)
     return status

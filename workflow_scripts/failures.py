@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflow_scripts.settings.findings import printable
+
 _BLOCK = re.compile(r"^Error in (?:rule|group) (\S+?):\n((?:    .*\n?)+)", re.MULTILINE)
 _LOG = re.compile(r"^    log: (\S+)", re.MULTILINE)
 _SAID = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
@@ -96,7 +98,7 @@ def box(found: Iterable[Failure]) -> str:
         parts.append("\n".join(lines))
     if not parts:
         return ""
-    return "\n".join(["─" * WIDTH, "\n\n".join(parts), "─" * WIDTH])
+    return "\n".join(["─" * WIDTH, printable("\n\n".join(parts)), "─" * WIDTH])
 
 
 def _read(log: Path | None, said: str) -> tuple[str, str]:

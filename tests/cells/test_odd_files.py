@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.preflight.good_run import Inputs, write_good
+from tests.snakemake_runs import snakemake
 from workflow_scripts import audit_splits, validate_features
 from workflow_scripts.settings.errors import DataError
 
@@ -157,3 +158,28 @@ def test_file_without_x_is_told_which_key_reads_its_layer(inputs, look):
     fine, said = look()
     assert not fine
     assert "cells.layer=counts" in said
+
+
+ESCAPE = "g5\x1b]0;title\x07\x1b[31m"
+"""A label that would name the terminal's window, and colour what follows."""
+
+
+def test_terminal_escapes_in_labels_are_not_printed_as_they_are(inputs, look, capsys):
+    inputs.label("gene", "g5", ESCAPE)
+    fine, said = look()
+    assert fine, said
+    with pytest.raises(DataError):
+        validate_features.main(["run/features.pt", *CELLS])
+    said += capsys.readouterr().out
+    assert "g5" in said
+    assert "\x1b" not in said
+    assert "\x07" not in said
+
+
+@pytest.mark.long
+def test_terminal_escapes_in_labels_reach_no_log_and_no_box(inputs):
+    inputs.label("gene", "g5", ESCAPE)
+    done = snakemake(inputs.folder.parent, "--config", "runs=run/run.yaml", "--", "check", expect=1)
+    logs = [path.read_text() for path in inputs.folder.parent.rglob("*.log")]
+    assert "no vector for 1 of" in done.text
+    assert not any("\x1b]0" in text for text in (done.text, *logs))

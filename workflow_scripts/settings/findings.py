@@ -56,7 +56,14 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 def render(findings: Sequence[Finding]) -> str:
     """Return the findings as text, errors first."""
-    return "\n".join(f"{finding.severity}: {finding.message}" for finding in in_order(findings))
+    return "\n".join(
+        f"{finding.severity}: {printable(finding.message)}" for finding in in_order(findings)
+    )
+
+
+def printable(text: str) -> str:
+    """Return text with control characters escaped: labels may hold some that steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def listing(names: Iterable[object], limit: int = 20) -> str:
