@@ -160,6 +160,27 @@ def test_file_without_x_is_told_which_key_reads_its_layer(inputs, look):
     assert "cells.layer=counts" in said
 
 
+@pytest.mark.parametrize("versioned", ["genes", "targets"])
+def test_targets_that_differ_from_genes_by_a_version_are_a_warning(inputs, look, versioned):
+    def ensembl(name: str, suffix: str) -> str:
+        return name if name == "control" else f"ENSG{int(name[1:]):011}{suffix}"
+
+    def change(adata: anndata.AnnData) -> None:
+        of_genes, of_targets = (".7", "") if versioned == "genes" else ("", ".7")
+        adata.var_names = [ensembl(name, of_genes) for name in adata.var_names]
+        adata.obs["gene"] = [ensembl(name, of_targets) for name in adata.obs["gene"]]
+
+    for path in (inputs.first, inputs.second):
+        inputs.edit(change, path)
+    for at in range(1, 5):
+        inputs.toml(f'"g{at}"', f'"{ensembl(f"g{at}", ".7" if versioned == "targets" else "")}"')
+    fine, said = look()
+    assert fine, said
+    (warning,) = [line for line in said.splitlines() if line.startswith("warning")]
+    assert "6 of 6 targets" in warning
+    assert "ENSG00000000001.7" in warning
+
+
 ESCAPE = "g5\x1b]0;title\x07\x1b[31m"
 """A label that would name the terminal's window, and colour what follows."""
 

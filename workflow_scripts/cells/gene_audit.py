@@ -25,6 +25,10 @@ def is_ensembl(name: str) -> bool:
     return _ENSEMBL.fullmatch(name) is not None
 
 
+def _without_version(name: str) -> str:
+    return name.partition(".")[0] if is_ensembl(name) else name
+
+
 def audit_gene_names(genes: np.ndarray, path: str) -> list[Finding]:
     """Find genes without a name or with one twice, and ids among symbols."""
     findings = []
@@ -96,6 +100,14 @@ def compare_genes(
 def audit_targets(targets: Collection[str], genes: np.ndarray) -> list[Finding]:
     """Say how many perturbed genes are measured; the scorers leave out metrics where none is."""
     lacking = sorted(set(targets) - set(genes))
+    bare = {_without_version(str(gene)): str(gene) for gene in genes}
+    if meant := {name: bare[key] for name in lacking if (key := _without_version(name)) in bare}:
+        text = (
+            f"{len(meant)} of {len(targets)} targets are measured genes but for the version of "
+            f"the Ensembl id: {listing((f'{name} ({gene})' for name, gene in meant.items()), 5)}; "
+            "write both alike, or name another column of var with cells.gene_names"
+        )
+        return [Finding("warning", "targets-versioned", text, tuple(meant))]
     if len(lacking) < len(targets):
         text = (
             f"{len(lacking)} of {len(targets)} targets are no measured gene: {listing(lacking, 8)}"
