@@ -84,6 +84,25 @@ def test_names_are_short_and_tell_keys_apart(resolve):
     assert len(runs) == 2
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.kwargs.toml_config_path=fold1/starter.toml,fold2/starter.toml",
+        "model.kwargs.init_from=run1/checkpoints/final.ckpt,run2/checkpoints/final.ckpt",
+        "splits.leave_out='screen.HepG2/C3A','screen.K562/C3A'",
+        "splits.leave_out='screen.αβ T','screen.γδ T'",
+    ],
+)
+@pytest.mark.parametrize("template", [False, True])
+def test_values_that_look_alike_in_names_give_runs_of_their_own(resolve, override, template):
+    key = override.partition("=")[0]
+    text = f"sweep: {{name: '{{{key}}}'}}\n" if template else ""
+    names = list(resolve(text, override))
+    assert len(set(names)) == 2
+    assert all(name.isascii() for name in names)
+    assert list(resolve(text, override)) == names
+
+
 def test_swept_names_are_the_names(resolve):
     assert list(resolve("", "name=a,b")) == ["a", "b"]
     assert list(resolve("", "name=a,b training.lr=1,2")) == ["a_lr-1", "a_lr-2", "b_lr-1", "b_lr-2"]

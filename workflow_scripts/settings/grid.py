@@ -109,13 +109,15 @@ def runs_of(config_dir: Path, run_file: Path, overrides: Sequence[str]) -> list[
         # In their order, which says something where a key is deleted and set again.
         return [tuple(part.texts[0] for part in parts) if grid.overrides else tuple(overrides)]
     base, swept = _base_name(run_file), [part for part in parts if len(part.texts) > 1]
+    shown = {part.key: values_in_names(part.values) for part in swept}
     runs: list[tuple[str, ...]] = []
     names: dict[str, str] = {}
     for chosen in itertools.product(*(range(len(part.texts)) for part in parts)):
         pairs = list(zip(parts, chosen, strict=True))
         values = {part.key: part.values[at] for part, at in pairs}
         own = str(values.get(NAME, base))
-        name = _name(own, {part.key: values[part.key] for part in swept}, swept, grid)
+        told = {part.key: shown[part.key][at] for part, at in pairs if part.key in shown}
+        name = _name(own, told, swept, grid)
         runs.append((*(part.texts[at] for part, at in pairs), f"{NAME}={written(name)}"))
         if name in names:
             raise ConfigError(
@@ -137,8 +139,7 @@ def _said(values: Mapping[str, Any], swept: Sequence[SweepPart]) -> str:
     return ", ".join(f"{part.key}={written(values[part.key])}" for part in swept)
 
 
-def _name(base: str, values: Mapping[str, Any], swept: Sequence[SweepPart], grid: Grid) -> str:
-    shown = {key: value_in_name(value) for key, value in values.items() if key != NAME}
+def _name(base: str, shown: Mapping[str, str], swept: Sequence[SweepPart], grid: Grid) -> str:
     if grid.template is None:
         short = short_keys([part.key for part in swept if not part.is_group])
         said = [
@@ -147,7 +148,7 @@ def _name(base: str, values: Mapping[str, Any], swept: Sequence[SweepPart], grid
             if part.key != NAME
         ]
         return "_".join([base, *said])
-    known: dict[str, Any] = {NAME: base, **shown}
+    known = {**shown, NAME: base}
 
     def fill(place: re.Match[str]) -> str:
         if place[1] not in known:
@@ -155,7 +156,7 @@ def _name(base: str, values: Mapping[str, Any], swept: Sequence[SweepPart], grid
                 f"{grid.where}: sweep.name has {place[0]}, and there are "
                 f"{', '.join('{' + key + '}' for key in known)}"
             )
-        return str(known[place[1]])
+        return known[place[1]]
 
     return _PLACE.sub(fill, grid.template)
 
@@ -170,6 +171,15 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
         alone = (end for end in ends if not any(f".{o}".endswith(f".{end}") for o in others))
         found[key] = next(alone, key)
     return found
+
+
+def values_in_names(values: Sequence[Any]) -> list[str]:
+    """Return values as parts of folders' names; a digest tells those apart that look alike."""
+    plain = [value_in_name(value) for value in values]
+    return [
+        name if plain.count(name) == 1 else f"{name}-{text_digest(written(value))[:6]}"
+        for name, value in zip(plain, values, strict=True)
+    ]
 
 
 def value_in_name(value: Any) -> str:

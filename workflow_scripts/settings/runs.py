@@ -12,7 +12,7 @@ from typing import Any
 from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.grid import runs_of, value_in_name
+from workflow_scripts.settings.grid import runs_of, values_in_names
 from workflow_scripts.settings.overrides import split_overrides, written
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
@@ -145,8 +145,8 @@ def _folds(
     short = [name.partition(".")[2] for name in contexts]
     told = short if len(set(short)) == len(short) else contexts
     key = LEAVE_OUT.rpartition(".")[2]
-    for context, label in zip(contexts, told, strict=True):
-        name = f"{run.config['name']}_{key}-{value_in_name(label)}"
+    for context, label in zip(contexts, values_in_names(told), strict=True):
+        name = f"{run.config['name']}_{key}-{label}"
         more = (f"{LEAVE_OUT}={written(context)}", f"name={written(name)}")
         yield resolve_run(config_dir, str(run_file), (*overrides, *more))
 
