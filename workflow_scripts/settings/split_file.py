@@ -8,17 +8,20 @@ with lists ``val`` and ``test`` of perturbations.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import posixpath
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.slices import text_digest
+from workflow_scripts.settings.tree import describe
 
 SPLITS = ("train", "val", "test")
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -28,6 +31,9 @@ FETCHED = "cache/fetched"
 """Folder that such files are fetched into."""
 
 _SECTIONS = ("datasets", "training", "zeroshot", "fewshot")
+
+_MOST_PATTERNS = 10_000
+"""Paths that one entry may stand for; more is a slip, as of braces in braces."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,12 @@ def read_split_file(path: Path) -> SplitFile:
             f"{path}: no such split file; data.kwargs.toml_config_path names it, "
             f"relative to {Path.cwd()}"
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # of a number, or of nesting, too
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
     unknown = [name for name in content if name not in _SECTIONS]
     if unknown:
         raise ConfigError(
-            f"{path}: unknown section {', '.join(f'[{name}]' for name in unknown)}; "
+            f"{path}: unknown section {listing((f'[{name}]' for name in unknown), 8)}; "
             f"there are {', '.join(f'[{name}]' for name in _SECTIONS)}"
         )
     for section in _SECTIONS:
@@ -134,7 +140,10 @@ def _expand(entry: str) -> list[str]:
     if name := fetched_name(entry):
         return [name]
     paths = []
-    for pattern in _braces(entry):
+    patterns = list(itertools.islice(_braces(entry), _MOST_PATTERNS + 1))
+    if len(patterns) > _MOST_PATTERNS:
+        raise ConfigError(f"{entry}: stands for more than {_MOST_PATTERNS:,} paths; name a folder")
+    for pattern in patterns:
         if Path(pattern).is_dir():
             children = Path(pattern).iterdir()
             paths += [str(p) for p in children if p.suffix in (".h5ad", ".h5") and p.is_file()]
@@ -145,13 +154,11 @@ def _expand(entry: str) -> list[str]:
     return paths
 
 
-def _braces(pattern: str) -> list[str]:
-    """Return what ``a{b,c}d`` stands for: ``abd`` and ``acd``; groups may nest."""
+def _braces(pattern: str) -> Iterator[str]:
+    """Yield what ``a{b,c}d`` stands for: ``abd`` and ``acd``; groups may nest."""
     start = pattern.find("{")
-    if start < 0:
-        return [pattern]
     depth, pieces, last = 0, [], start + 1
-    for position in range(start, len(pattern)):
+    for position in range(start, len(pattern)) if start >= 0 else ():
         character = pattern[position]
         if character == "{":
             depth += 1
@@ -163,8 +170,10 @@ def _braces(pattern: str) -> list[str]:
             if depth == 0:
                 pieces.append(pattern[last:position])
                 head, tail = pattern[:start], pattern[position + 1 :]
-                return [whole for piece in pieces for whole in _braces(head + piece + tail)]
-    return [pattern]
+                for piece in pieces:
+                    yield from _braces(head + piece + tail)
+                return
+    yield pattern
 
 
 def _paths(path: Path, name: str, value: Any) -> tuple[str, ...]:
@@ -172,7 +181,7 @@ def _paths(path: Path, name: str, value: Any) -> tuple[str, ...]:
     if isinstance(entries, list) and entries and all(isinstance(e, str) and e for e in entries):
         return tuple(entries)
     raise ConfigError(
-        f"{path}: [datasets] {name} is {value!r}; it takes a folder, a file or a pattern"
+        f"{path}: [datasets] {name} is {describe(value)}; it takes a folder, a file or a pattern"
     )
 
 
