@@ -55,3 +55,14 @@ def test_cells_on_the_device_and_copied_to_it_train_the_same(training):
     training.run("copied", AS_IT_IS, "engine.gpu_cells=0")
     training.run("moved", AS_IT_IS, "engine.gpu_cells=1")
     assert same(training.weights("copied"), training.weights("moved"))
+
+
+@pytest.mark.xfail(strict=True, reason="Models and training")
+def test_norm_of_gradients_does_not_depend_on_the_precision(training):
+    norms = []
+    for precision in ("32-true", "16-mixed"):
+        training.run(f"norm-{precision}", AS_IT_IS, f"engine.precision={precision}")
+        rows = [float(row["gradient_norm"]) for row in training.log(f"norm-{precision}")]
+        norms.append(next(norm for norm in rows if np.isfinite(norm)))
+    # The scaler passes over steps that overflow, so that the cells may differ.
+    assert norms[1] < 10 * norms[0]
