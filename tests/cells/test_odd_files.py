@@ -160,6 +160,57 @@ def test_file_without_x_is_told_which_key_reads_its_layer(inputs, look):
     assert "cells.layer=counts" in said
 
 
+def chosen_genes(inputs: Inputs, cut: slice, marked: slice) -> None:
+    """Put log1p values of some genes into X_hvg, and mark as many as highly variable."""
+
+    def change(adata: anndata.AnnData) -> None:
+        values = np.log1p(adata.X / adata.X.sum(axis=1, keepdims=True) * 1e4)
+        adata.obsm["X_hvg"] = values[:, cut].astype(np.float32)
+        adata.var["highly_variable"] = np.isin(np.arange(adata.n_vars), np.r_[marked])
+
+    for path in (inputs.first, inputs.second):
+        inputs.edit(change, path)
+
+
+def test_chosen_genes_that_are_those_marked_are_read(inputs, look):
+    chosen_genes(inputs, cut=slice(20, 40), marked=slice(20, 40))
+    fine, said = look("data.kwargs.embed_key=X_hvg")
+    assert fine, said
+    assert "X_hvg" not in said
+
+
+@pytest.mark.xfail(strict=True, reason="Cells")
+def test_chosen_genes_that_are_not_those_marked_are_noticed(inputs, look):
+    """Every gene would be trained and scored under another's name."""
+    chosen_genes(inputs, cut=slice(0, 20), marked=slice(20, 40))
+    fine, said = look("data.kwargs.embed_key=X_hvg")
+    assert not fine
+    assert "screen_rpe1.h5ad" in said
+    assert "X_hvg" in said
+
+
+def without_columns(inputs: Inputs, *columns: str) -> None:
+    for path in (inputs.first, inputs.second):
+        inputs.edit(lambda adata: adata.obs.drop(columns=[*columns], inplace=True), path)
+
+
+@pytest.mark.xfail(strict=True, reason="Cells")
+def test_screen_without_a_batch_column_is_one_batch(inputs, look):
+    without_columns(inputs, "gem_group")
+    fine, said = look("data.kwargs.batch_col=null")
+    assert fine, said
+
+
+@pytest.mark.xfail(strict=True, reason="Cells")
+def test_screen_without_a_context_column_is_one_context(inputs, look):
+    without_columns(inputs, "cell_type")
+    text = (inputs.folder / "starter.toml").read_text()
+    (inputs.folder / "starter.toml").write_text(text.partition("[fewshot")[0])
+    fine, said = look("data.kwargs.cell_type_key=null")
+    assert fine, said
+    assert "6 perturbations in 1 context" in said
+
+
 @pytest.mark.parametrize("versioned", ["genes", "targets"])
 def test_targets_that_differ_from_genes_by_a_version_are_a_warning(inputs, look, versioned):
     def ensembl(name: str, suffix: str) -> str:
