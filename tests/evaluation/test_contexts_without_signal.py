@@ -14,13 +14,15 @@ from workflow_scripts.evaluation.engine import EvaluationSettings
 from workflow_scripts.evaluation.scaling import ALL
 
 SEED = 8
-"""Of cells without an effect whose halves happen to be told apart a little better than by chance."""
+"""Of cells without an effect whose halves happen to be told apart a little beyond chance."""
 
 FILES = ("metrics", "scores", "effects", "per-perturbation", "genes", "results")
 
 
 @pytest.fixture
-def scored(screen, draw_screen, write, tmp_path) -> tuple[pd.DataFrame, dict[str, dict[str, dict[str, float]]]]:
+def scored(
+    screen, draw_screen, write, tmp_path
+) -> tuple[pd.DataFrame, dict[str, dict[str, dict[str, float]]]]:
     """Return metrics.tsv, and the ends of the scale by context, of a screen with one such context.
 
     The model predicts what was observed.
