@@ -23,8 +23,13 @@ def make_finished_run(folder: Path) -> Path:
     # Without differential expression, which takes seconds to compile.
     with (folder / "run.yaml").open("a") as file:
         file.write("evaluation: {profile: pds}\nprediction: {baselines: [control, ridge]}\n")
-    snakemake(folder, *OPTIONS)
+    printed_of(folder).write_text(snakemake(folder, *OPTIONS).text)
     return folder
+
+
+def printed_of(run: Path) -> Path:
+    """Return the file with what Snakemake printed while a run was made."""
+    return run.with_name("printed.txt")
 
 
 def copy_finished_run(run: Path, folder: Path) -> Path:
