@@ -24,7 +24,8 @@ def test_a_fresh_run_prints_one_screen(shared_run: Path):
 @pytest.mark.long
 @pytest.mark.xfail(strict=True, reason="People")
 @pytest.mark.parametrize(
-    ("steps", "unit"), [("1000", r"(s|seconds?|min|minutes?)"), ("1000000000", r"(days?|months?|years?)")]
+    ("steps", "unit"),
+    [("1000", r"(s|seconds?|min|minutes?)"), ("1000000000", r"(days?|months?|years?)")],
 )
 def test_check_says_in_a_line_what_is_trained_on_how_much_and_how_long(finished_run, steps, unit):
     overrides = f"overrides=training.max_steps={steps}"
