@@ -178,12 +178,12 @@ def strips(
     label: str,
     reference: tuple[float, str] | None = None,
 ) -> Drawing:
-    """Draw one row of dots a model, a dot a perturbation, and the row's mean.
+    """Draw one row of dots a model, a dot a perturbation, and the mean that scores are.
 
     Parameters
     ----------
     values
-        Columns model and value.
+        Columns model, context and value.
     models
         Rows, from the top.
     name
@@ -208,7 +208,7 @@ def strips(
                 fontsize=8,
             )
         for row, model in enumerate(models):
-            shown = values.loc[values["model"] == model, "value"].dropna().to_numpy(dtype=float)
+            shown = values[values["model"] == model].dropna(subset=["value"])
             _strip(axes, row, shown, OWN if model == MODEL else BASELINE)
         axes.set_ylim(len(models) - 0.4, -0.6)
         axes.set_yticks(range(len(models)), [model_label(model) for model in models])
@@ -222,7 +222,7 @@ def strips(
     return Drawing(svg)
 
 
-def _strip(axes: Axes, row: int, values: np.ndarray, colour: str) -> None:
+def _strip(axes: Axes, row: int, values: pd.DataFrame, colour: str) -> None:
     if not len(values):
         axes.annotate(
             "no value",
@@ -237,9 +237,9 @@ def _strip(axes: Axes, row: int, values: np.ndarray, colour: str) -> None:
         return
     # Golden-ratio steps spread dots evenly without chance, so that a page is reproducible.
     offsets = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.44
-    ordered = np.sort(values)
+    ordered = np.sort(values["value"].to_numpy(dtype=float))
     axes.scatter(ordered, row + offsets, s=13, color=colour, alpha=0.6, linewidths=0)
-    mean = float(values.mean())
+    mean = float(values.groupby("context", observed=True)["value"].mean().mean())
     axes.plot([mean, mean], [row - 0.32, row + 0.32], color=INK, linewidth=2.2)
 
 
