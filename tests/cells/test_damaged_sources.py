@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.cells.test_packing import pack, settings
+from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.file_audit import audit_file
 from workflow_scripts.settings.errors import DataError
 
@@ -88,3 +89,53 @@ def test_bytes_that_rotted_are_refused(tmp_path, make_screen):
         pack(tmp_path / "store", path)
     with pytest.raises(DataError, match=message):
         audit_file("d", "f", str(path), settings())
+
+
+def link_to_itself(file: h5py.File, place: str) -> None:
+    del file[place]
+    file[place] = h5py.SoftLink(f"/{place}")
+
+
+def declare(file: h5py.File, place: str, kind: object = "i8") -> None:
+    """Have a dataset say that it has 2^44 values, none of which is stored."""
+    attributes = dict(file[place].attrs)
+    del file[place]
+    file.create_dataset(place, (2**44,), kind, chunks=(1024,)).attrs.update(attributes)
+
+
+def repeat_a_category(file: h5py.File) -> None:
+    file["obs/gene/categories"][1] = file["obs/gene/categories"][0]
+
+
+def empty_a_column(file: h5py.File) -> None:
+    del file["obs/gene"]
+    file.create_group("obs/gene")
+
+
+ODD = {
+    "category code that is too large": lambda file: file["obs/gene/codes"].__setitem__(3, 100),
+    "negative category code": lambda file: file["obs/gene/codes"].__setitem__(3, -7),
+    "category twice": repeat_a_category,
+    "column without values": empty_a_column,
+    "unknown encoding": lambda file: file["obs/gene"].attrs.update({"encoding-type": "martian"}),
+    "no list of columns": lambda file: file["obs"].attrs.update({"column-order": 5}),
+    "names without end": lambda file: declare(file, "obs/_index", h5py.string_dtype()),
+    "rows without end": lambda file: declare(file, "X/indptr"),
+    "codes without end": lambda file: declare(file, "obs/gene/codes"),
+    "matrix that links to itself": lambda file: link_to_itself(file, "X"),
+    "labels that link to themselves": lambda file: link_to_itself(file, "obs/gene"),
+    "cells that link to themselves": lambda file: link_to_itself(file, "obs"),
+    "genes' names that link to themselves": lambda file: link_to_itself(file, "var/_index"),
+}
+
+
+@pytest.mark.parametrize("damage", ODD)
+def test_damaged_labels_links_and_shapes_are_refused(tmp_path, make_screen, damage):
+    path = make_screen()
+    with h5py.File(path, "a") as file:
+        ODD[damage](file)
+    with pytest.raises(DataError, match=f"{path}: .*the file is damaged"):
+        pack(tmp_path / "store", path)
+    report = audit_cells({"d": {"f": str(path)}}, settings()).report
+    messages = [one["message"] for one in report["findings"] if one["severity"] == "error"]
+    assert any("the file is damaged" in message for message in messages), messages

@@ -64,9 +64,10 @@ def open_h5ad(path: str) -> Iterator[h5py.File]:
     except OSError as error:
         raise DataError(f"{path}: not a readable h5ad (HDF5) file: {error}") from error
     with file:
-        missing = [name for name in ("obs", "var") if name not in file]
-        if missing:
-            raise DataError(f"{path}: not an h5ad file: it has no {', '.join(missing)}")
+        for name in ("obs", "var"):
+            with reading(file, name):
+                if name not in file or file[name] is None:
+                    raise DataError(f"{path}: not an h5ad file: it has no {name}")
         try:
             yield file
         except OSError as error:
@@ -79,6 +80,26 @@ def open_h5ad(path: str) -> Iterator[h5py.File]:
 def as_text(name: Any) -> str:
     """Return a name as text: other programs store bytes."""
     return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+@contextmanager
+def reading(file: h5py.File, place: str) -> Iterator[None]:
+    """Take what HDF5, anndata or pandas can't make out for damage; nothing else belongs inside.
+
+    Raises
+    ------
+    DataError
+        With the file, the place in it, and what they say.
+    """
+    try:
+        yield
+    except (OSError, DataError):  # `open_h5ad` looks at the first
+        raise
+    except Exception as error:
+        few = "there is too little memory, or " if isinstance(error, MemoryError) else ""
+        raise DataError(
+            f"{file.filename}: {place} can't be read ({error}); {few}{DAMAGED}"
+        ) from error
 
 
 def read_barcodes(file: h5py.File) -> np.ndarray:
@@ -109,7 +130,9 @@ def read_column(file: h5py.File, key: str, column: str) -> pd.Categorical:
         and first rows), written as text too, or where it holds fractional numbers.
     """
     obs = file["obs"]
-    there = [as_text(name) for name in obs.attrs.get("column-order", [])]
+    with reading(file, "obs"):
+        there = [as_text(name) for name in obs.attrs.get("column-order", [])]
+        n_cells = len(obs[as_text(obs.attrs.get("_index", "_index"))])
     if column not in there:
         close = difflib.get_close_matches(column, there, n=1, cutoff=0.5)
         hint = f" did you mean {close[0]!r}?" if close else ""
@@ -117,9 +140,13 @@ def read_column(file: h5py.File, key: str, column: str) -> pd.Categorical:
             f"{file.filename}: obs has no column {column!r} (it has {listing(there)});{hint} "
             f"set {key}"
         )
-    _refuse_legacy(file, "obs", column)
     where = f"{file.filename}: obs column {column!r} ({key})"
-    codes, labels = pd.factorize(pd.Series(anndata.io.read_elem(obs[column])), sort=False)
+    with reading(file, f"obs column {column!r}"):
+        _refuse_legacy(file, "obs", column)
+        values = pd.Series(anndata.io.read_elem(obs[column]))
+    if len(values) != n_cells:
+        raise DataError(f"{where} has {len(values)} values for {n_cells} cells; {DAMAGED}")
+    codes, labels = pd.factorize(values, sort=False)
     texts = np.array([as_text(label) for label in labels], dtype=object)
     unnamed = [at for at, text in enumerate(texts) if text.strip() in _MISSING]
     if (missing := np.flatnonzero((codes < 0) | np.isin(codes, unnamed))).size:
@@ -155,11 +182,11 @@ def _refuse_legacy(file: h5py.File, group: str, column: str) -> None:
 
 def read_names(file: h5py.File, group: str, column: str) -> np.ndarray:
     """Return a column of obs or var as text, one name a row."""
-    try:
+    with reading(file, f"{group} column {column!r}"):
+        if column not in file[group]:
+            raise DataError(
+                f"{file.filename}: {group} has no index; write the file anew with a current anndata"
+            )
         _refuse_legacy(file, group, column)
         values = anndata.io.read_elem(file[group][column])
-    except KeyError as error:
-        raise DataError(
-            f"{file.filename}: {group} has no index; write the file anew with a current anndata"
-        ) from error
-    return np.asarray(pd.Series(values).astype(str), dtype=object)
+        return np.asarray(pd.Series(values).astype(str), dtype=object)

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from workflow_scripts.cells.annotations import DAMAGED, as_text, read_names
+from workflow_scripts.cells.annotations import DAMAGED, as_text, read_names, reading
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
@@ -90,8 +90,9 @@ class Matrix:
         parts, what = (
             (self.n_cells, "rows") if self.encoding == "csr" else (self.n_genes, "columns")
         )
-        n_values, indptr = len(self.node["data"]), self.indptr
-        ends = (len(indptr), indptr[0], indptr[-1], len(self.node["indices"]))
+        with reading(self.node.file, self.place):
+            n_values, indptr = len(self.node["data"]), self.indptr
+            ends = (len(indptr), indptr[0], indptr[-1], len(self.node["indices"]))
         if ends != (parts + 1, 0, n_values, n_values) or (np.diff(indptr) < 0).any():
             raise DataError(
                 f"{self.node.file.filename}: the indptr of {self.place} doesn't part its "
@@ -169,8 +170,9 @@ def find_node(
         way = f"there is no {place}{nearest(name, there)} (set {key})"
         plain = f"not an h5ad file: it has no X{other_matrices(file, place)}"
         raise DataError(f"{file.filename}: {way if folder else plain}")
-    node = file[place]
-    encoding, shape = _encoding(node, place), _shape(node)
+    with reading(file, place):
+        node = file[place]
+        encoding, shape = _encoding(node, place), _shape(node)
     if 0 in shape:
         raise DataError(f"{file.filename}: {place} is empty ({shape[0]} cells, {shape[1]} columns)")
     return node, encoding, shape

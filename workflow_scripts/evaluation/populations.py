@@ -130,7 +130,7 @@ def open_population(path: Path) -> Iterator[Population]:
     """
     try:
         stored = anndata.read_h5ad(path, backed="r")
-    except (OSError, KeyError) as error:
+    except Exception as error:  # whatever HDF5, anndata and pandas stumble over
         raise DataError(
             f"{path}: no h5ad file can be read there ({error}): predict again"
         ) from error

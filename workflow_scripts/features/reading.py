@@ -8,9 +8,16 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 
 from workflow_scripts.features import content
-from workflow_scripts.features.table_files import Entry, read_h5ad, read_npz, read_parquet
+from workflow_scripts.features.table_files import (
+    MOST_VALUES,
+    Entry,
+    read_h5ad,
+    read_npz,
+    read_parquet,
+)
 from workflow_scripts.features.text_table import read_text_table
 from workflow_scripts.features.torch_file import load_torch_file
 from workflow_scripts.settings.errors import DataError
@@ -71,6 +78,10 @@ def read_entries(path: Path) -> list[Entry]:
 def _read_torch(path: Path) -> list[Entry]:
     found = load_torch_file(path)
     if isinstance(found, Mapping):
+        # A tensor may repeat few stored numbers as often as it likes.
+        size = sum(value.numel() for value in found.values() if isinstance(value, torch.Tensor))
+        if size > MOST_VALUES:
+            raise DataError(f"{path}: has {size:,} values, too many for vectors of perturbations")
         return list(found.items())
     kinds = ""
     if isinstance(found, list | tuple):

@@ -18,7 +18,7 @@ from workflow_scripts.settings.findings import listing
 Entry = tuple[object, object]
 """A name and its vector as a file holds them: neither has been checked."""
 
-_MOST_VALUES = 2_000_000_000
+MOST_VALUES = 2_000_000_000
 """Twenty times what 20,000 genes with 5,120 values each are; a file of cells has more."""
 
 
@@ -102,7 +102,7 @@ def read_h5ad(path: Path) -> list[Entry]:
             if {"obs", "X"} <= {*file}:
                 size = int(np.prod(getattr(file["X"], "shape", file["X"].attrs.get("shape", 0))))
                 obs = anndata.io.read_elem(file["obs"])
-                matrix = anndata.io.read_elem(file["X"]) if size <= _MOST_VALUES else size
+                matrix = anndata.io.read_elem(file["X"]) if size <= MOST_VALUES else size
     except Exception as error:  # whatever HDF5 and anndata stumble over
         raise DataError(f"{path}: not a readable h5ad file: {error}") from error
     if isinstance(matrix, int):
