@@ -40,6 +40,7 @@ rule all:
         [file for run in RUNS for file in scored_files(run)],
         expand("{run}/report.html", run=RUNS),
         comparison(),
+        put_aside(),
 
 
 rule check:

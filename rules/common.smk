@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.finished import ASIDE
 from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
 from workflow_scripts.settings.replicates import values_that_count
 from workflow_scripts.settings.run_stages import stages_of

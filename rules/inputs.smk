@@ -249,6 +249,22 @@ def submissions():
     return [f"{run}/{CHALLENGES[kind].file}" for run, kind in asked.items() if kind]
 
 
+def put_aside():
+    """Return what was found damaged and isn't made again yet: without it, Snakemake sees no need."""
+    folders = [
+        f"{CELLS}/{digest(run)}"
+        for run in RUNS
+        for digest in (cells_digest, asked_digest)
+    ]
+    folders += [folder for run in RUNS for folder in (run, f"{run}/checkpoints")]
+    found = {
+        f"{folder}/{path.name.removesuffix(ASIDE)}"
+        for folder in folders
+        for path in Path(folder).glob(f"*{ASIDE}")
+    }
+    return sorted(path for path in found if not Path(path).exists())
+
+
 def predicting_runs():
     """Return the runs that predict something: what they hold out for test, or are asked for."""
     return [run for run in RUNS if "predict" in RUNS[run].stages]

@@ -34,7 +34,11 @@ def say_what_came_of_it():
 
 def warnings_of(run):
     """Return the warnings that preflight had, for the end of the output."""
-    found = json.loads(Path(run, "preflight/findings.json").read_text())["findings"]
+    path = Path(run, "preflight/findings.json")
+    try:
+        found = json.loads(path.read_text())["findings"]
+    except (OSError, ValueError, LookupError):
+        return [f"warning: {path} can't be read"]
     return [
         printable(f"warning: {entry['message']}")
         for entries in found.values()

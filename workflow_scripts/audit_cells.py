@@ -18,7 +18,7 @@ from pathlib import Path
 
 from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.findings import from_dicts, render
-from workflow_scripts.settings.finished import replacing, write_atomically
+from workflow_scripts.settings.finished import publish_text, publishing
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -46,10 +46,10 @@ def main(arguments: Sequence[str]) -> None:
 
     audit = audit_slice(given.settings)
     for name in ("groups", "batches", "twins"):
-        with replacing(getattr(given, name)) as beside:
+        with publishing(getattr(given, name)) as beside:
             getattr(audit, name).to_parquet(beside, index=False)
-    write_atomically(given.genes, "".join(f"{gene}\n" for gene in audit.genes))
-    write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
+    publish_text(given.genes, "".join(f"{gene}\n" for gene in audit.genes))
+    publish_text(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(
         f"cells: {audit.report['n_cells']} in {len(audit.report['contexts'])} contexts",
         render(from_dicts(audit.report["findings"])),

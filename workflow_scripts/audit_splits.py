@@ -20,7 +20,7 @@ from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors, printable
-from workflow_scripts.settings.finished import replacing, write_atomically
+from workflow_scripts.settings.finished import publish_text, publishing, replacing, write_atomically
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
 from workflow_scripts.settings.split_file import SplitFile, read_split_file
@@ -73,10 +73,10 @@ def main(arguments: Sequence[str]) -> None:
     if given.store is not None:
         report["cells"] = given.store.name
         register_run(given.store, given.audit.parent, given.cells_audit.parent / "manifest.json")
-    with replacing(given.splits) as beside:
+    with publishing(given.splits) as beside:
         splits.table.to_parquet(beside, index=False)
-    write_atomically(given.made, split_file_text(splits.table, plan, files))
-    write_atomically(given.audit, json.dumps(report, indent=1) + "\n")
+    publish_text(given.made, split_file_text(splits.table, plan, files))
+    publish_text(given.audit, json.dumps(report, indent=1) + "\n")
     _show(report, [])
 
 

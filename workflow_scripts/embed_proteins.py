@@ -24,7 +24,7 @@ from workflow_scripts.features.proteins import read_fasta
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import file_digest, replacing
+from workflow_scripts.settings.finished import file_digest, publishing
 from workflow_scripts.settings.slices import read_settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
         # validate_features makes a finding of it, beside everything else that is wrong.
         print(f"nothing was embedded: {error}")
         vectors, facts = {}, {"model": settings.model, "problem": str(error)}
-    with replacing(given.out) as beside:
+    with publishing(given.out) as beside:
         whole = safetensors.numpy.save(
             {gene: np.ascontiguousarray(vector) for gene, vector in sorted(vectors.items())},
             {"embedding": json.dumps(facts)},

@@ -22,7 +22,12 @@ from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
+from workflow_scripts.settings.finished import (
+    IdentityFolder,
+    file_digest,
+    identity_of,
+    refuse_damaged,
+)
 from workflow_scripts.settings.slices import Slice, read_settings
 
 OUTPUTS = {
@@ -121,6 +126,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=-1, help="CPU threads; -1: all")
     given = parser.parse_args(arguments)
     named = list(given.predictions)
+    for path in (*(path for _, path in named), given.baselines, given.unmasking):
+        if path is not None:
+            refuse_damaged(path)
     if given.baselines is not None:
         named += [(path.stem, path) for path in sorted(given.baselines.glob("*.h5ad"))]
     names = [name for name, _ in named]

@@ -21,7 +21,7 @@ from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import command_parser, run_command, show_findings
 from workflow_scripts.prediction.target_list import TargetSettings, genes_lacking, resolve_targets
 from workflow_scripts.settings.findings import Finding, from_dicts, listing
-from workflow_scripts.settings.finished import replacing, write_atomically
+from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.slices import read_settings
 
 
@@ -83,10 +83,10 @@ def main(arguments: Sequence[str]) -> None:
     if given.store is not None:
         report["cells"] = given.store.name
         register_run(given.store, given.audit.parent, given.cells_audit.parent / "manifest.json")
-    with replacing(given.targets) as beside:
+    with publishing(given.targets) as beside:
         table.to_parquet(beside, index=False)
     report["findings"] = [finding.to_dict() for finding in findings]
-    write_atomically(given.audit, json.dumps(report, indent=1) + "\n")
+    publish_text(given.audit, json.dumps(report, indent=1) + "\n")
     print(f"{report['n_cells']} cells to predict in {report['contexts']} contexts")
     show_findings(findings)
 

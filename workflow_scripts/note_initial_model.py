@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.finished import file_digest, write_atomically
+from workflow_scripts.settings.finished import file_digest, publish_text
 from workflow_scripts.settings.model_path import known_by
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     file = known_by(given.model)
     digest = file_digest(file) if file.is_file() else None
-    write_atomically(given.out, json.dumps({"model": given.model, "sha256": digest}) + "\n")
+    publish_text(given.out, json.dumps({"model": given.model, "sha256": digest}) + "\n")
 
 
 if __name__ == "__main__":

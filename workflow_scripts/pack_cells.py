@@ -24,7 +24,12 @@ from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest, write_manif
 from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
-from workflow_scripts.settings.finished import IdentityFolder, identity_of
+from workflow_scripts.settings.finished import (
+    IdentityFolder,
+    file_digest,
+    identity_of,
+    note_digest,
+)
 from workflow_scripts.settings.known_digests import KnownDigests, stamp
 from workflow_scripts.settings.slices import Slice
 
@@ -76,6 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     write_manifest(
         {**packed, "folder": work.identity if beside else str(work.path.resolve())}, given.manifest
     )
+    note_digest(given.manifest, file_digest(given.manifest))
 
 
 def _look_at(path: Path, known: KnownDigests) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def _pack(
         shutil.rmtree(beside, ignore_errors=True)
     known = KnownDigests(work.path / KNOWN_DIGESTS)
     known.learn({work.path / name: file["sha256"] for name, file in manifest["files"].items()})
-    work.finish(names)
+    work.finish(["manifest.json"])  # which knows the other files
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     print(f"packed {manifest['n_cells']} cells x {manifest['n_genes']} genes, {size / 1e6:.1f} MB")
 

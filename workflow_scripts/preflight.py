@@ -28,7 +28,7 @@ from workflow_scripts.command import command_parser, run_command, show_findings
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
-from workflow_scripts.settings.finished import file_digest, write_atomically
+from workflow_scripts.settings.finished import file_digest, publish_text, write_atomically
 from workflow_scripts.settings.model_path import ENSEMBLE, given_model
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 from workflow_scripts.settings.slices import Slice, read_settings
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{given.run}: ready for {task}")
     show_findings(findings)
     stamp = {"run": given.run, "findings": together, "coverage": coverage, "estimate": needs}
-    write_atomically(given.passed, json.dumps(stamp, indent=1) + "\n")
+    publish_text(given.passed, json.dumps(stamp, indent=1) + "\n")
 
 
 def _check_prediction(

@@ -18,7 +18,7 @@ from pathlib import Path
 from workflow_scripts.cells.gene_choice import GeneChoice
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import replacing, write_atomically
+from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.slices import read_settings
 
 
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str]) -> None:
         selection = select_variable(store, splits, choice, flavor=flavor, sample_cells=sample_cells)
     else:
         raise ConfigError("genes.select is all: there is nothing to choose; set hvg or list")
-    with replacing(given.table) as beside:
+    with publishing(given.table) as beside:
         selection.table.to_csv(beside, sep="\t", index=False)
-    write_atomically(given.genes, json.dumps(selection.record, indent=1) + "\n")
+    publish_text(given.genes, json.dumps(selection.record, indent=1) + "\n")
     print(selection.record["sentence"])
 
 

@@ -14,7 +14,14 @@ from pathlib import Path
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import NOTES, link, noted
+from workflow_scripts.settings.finished import (
+    NOTES,
+    check_zip,
+    file_digest,
+    link,
+    note_digest,
+    noted,
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,6 +49,14 @@ def main(arguments: Sequence[str]) -> None:
             "training goes on: choose one of these, or train again with more of "
             f"engine.keep_checkpoints (delete {given.folder / current} first)"
         )
+    try:
+        check_zip(kept[given.step])
+    except DataError as error:
+        raise DataError(
+            f"prediction.checkpoint: {error}. Choose another of the steps "
+            f"{listing(map(str, kept), 8)}, or delete {given.folder} and train again"
+        ) from error
+    note_digest(given.out, file_digest(kept[given.step]))
     link(kept[given.step], given.out)
     print(f"{given.out}: {kept[given.step]}")
 

@@ -23,7 +23,7 @@ from typing import Any
 from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors
-from workflow_scripts.settings.finished import replacing, write_atomically
+from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import read_settings, stage_slice
 
@@ -71,9 +71,9 @@ def main(arguments: Sequence[str]) -> None:
     if given.one_hot_of is not None and not settings.sources and embedded is None:
         one_hot = load_features(given.one_hot_of)
     audit = validate_features(groups, control, settings, embedded, one_hot)
-    with replacing(given.features) as beside:
+    with publishing(given.features) as beside:
         write_features(audit.features, beside)
-    write_atomically(given.audit, json.dumps(audit.report, indent=1) + "\n")
+    publish_text(given.audit, json.dumps(audit.report, indent=1) + "\n")
     print(f"features: {audit.report['n_vectors']} vectors of {audit.report['dimension']}")
     show_findings(from_dicts(audit.report["findings"]))
 

@@ -71,6 +71,7 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
 
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
+        ".digests",
         "effects.parquet",
         "evaluation_results.json",
         "genes.parquet",

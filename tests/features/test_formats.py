@@ -186,6 +186,23 @@ def test_what_was_cut_off_or_damaged_is_refused_in_words(tmp_path, writer):
             read_entries(path)
 
 
+def test_a_flipped_byte_of_a_vector_is_refused(tmp_path):
+    path = tmp_path / "f.pt"
+    torch.save({"A": torch.arange(500.0)}, path)
+    content = path.read_bytes()
+    at = content.index(torch.tensor([250.0]).numpy().tobytes())
+    path.write_bytes(content[:at] + b"\x01" + content[at + 1 :])
+    with pytest.raises(DataError, match=DAMAGED):
+        read_entries(path)
+
+
+def test_a_tensor_that_repeats_one_number_without_end_is_refused(tmp_path):
+    path = tmp_path / "f.pt"
+    torch.save({"A": torch.ones(1).expand(2**36)}, path)
+    with pytest.raises(DataError, match=r"f\.pt: has 68,719,476,736 values, too many"):
+        read_entries(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training.training_runs import ROOT, kill_after, same
+from workflow_scripts.models import load_model
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.checkpoints import STATE
 
@@ -189,6 +191,36 @@ def test_torn_checkpoint_is_passed_over_for_an_earlier_one(training):
     assert same(training.weights("unbroken"), training.weights("torn"))
 
 
+def flip_a_weight(path: Path) -> None:
+    """Change one bit of a checkpoint's weights in place."""
+    content = path.read_bytes()
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    at = content.index(max(weights.values(), key=torch.numel).numpy().tobytes()) + 3
+    path.write_bytes(content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :])
+
+
+def test_checkpoint_with_a_flipped_bit_is_passed_over_for_an_earlier_one(training):
+    training.run("flipped", "training.max_steps=18")
+    (flipped,) = (training.folder / "flipped").glob("*/step=000000018.ckpt")
+    flip_a_weight(flipped)
+    out = training.run("flipped")
+    assert f"{flipped}: not usable, an earlier checkpoint serves" in out
+    assert "from step 12 to 24" in out
+    assert same(training.weights("unbroken"), training.weights("flipped"))
+
+
+def test_finished_checkpoint_with_a_flipped_bit_is_trained_again(training):
+    training.run("rotten")
+    (kept,) = (training.folder / "rotten").glob("*/step=000000024.ckpt")
+    flip_a_weight(kept)
+    with pytest.raises(DataError, match=r"ckpt: damaged: a checksum in it differs"):
+        load_model(training.folder / "rotten" / "final.ckpt")
+    out = training.run("rotten")
+    assert f"{kept}: not as it was finished, and made again" in out
+    for name in ("final.ckpt", "best.ckpt"):
+        assert same(training.weights("unbroken", name), training.weights("rotten", name))
+
+
 @pytest.mark.long
 def test_full_disk_keeps_the_last_good_checkpoint_and_says_so(training):
     training.run("full", "training.max_steps=12")
@@ -222,7 +254,7 @@ def test_checkpoint_needs_no_room_in_the_temporary_folder(training, monkeypatch)
 
 def test_half_written_checkpoints_of_a_killed_training_are_removed(training):
     training.run("littered", "training.max_steps=6")
-    (folder,) = (path for path in (training.folder / "littered").iterdir() if path.is_dir())
+    folder = next((training.folder / "littered").glob("*/last.ckpt")).parent
     # Killed while it wrote the state of a signal, and between a link and its renaming.
     (folder / ".step=000000005.ckpt.new").write_bytes(b"half")
     os.link(folder / "last.ckpt", folder / ".last.ckpt.host.123")

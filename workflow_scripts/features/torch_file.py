@@ -17,6 +17,7 @@ import torch
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.finished import check_zip
 
 _ENCODINGS = {"U": "utf-32", "S": "utf-8"}
 
@@ -67,6 +68,7 @@ def load_torch_file(path: Path) -> object:
         with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings():
             # torch warns of what is refused below in words.
             warnings.simplefilter("ignore")
+            check_zip(path)
             return torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )

@@ -7,7 +7,6 @@ Neither file holds code, and reading them runs none.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -29,6 +28,7 @@ from workflow_scripts.models.training_checkpoint import (
     read_checkpoint,
 )
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.finished import check_zip, file_digest
 from workflow_scripts.settings.model_path import CHECKPOINT, DESCRIPTION
 
 WEIGHTS = "model.safetensors"
@@ -79,7 +79,7 @@ def save_model(folder: Path, model: StateTransition, description: ModelDescripti
     contents = {
         "format": FORMAT,
         # Ties the two files: a crash between the two renames below must not pass for a model.
-        "weights_sha256": _sha256(weights),
+        "weights_sha256": file_digest(weights),
         "settings": model.settings.to_dict(),
         **{part.name: getattr(description, part.name) for part in fields(description)},
     }
@@ -105,12 +105,13 @@ def load_model(path: Path | str) -> StateTransition:
     folder = Path(path)
     if folder.suffix == CHECKPOINT:
         content = read_checkpoint(folder)
+        check_zip(folder)
         return _build(folder, content[KEY]["settings"], lambda: model_weights(content))
     contents = _read_contents(folder)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise DataError(f"{folder} has no {WEIGHTS}; write the model again")
-    if _sha256(weights) != contents["weights_sha256"]:
+    if file_digest(weights) != contents["weights_sha256"]:
         raise DataError(
             f"{weights} is not the file that {DESCRIPTION} beside it describes (its SHA-256 "
             "differs); write the model again"
@@ -165,8 +166,3 @@ def _read_contents(folder: Path) -> dict[str, Any]:
         raise DataError(f"{description} lacks {', '.join(missing)}; write the model again")
     check_kinds(description, contents)
     return contents
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

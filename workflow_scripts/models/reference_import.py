@@ -27,6 +27,7 @@ from workflow_scripts.models.reference_names import (
 )
 from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.finished import check_zip
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.schema.data import EXPRESSION
 
@@ -72,6 +73,7 @@ def read_reference(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such checkpoint")
     try:
+        check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler stumbles over
         raise DataError(

@@ -29,6 +29,8 @@ from workflow_scripts.reporting.words import (
     number,
 )
 from workflow_scripts.settings.dump import inline
+from workflow_scripts.settings.finished import refuse_damaged
+from workflow_scripts.settings.kept import ENDS
 
 _NOTHING = 1e-9
 """Differences below this are those of rounding."""
@@ -71,6 +73,8 @@ class ComparedRun:
         DataError
             Where a file is missing, or isn't what its name says.
         """
+        for name in ("metrics.tsv", "scores.json", "training.csv", ENDS):
+            refuse_damaged(folder / name)
         metrics = read_metrics(folder / "metrics.tsv")
         training = folder / "training.csv"
         config = read_config(folder / "config.yaml")
@@ -81,7 +85,7 @@ class ComparedRun:
             cast(Scores, read_json(folder / "scores.json", Scores.__required_keys__)),
             metrics[metrics["model"] == MODEL].drop(columns="model"),
             read_training(training) if training.exists() else None,
-            str(read_json(folder / "reference_ends.json", frozenset({"identity"}))["identity"]),
+            str(read_json(folder / ENDS, frozenset({"identity"}))["identity"]),
         )
 
     @property

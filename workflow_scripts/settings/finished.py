@@ -8,12 +8,14 @@ an unchanged identity, the stage links its own finished work to the declared out
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import shutil
 import socket
 import stat
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,11 +46,46 @@ LOCK = "lock"
 NOTES = ".identities.json"
 """What the file is called, after its stage, that lists the identities it was asked for."""
 
+DIGESTS = ".digests"
+"""Folder beside published files, with a file of the same name for each: its SHA-256."""
+
+ASIDE = ".damaged"
+"""Ending of what was published, was damaged and lies aside."""
+
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    A process reads a file once for as long as nobody writes to it.
+    """
+    now = path.stat()
+    return _digest(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=1000)
+def _digest(path: Path, *state: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_zip(path: Path) -> None:
+    """Hold the parts of a zip file, which torch writes, to their checksums; pass by others.
+
+    Raises
+    ------
+    DataError
+        Where a part isn't what was written.
+    """
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            return
+        try:
+            with zipfile.ZipFile(file) as parts:
+                torn = parts.testzip()
+        except Exception as error:  # whatever the damaged header of a part makes of it
+            torn = str(error)
+    if torn is not None:
+        raise DataError(f"{path}: damaged: a checksum in it differs from its content ({torn})")
 
 
 def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
@@ -132,22 +169,39 @@ class IdentityFolder:
         return (self.path / LOCK).open("a+", encoding="utf-8")
 
     def has_finished(self, *names: str) -> bool:
-        """Tell whether the work was completed with these files, and all of its files are whole."""
+        """Tell whether the work was completed with these files, and all of its files are whole.
+
+        One that has the size that it was finished with, and another content, is removed.
+        """
         try:
-            sizes: Mapping[str, int] = json.loads(self._mark.read_text())
-            whole = all((self.path / name).stat().st_size == size for name, size in sizes.items())
+            marked = self._marked()
+            found = {name: self._content(name) for name in marked}
         except (OSError, ValueError):
             return False
-        return whole and all(name in sizes for name in names)
+        for name in (name for name in marked if found[name] != marked[name]):
+            print(f"{self.path / name}: not as it was finished, and made again", flush=True)
+            if found[name][0] == marked[name][0]:
+                (self.path / name).unlink(missing_ok=True)
+        return found == marked and all(name in marked for name in names)
 
     def finish(self, names: Sequence[str]) -> None:
         """Mark the work as complete; ``names`` are its files inside the folder."""
-        sizes = {name: (self.path / name).stat().st_size for name in names}
-        write_atomically(self._mark, canonical_json(sizes))
+        write_atomically(self._mark, canonical_json({name: self._content(name) for name in names}))
 
     def finished_files(self) -> list[str]:
         """Return the names that `finish` was given."""
-        return list(json.loads(self._mark.read_text()))
+        return list(self._marked())
+
+    def _marked(self) -> dict[str, list[Any]]:
+        marked = json.loads(self._mark.read_text(encoding="utf-8"))
+        if not isinstance(marked, dict) or not all(isinstance(of, list) for of in marked.values()):
+            raise ValueError(f"{self._mark}: not a mark of this version")
+        return marked
+
+    def _content(self, name: str) -> list[Any]:
+        """Return a file's size and digest."""
+        path = self.path / name
+        return [path.stat().st_size, file_digest(path)]
 
     def publish(self, outputs: Mapping[str, Path]) -> None:
         """Link finished files (name inside the folder) to the outputs that a rule declares.
@@ -164,6 +218,7 @@ class IdentityFolder:
                 f"{now[0] if now else 'nothing'} was asked for meanwhile"
             )
         for name, output in outputs.items():
+            note_digest(output, file_digest(self.path / name))
             link(self.path / name, output)
 
 
@@ -248,6 +303,61 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Do as `replacing`, and note the digest of what was written, for `refuse_damaged`."""
+    with replacing(path) as beside:
+        yield beside
+        note_digest(path, file_digest(beside))
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Write a text file as `publishing` does."""
+    with publishing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def note_digest(path: Path, digest: str) -> None:
+    """Note beside a published file what its digest is."""
+    write_atomically(path.parent / DIGESTS / path.name, digest)
+
+
+def is_damaged(path: Path) -> bool:
+    """Tell whether a file, or one of a folder's, is missing or another than was published.
+
+    What has no digest noted is taken as it is.
+    """
+    if path.is_dir():
+        names = [noted.name for noted in path.glob(f"{DIGESTS}/[!.]*")]
+        return any(not (path / name).exists() or is_damaged(path / name) for name in names)
+    noted = path.parent / DIGESTS / path.name
+    return noted.exists() and path.exists() and noted.read_bytes() != file_digest(path).encode()
+
+
+def refuse_damaged(path: Path) -> None:
+    """Refuse a published file or folder that is damaged.
+
+    Raises
+    ------
+    DataError
+        Where it is; it is out of the way then, so that the next start makes it again.
+    """
+    if is_damaged(path):
+        aside = path.with_name(path.name + ASIDE)
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):
+            os.replace(path, aside)
+        done = (
+            f"Delete it: {path.parent} can't be written to"
+            if path.exists()
+            else f"It was moved to {aside}"
+        )
+        raise DataError(
+            f"{path}: damaged or edited: its SHA-256 is not the one it was written with. {done}; "
+            "the next start makes it again"
+        )
 
 
 def link(source: Path, target: Path) -> None:

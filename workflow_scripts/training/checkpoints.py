@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.finished import check_zip
 
 LAST = "last.ckpt"
 
@@ -94,7 +96,10 @@ def prune(folder: Path, step: int, keep: int) -> None:
     earlier = [path for at, path in kept_steps(folder).items() if at <= step]
     for path in earlier[: max(len(earlier) - keep, 0)]:
         path.unlink(missing_ok=True)
-    needed = {best_name(best_step_of(kept)) for kept in kept_steps(folder).values()}
+    needed = set()
+    for kept in kept_steps(folder).values():
+        with suppress(Exception):  # a torn one, which training will write again, needs none
+            needed.add(best_name(best_step_of(kept)))
     for path in folder.glob("best-step=*.ckpt"):
         if path.name not in needed:
             path.unlink(missing_ok=True)
@@ -103,7 +108,9 @@ def prune(folder: Path, step: int, keep: int) -> None:
 def _is_whole(path: Path, folder: Path) -> bool:
     try:
         best_step = best_step_of(path)
+        for part in (path, folder / best_name(best_step)) if best_step else (path,):
+            check_zip(part)
     except Exception as error:  # a torn file fails in whatever way its first wrong byte decides
-        print(f"{path}: not readable, an earlier checkpoint serves ({error})", flush=True)
+        print(f"{path}: not usable, an earlier checkpoint serves ({error})", flush=True)
         return False
-    return best_step == 0 or (folder / best_name(best_step)).is_file()
+    return True

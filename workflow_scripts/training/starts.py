@@ -88,8 +88,8 @@ def read_starts(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_starts(path: Path) -> None:
-    """Leave a list of starts, an empty one where none is: a training that was found done."""
-    if not path.exists():
+    """Leave a list of starts, empty where none can be read: of a training that was found done."""
+    if not read_starts(path):
         _write(path, [])
 
 
