@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.packed import start_packing
 from tests.read_only import open_place, unable_to_write
-from tests.stages import STORE, Stages
+from tests.stages import CELLS_AUDIT, ROOT, STORE, Stages
 from tests.tiny_run import write_tiny_run
 from workflow_scripts import storage
 from workflow_scripts.cells.manifest import Manifest
@@ -210,7 +211,7 @@ def test_cells_of_a_run_that_is_gone_go_with_their_manifest(started, tmp_path, c
     assert not work.exists()
     # What no rule of storage made is left alone.
     left = {path.name for path in (cache / "cells" / "tiny").iterdir()}
-    assert left == {"cells_audit.json"}
+    assert left == {"cells_audit.json", ".digests"}
 
 
 def test_run_that_moved_on_to_other_cells_no_longer_counts(started, capsys):
@@ -326,3 +327,46 @@ def test_ends_that_no_run_here_uses_go(started, capsys):
     assert "used by no run here" in row(text, other)
     assert own.is_dir()
     assert not other.exists()
+
+
+def dead_process() -> int:
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_kill_left_half_written_is_removed_and_what_is_being_written_is_not(started, capsys):
+    host, dead = socket.gethostname(), dead_process()
+    left = [Path(f".splits.parquet.{host}.{dead}"), Path(STORE, f".twins.parquet.{host}.{dead}")]
+    others = [Path(f".splits.parquet.{host}.{os.getpid()}"), Path(f".a.elsewhere.{dead}")]
+    for path in (*left, *others):
+        path.write_bytes(bytes(1000))
+    text = show(capsys, ".")
+    assert all("its process is dead" in row(text, path) for path in left)
+    assert "--remove would free 2 kB" in text
+    show(capsys, ".", "--remove")
+    assert [path.exists() for path in (*left, *others)] == [False, False, True, True]
+
+
+def test_next_start_of_a_stage_removes_what_its_killed_process_left(started):
+    left = Path(f".features.safetensors.{socket.gethostname()}.{dead_process()}")
+    left.touch()
+    options = ("--groups", "groups.parquet", "--cells-audit", CELLS_AUDIT)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "workflow_scripts.validate_features", *options),
+            *("--settings", "stages/features.json", "--features", "features.safetensors"),
+            *("--audit", "features_audit.json"),
+        ],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert not left.exists()
+
+
+def test_verify_names_an_output_that_nothing_reads(started, capsys):
+    assert "published files, each as it was written" in show(capsys, ".", "--verify")
+    Path("splits.toml").write_text("edited")
+    with pytest.raises(DataError, match=r"not as they were written(.|\n)*splits\.toml"):
+        show(capsys, ".", "--verify")

@@ -22,7 +22,7 @@ from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.reporting.words import counted
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import size
-from workflow_scripts.settings.finished import is_locked, remove_identity
+from workflow_scripts.settings.finished import DIGESTS, is_damaged, is_locked, remove_identity
 from workflow_scripts.settings.kept import (
     Kept,
     bytes_freed,
@@ -30,6 +30,7 @@ from workflow_scripts.settings.kept import (
     find_runs,
     kept_by_run,
     kept_ends,
+    left_over,
 )
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str]) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--remove", action="store_true", help="remove what nothing needs, and say so")
     what.add_argument(
-        "--verify", action="store_true", help="read all packed cells, compare digests"
+        "--verify",
+        action="store_true",
+        help="read packed cells and published files, compare digests",
     )
     given = parser.parse_args(arguments)
 
@@ -66,10 +69,12 @@ def main(arguments: Sequence[str]) -> None:
     runs = find_runs(given.runs or [Path("results")])
     packings = list(kept_in_cache(cache, runs))
     if given.verify:
-        _verify(cache, packings)
+        _verify(cache, packings, runs)
         return
     of_runs = [one for run in runs for one in kept_by_run(run)]
-    kept = [*packings, *kept_ends(cache, runs), *of_runs]
+    # Rules declare what they say of cells in the working directory, wherever the cache is.
+    others = left_over([*runs, cache, Path("cache/cells")])
+    kept = [*packings, *kept_ends(cache, runs), *of_runs, *others]
     idle = [one.folder for one in kept if not one.needed and not is_locked(one.folder)]
     frees = dict(zip(idle, bytes_freed(idle), strict=True))
     if not kept:
@@ -123,8 +128,8 @@ def _remove(packings: Sequence[Kept], frees: Mapping[Path, int]) -> None:
     print(f"freed {size(total)}")
 
 
-def _verify(cache: Path, packings: Sequence[Kept]) -> None:
-    """Read every packed file; a DataError names all that aren't what was packed."""
+def _verify(cache: Path, packings: Sequence[Kept], runs: Sequence[Path]) -> None:
+    """Read every packed file, and all that stages published; a DataError names what has changed."""
     finished = [one.folder for one in packings if (one.folder / "finished.json").is_file()]
     faults: list[str] = []
     for folder in finished:
@@ -140,6 +145,14 @@ def _verify(cache: Path, packings: Sequence[Kept]) -> None:
             f"these cells in cache/cells, and the workflow packs them anew\n{listed}"
         )
     print(f"{cache}: {counted(len(finished), 'packing')}, every file as it was packed")
+    noted = [path for run in [*runs, cache] for path in sorted(run.rglob(f"{DIGESTS}/[!.]*"))]
+    published = [path.parents[1] / path.name for path in noted]
+    if changed := [os.fspath(path) for path in published if is_damaged(path)]:
+        raise DataError(
+            "not as they were written; delete them and start the workflow again, which makes them "
+            "anew:\n" + "\n".join(changed)
+        )
+    print(f"{counted(len(published), 'published file')}, each as it was written")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ an unchanged identity, the stage links its own finished work to the declared out
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -232,7 +234,13 @@ def noted(path: Path) -> list[str]:
 
 
 def remove_identity(folder: Path) -> bool:
-    """Remove an identity's folder, unless a process works on it; tell whether it is gone."""
+    """Remove an identity's folder, unless a process works on it; tell whether it is gone.
+
+    A file that was left over is removed as well.
+    """
+    if folder.is_file():
+        folder.unlink()
+        return True
     try:
         file = (folder / LOCK).open("a+", encoding="utf-8")
     except FileNotFoundError:
@@ -273,7 +281,7 @@ def is_held(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8") as file:
             return not _try(file, fcntl.LOCK_SH)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -297,12 +305,36 @@ def replacing(path: Path) -> Iterator[Path]:
     So ``path`` is whole or as it was, whatever happens meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_behind(path.parent)
     beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def left_behind(folder: Path) -> Iterator[Path]:
+    """Yield what `replacing` wrote to in a folder for processes of this machine that are dead."""
+    for path in folder.glob(".*"):
+        owner = re.fullmatch(rf"\..+\.{re.escape(socket.gethostname())}\.(\d{{1,7}})", path.name)
+        if owner and path.is_file() and not _is_alive(int(owner[1])):
+            yield path
+
+
+@functools.cache
+def _remove_left_behind(folder: Path) -> None:
+    """Remove such files, once in the life of this process."""
+    for path in left_behind(folder):
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH  # else it is another user's
+    return True
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.settings.finished import NOTES, noted
+from workflow_scripts.settings.finished import ASIDE, NOTES, left_behind, noted
 
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""
@@ -74,6 +74,15 @@ def kept_ends(cache: Path, runs: Sequence[Path]) -> Iterator[Kept]:
         yield Kept(folder, "reference_ends", state, needed=bool(names))
 
 
+def left_over(places: Iterable[Path]) -> Iterator[Kept]:
+    """Yield what killed processes had begun to write, and damaged files that lie aside."""
+    for folder in {Path(name) for place in places for name, _, _ in os.walk(place)}:
+        for path in left_behind(folder):
+            yield Kept(path, "unfinished file", "its process is dead", needed=False)
+        for path in folder.glob(f"*{ASIDE}"):
+            yield Kept(path, "damaged file", "another one takes its place", needed=False)
+
+
 def identity_folders(parent: Path) -> list[Path]:
     """Return the folders that are named by an identity."""
     return sorted(
@@ -120,6 +129,8 @@ def bytes_freed(folders: Sequence[Path]) -> list[int]:
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:
+    if folder.is_file():
+        yield os.lstat(folder)
     for inside, _, names in os.walk(folder):
         for name in names:
             try:
