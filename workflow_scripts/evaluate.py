@@ -126,9 +126,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=-1, help="CPU threads; -1: all")
     given = parser.parse_args(arguments)
     named = list(given.predictions)
-    for path in (*(path for _, path in named), given.baselines, given.unmasking):
-        if path is not None:
-            refuse_damaged(path)
+    for path in filter(None, [given.baselines, given.unmasking, *dict(named).values()]):
+        refuse_damaged(path)
     if given.baselines is not None:
         named += [(path.stem, path) for path in sorted(given.baselines.glob("*.h5ad"))]
     names = [name for name, _ in named]

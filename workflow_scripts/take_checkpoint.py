@@ -14,14 +14,7 @@ from pathlib import Path
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import (
-    NOTES,
-    check_zip,
-    file_digest,
-    link,
-    note_digest,
-    noted,
-)
+from workflow_scripts.settings.finished import NOTES, check_zip, noted, publish_file
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -56,8 +49,7 @@ def main(arguments: Sequence[str]) -> None:
             f"prediction.checkpoint: {error}. Choose another of the steps "
             f"{listing(map(str, kept), 8)}, or delete {given.folder} and train again"
         ) from error
-    note_digest(given.out, file_digest(kept[given.step]))
-    link(kept[given.step], given.out)
+    publish_file(kept[given.step], given.out)
     print(f"{given.out}: {kept[given.step]}")
 
 

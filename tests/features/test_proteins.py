@@ -88,10 +88,21 @@ def test_what_was_embedded_is_read_and_another_model_is_not(model, tmp_path):
     first = embed_cached({"G0": sequences["G0"]}, encoder(model), tmp_path)
     (kept,) = tmp_path.glob("*/*.npy")
     np.save(kept, first["G0"] + 1)
+    (kept.parent / ".digests" / kept.name).unlink()
     again = embed_cached(sequences, encoder(model), tmp_path)
     np.testing.assert_array_equal(again["G0"], first["G0"] + 1)
     other = embed_cached(sequences, encoder(model, window=64), tmp_path)
     np.testing.assert_array_equal(other["G0"], first["G0"])
+
+
+def test_embedded_protein_whose_file_is_damaged_is_embedded_again(model, tmp_path):
+    sequences = proteins(20)
+    first = embed_cached(sequences, encoder(model), tmp_path)
+    (kept,) = tmp_path.glob("*/*.npy")
+    for damaged in (first["G0"] + 1, first["G0"][:2]):
+        np.save(kept, damaged)
+        again = embed_cached(sequences, encoder(model), tmp_path)
+        np.testing.assert_array_equal(again["G0"], first["G0"])
 
 
 def test_folders_that_hold_no_esm_model_are_refused(tmp_path, model):

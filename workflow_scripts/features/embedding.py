@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, EsmModel
 from workflow_scripts.features.proteins import windows
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import replacing
+from workflow_scripts.settings.finished import is_damaged, publishing
 
 NUMERICS = 1
 """Raised when the same sequence and model would give another vector."""
@@ -192,7 +192,7 @@ def embed_cached(
     folder = cache / encoder.digest()
     folder.mkdir(parents=True, exist_ok=True)
     paths = {sequence: folder / f"{_name(sequence)}.npy" for sequence in sequences.values()}
-    waiting = [sequence for sequence, path in paths.items() if not path.is_file()]
+    waiting = [name for name, path in paths.items() if not path.is_file() or is_damaged(path)]
     print(f"{len(paths)} proteins, {len(waiting)} to embed, the others from {folder}", flush=True)
     for sequence, vector in encoder.embed(waiting):
         if not np.isfinite(vector).all():
@@ -202,7 +202,7 @@ def embed_cached(
                 f"{genes}; is it whole, and is features.embedding.precision ({encoder.precision}) "
                 "enough for it?"
             )
-        with replacing(paths[sequence]) as beside, beside.open("wb") as file:
+        with publishing(paths[sequence]) as beside, beside.open("wb") as file:
             np.save(file, vector)
     vectors = {sequence: np.load(path) for sequence, path in paths.items()}
     return {gene: vectors[sequence] for gene, sequence in sequences.items()}

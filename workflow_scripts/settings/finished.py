@@ -7,7 +7,6 @@ an unchanged identity, the stage links its own finished work to the declared out
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import functools
 import hashlib
@@ -220,8 +219,7 @@ class IdentityFolder:
                 f"{now[0] if now else 'nothing'} was asked for meanwhile"
             )
         for name, output in outputs.items():
-            note_digest(output, file_digest(self.path / name))
-            link(self.path / name, output)
+            publish_file(self.path / name, output)
 
 
 def noted(path: Path) -> list[str]:
@@ -318,8 +316,13 @@ def left_behind(folder: Path) -> Iterator[Path]:
     """Yield what `replacing` wrote to in a folder for processes of this machine that are dead."""
     for path in folder.glob(".*"):
         owner = re.fullmatch(rf"\..+\.{re.escape(socket.gethostname())}\.(\d{{1,7}})", path.name)
-        if owner and path.is_file() and not _is_alive(int(owner[1])):
-            yield path
+        if owner and path.is_file():
+            try:
+                os.kill(int(owner[1]), 0)
+            except ProcessLookupError:
+                yield path
+            except PermissionError:  # another user's process
+                continue
 
 
 @functools.cache
@@ -327,14 +330,6 @@ def _remove_left_behind(folder: Path) -> None:
     """Remove such files, once in the life of this process."""
     for path in left_behind(folder):
         path.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return error.errno != errno.ESRCH  # else it is another user's
-    return True
 
 
 @contextmanager
@@ -349,6 +344,12 @@ def publish_text(path: Path, text: str) -> None:
     """Write a text file as `publishing` does."""
     with publishing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def publish_file(source: Path, path: Path) -> None:
+    """Link a file to where it is published, and note its digest."""
+    note_digest(path, file_digest(source))
+    link(source, path)
 
 
 def note_digest(path: Path, digest: str) -> None:
