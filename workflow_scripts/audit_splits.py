@@ -20,7 +20,7 @@ from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors, printable
-from workflow_scripts.settings.finished import publish_text, publishing, replacing, write_atomically
+from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
 from workflow_scripts.settings.split_file import SplitFile, read_split_file
