@@ -117,6 +117,23 @@ def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
     for name in ("final.ckpt", "best.ckpt"):
         assert same(training.weights("unbroken", name), training.weights("back", name))
     assert training.log("unbroken") == training.log("back")
+    assert training.starts("back")[-1]["to_step"] == 14  # the longer training was still there
+
+
+def test_shorter_training_that_is_killed_leaves_the_longer_one(training):
+    whole = "training.ckpt_every_n_steps=24"
+    training.run("cut", whole)
+    log = training.log("cut")
+    fewer = ("training.max_steps=8", "training.ckpt_every_n_steps=1")
+    kill_after(training.command("cut", *fewer), training.folder / "cut", "*/step=*02.ckpt")
+    training.run("cut", *fewer)
+    assert [row["step"] for row in training.log("cut")] == [str(step) for step in range(1, 9)]
+    began = training.starts("cut")
+    training.run("cut", whole)
+    for name in ("final.ckpt", "best.ckpt"):
+        assert same(training.weights("unbroken", name), training.weights("cut", name))
+    assert training.log("cut") == log == training.log("unbroken")
+    assert training.starts("cut") == began
 
 
 @pytest.mark.long

@@ -19,7 +19,7 @@ from workflow_scripts.training.batches import Batch, Feeder
 from workflow_scripts.training.checkpoint_writer import CheckpointWriter
 from workflow_scripts.training.checkpoints import STATE
 from workflow_scripts.training.interruptions import Interruptions
-from workflow_scripts.training.metrics_file import LOG, SCORES, MetricsFile
+from workflow_scripts.training.metrics_file import SCORES, MetricsFile
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.pace import Progress
 from workflow_scripts.training.plan import TrainingPlan
@@ -58,7 +58,7 @@ class StepKeeper(lightning.Callback):
         self._sets_per_epoch = sets_per_epoch
         self._first = share.processes.rank == 0
         self._writer = CheckpointWriter(folder, keep=keep, first=self._first)
-        self._metrics = MetricsFile(folder / LOG, start) if self._first else None
+        self._metrics = MetricsFile(folder, start) if self._first else None
         self._row: dict[str, Any] = {}
         self._cells_per_step = plan.sets_per_step * plan.set_size
         self._ideal_seconds = ideal_seconds

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from workflow_scripts.models.effect_scores import EFFECT_SCORES
@@ -14,6 +13,9 @@ from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.training.validating import badness
 
 LOG = "training.csv"
+EARLIER = "training-earlier.csv"
+"""All rows that earlier starts left, those of steps beyond the log's among them."""
+
 SCORES = ("val_loss", *(f"val_{name}" for name in EFFECT_SCORES))
 COLUMNS = (
     *("step", "epoch", "train_loss", "train_set_loss", *SCORES, "lr", "gradient_norm"),
@@ -31,19 +33,18 @@ UNREPEATED = ("seconds", "waiting", "cells_per_second", "mfu", "memory")
 class MetricsFile:
     """Rows of a training, appended as they come."""
 
-    def __init__(self, path: Path, start: int) -> None:
+    def __init__(self, folder: Path, start: int) -> None:
         """Open the log for the steps after ``start``.
 
-        Rows of later steps, which a killed run may have left, and a torn last row are removed:
-        these steps are computed again.
+        It keeps the rows up to there. Those of later steps, which a killed or a longer training
+        left, stay beside it for a training that returns to their checkpoints. A torn last row is
+        removed.
         """
-        kept = [",".join(COLUMNS)]
-        if path.exists() and start > 0:
-            with path.open(newline="", encoding="utf-8") as file:
-                kept += [",".join(row) for row in csv.reader(file) if _is_kept(row, start)]
-        write_atomically(path, "\n".join(kept) + "\n")
+        rows = _rows(folder)
+        _write(folder / EARLIER, rows.values())
+        _write(folder / LOG, [row for step, row in rows.items() if step <= start])
         # Held open for the length of the training, and closed by it.
-        self._file = path.open("a", encoding="utf-8", newline="")
+        self._file = (folder / LOG).open("a", encoding="utf-8", newline="")
 
     def append(self, row: Mapping[str, object]) -> None:
         """Write one row; a value that is None is left empty."""
@@ -61,23 +62,14 @@ class MetricsFile:
         self._file.close()
 
 
-def logged_steps(path: Path) -> int:
-    """Return how many steps a log tells of without a gap, from the first on."""
-    if not path.exists():
-        return 0
-    with path.open(newline="", encoding="utf-8") as file:
-        steps = [int(row[0]) for row in csv.reader(file) if _is_kept(row, sys.maxsize)]
-    gaps = [at for at, step in enumerate(steps, start=1) if step != at]
-    return gaps[0] - 1 if gaps else len(steps)
+def logged_steps(folder: Path) -> int:
+    """Return how many steps the rows of a training tell of without a gap, from the first on."""
+    return next(at for at, step in enumerate([*_rows(folder), None]) if step != at + 1)
 
 
-def validations(path: Path, select_by: str) -> dict[int, float]:
-    """Return the badness of each validation that a log tells of, by step."""
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if _is_kept(row, sys.maxsize)]
-    named = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+def validations(folder: Path, select_by: str) -> dict[int, float]:
+    """Return the badness of each validation that the rows of a training tell of, by step."""
+    named = (dict(zip(COLUMNS, row, strict=True)) for row in _rows(folder).values())
     return {
         int(row["step"]): badness(
             {name: float(row[name]) for name in SCORES if row[name]}, select_by
@@ -87,5 +79,16 @@ def validations(path: Path, select_by: str) -> dict[int, float]:
     }
 
 
-def _is_kept(row: list[str], start: int) -> bool:
-    return len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) <= start
+def _rows(folder: Path) -> dict[int, list[str]]:
+    """Return the whole rows of all steps that were ever computed, by step, ascending."""
+    rows: dict[int, list[str]] = {}
+    for path in (folder / EARLIER, folder / LOG):  # the log has what was computed last
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                whole = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]
+            rows |= {int(row[0]): row for row in whole if row[0].isdigit()}
+    return dict(sorted(rows.items()))
+
+
+def _write(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    write_atomically(path, "".join(f"{','.join(row)}\n" for row in (COLUMNS, *rows)))

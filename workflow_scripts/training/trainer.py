@@ -31,7 +31,7 @@ from workflow_scripts.training.checkpoints import best_step_of, latest_usable
 from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.interruptions import Interruptions
 from workflow_scripts.training.machine import Machine
-from workflow_scripts.training.metrics_file import LOG, logged_steps, validations
+from workflow_scripts.training.metrics_file import logged_steps, validations
 from workflow_scripts.training.module import TrainingModule
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import ALONE, Processes
@@ -77,8 +77,8 @@ def train(
         map_controls=plan.map_controls,
         weighting=plan.weighting,
     )
-    until = plan.last_step(validations(folder / LOG, plan.select_by))
-    logged = logged_steps(folder / LOG)
+    until = plan.last_step(validations(folder, plan.select_by))
+    logged = min(logged_steps(folder), until)
     found = latest_usable(folder, until, logged, provenance)
     start = 0 if found is None else found[0]
     share = machine.share(plan, store, features, sets_per_epoch=sampler.sets_per_epoch)
