@@ -193,6 +193,19 @@ def test_trained_before_returns_its_own_work(training):
     assert "trained before" in training.run("unbroken", *operational)
 
 
+def test_other_validations_choose_another_best_state(training):
+    training.run("cadence")
+    training.run("cadence", "training.val_freq=1")
+    log = training.log("cadence")
+    assert all(row["val_loss"] for row in log)
+    best = min(log, key=lambda row: float(row["val_loss"]))
+    path = training.folder / "cadence" / "best.ckpt"
+    assert torch.load(path, weights_only=True)["global_step"] == int(best["step"])
+    assert same(training.weights("unbroken"), training.weights("cadence"))
+    assert "trained before" in training.run("cadence")
+    assert training.log("cadence") == training.log("unbroken")
+
+
 def test_learning_rate_is_part_of_the_identity(training):
     out = training.run("other", "training.lr=2e-3", "training.max_steps=4")
     assert "from step 0 to 4" in out

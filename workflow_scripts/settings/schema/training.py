@@ -56,7 +56,7 @@ KEYS: tuple[Key, ...] = (
         at_least=0,
         at_most=LARGEST_SEED,
     ),
-    extent(
+    identity(
         "training.val_freq",
         int,
         "train",
