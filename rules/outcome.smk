@@ -3,13 +3,14 @@
 # needs: the runs' folders
 # makes: nothing; it looks and prints
 
+import atexit
 import shutil
 import signal
 from contextlib import suppress
 
 import psutil
 
-from workflow_scripts.failures import box, failures
+from workflow_scripts.failures import ROOM, box, failures
 from workflow_scripts.settings.findings import printable
 
 
@@ -69,17 +70,22 @@ def refuse_closed_places():
         )
 
 
-def say_where_room_is_short():
-    """Name the folders whose disk is full: jobs that met that could not even write their logs."""
-    for path in places():
+def disks():
+    """Return a folder on each disk that Snakemake and its jobs write to."""
+    on_disk = {path.stat().st_dev: path for path in [Path.cwd(), *places()[::-1]]}
+    return [*on_disk.values()]
+
+
+def say_where_room_is_short(paths):
+    """Name the disks that are full: jobs that met that could not even write their logs.
+
+    Snakemake itself blames permissions where it can't write its records.
+    """
+    for path in paths:
         if (free := shutil.disk_usage(path).free) < ROOM:
             print(
                 f"{path}: its disk has {free / 1e6:.1f} MB left; make room, and start again"
             )
-
-
-ROOM = 10_000_000
-"""Bytes that a disk has to have, or it is called full."""
 
 
 def say_how_to_follow():
@@ -114,11 +120,14 @@ onstart:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_with_jobs)
     if not only_asks():
+        # Snakemake may end with an error of its own, without onerror and in another folder.
+        atexit.register(say_where_room_is_short, disks())
         refuse_closed_places()
         say_how_to_follow()
 
 
 onsuccess:
+    atexit.unregister(say_where_room_is_short)
     if not only_asks():
         say_what_came_of_it()
 
@@ -127,4 +136,3 @@ onerror:
     say_what_came_of_it()
     logs = [log] if isinstance(log, str) else log
     print(box(failures("\n".join(Path(path).read_text() for path in logs))))
-    say_where_room_is_short()

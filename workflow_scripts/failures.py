@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,31 @@ _SAID = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
 _MESSAGE = re.compile(r"^error: .*(?:\n(?!\w+: ).+)*", re.MULTILINE)
 _STOPPED = re.compile(r"^stopped by .*", re.MULTILINE)
 _INTERRUPTED = re.compile(r"^(?:interrupted$|Traceback \(most recent call last\))", re.MULTILINE)
+_LACKS = {
+    re.compile(pattern, re.IGNORECASE): advice
+    for pattern, advice in {
+        r"no space left|disk quota exceeded|file too large": (
+            "The disk is full, or the part of it that is yours: make room, and start the same "
+            "command again."
+        ),
+        r"cuda out of memory|no gpu memory": (
+            "The GPU's memory is full: free it of other work, or lower engine.batch and "
+            "engine.gpu_cells; then start the same command again."
+        ),
+        # What Python, torch, OpenBLAS, LLVM, the loader of libraries, the system and Slurm say.
+        r"memoryerror|out of memory(?!\?)|out_of_memory|oom.kill|bad_alloc|memory allocation|"
+        r"(?:can't|cannot|unable to) allocate|failed to map segment|can't start new thread": (
+            "The memory is full, or the part of it that a job may take: end other work, or allow "
+            "jobs more (mem_mb in a profile's set-resources, ulimit -v); then start the same "
+            "command again."
+        ),
+    }.items()
+}
+"""What logs say where disk or memory is short, and what to do then."""
+
+ROOM = 10_000_000
+"""Bytes that a disk has to have, or it is called full."""
+
 _LAST_LINES = 5
 """Of a log in which nothing is known: that many are shown."""
 
@@ -108,16 +134,26 @@ def _read(log: Path | None, said: str) -> tuple[str, str]:
     except OSError:
         text = ""
     if messages := _MESSAGE.findall(text):
-        return "\n".join(messages[:_MOST]), (
+        message = "\n".join(messages[:_MOST])
+        return message, _lack(message) or (
             "Mend that, and start the same command again: what is done stays done."
         )
     if stopped := _STOPPED.findall(text):
         return stopped[-1], "Start the same command again."
     lines = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
-    if "Traceback (most recent call last)" in text:
-        return "\n".join(lines), "This is a defect of the workflow: please report it, with the log."
     what = "\n".join(filter(None, [said, *lines])) or "its log is empty"
+    _, traceback, raised = text.partition("Traceback (most recent call last)")
+    full = log is not None and log.exists() and shutil.disk_usage(log).free < ROOM
+    if advice := _lack("no space left" if full else f"{what}\n{raised}"):
+        return what, advice
+    if traceback:
+        return what, "This is a defect of the workflow: please report it, with the log."
     return what, (
         "It ended without a word of its own: killed, or out of memory, most likely. More of that: "
         "mem_mb in a profile's set-resources; then start the same command again."
     )
+
+
+def _lack(text: str) -> str | None:
+    """Return what to do where a text says that disk or memory was short; None where it doesn't."""
+    return next((advice for pattern, advice in _LACKS.items() if pattern.search(text)), None)

@@ -38,6 +38,26 @@ def test_disk_that_fills_up_again_and_again(tmp_path: Path, unbroken: Unbroken) 
         assert snakemake(tmp_path, *CONFIG).jobs == []
 
 
+@pytest.mark.parametrize("kilobytes", [70, 450])
+def test_full_disk_is_named_where_snakemake_blames_permissions(
+    tmp_path: Path, kilobytes: int
+) -> None:
+    # The first size fills up with what jobs write, the second with Snakemake's own records.
+    whole = kilobytes == 450
+    place = tmp_path if whole else tmp_path / "out"
+    if not whole:
+        write_tiny_run(tmp_path)
+    with small_disk(place, kilobytes):
+        if whole:
+            write_tiny_run(tmp_path)
+        done = snakemake(tmp_path, *CONFIG, expect=1)
+        assert ("ensure write permissions" in done.text) == whole
+        assert "out of memory" not in done.text
+        assert done.text.count("its disk has") == 1
+        last = done.text.strip().splitlines()[-1]
+        assert re.fullmatch(rf"{place}: its disk has 0\.\d MB left; make room, .*", last)
+
+
 def test_closed_folders_are_said_before_anything_starts(tmp_path: Path) -> None:
     write_tiny_run(tmp_path)
     logs = tmp_path / "out" / "tiny" / "logs"

@@ -6,6 +6,8 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.faults.killed import Kill, Started
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
@@ -46,6 +48,31 @@ def test_job_that_was_killed_is_told_from_one_that_says_why(tmp_path: Path) -> N
     assert "killed, or out of memory, most likely" in said
 
 
+RAISED = "Traceback (most recent call last):\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (f"{RAISED}OSError: [Errno 28] No space left on device\n", "disk"),
+        ("error: OSError: [Errno 122] Disk quota exceeded\n", "disk"),
+        (f"{RAISED}MemoryError\nDuring handling of that:\n1\n2\n3\n4\n5\n6\n", "memory"),
+        ("OpenBLAS error: Memory allocation still failed after 10 retries, giving up.\n", "memory"),
+        ("LLVM ERROR: Unable to allocate section memory!\n", "memory"),
+        (f"{RAISED}OSError: libllvmlite.so: failed to map segment from shared object\n", "memory"),
+        (f"{RAISED}OSError: [Errno 12] Cannot allocate memory\n", "memory"),
+        ("RuntimeError: can't start new thread\n", "memory"),
+        (f"{RAISED}torch.OutOfMemoryError: CUDA out of memory. Tried to\n", "GPU's memory"),
+    ],
+)
+def test_job_without_disk_or_memory_is_told_so(tmp_path: Path, text: str, named: str) -> None:
+    log = tmp_path / "out" / "a" / "logs" / "train.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(text)
+    (found,) = failures(f"Error in rule train:\n    message: None\n    log: {log} (check)\n")
+    assert found.advice.startswith(f"The {named} is full")
+
+
 def test_last_end_of_a_job_that_was_tried_again_counts(tmp_path: Path) -> None:
     log = tmp_path / "out" / "a" / "logs" / "train.log"
     log.parent.mkdir(parents=True)
@@ -54,6 +81,9 @@ def test_last_end_of_a_job_that_was_tried_again_counts(tmp_path: Path) -> None:
     (found,) = failures(f"{block}\nTrying to restart job 0.\n{block}")
     assert (found.rule, found.run) == ("train", str(tmp_path / "out" / "a"))
     assert found.message == "error: the loss is nan;\nlower it"
+    log.write_text("note: CUDA out of memory, goes on without it\nerror: the loss is nan\n")
+    (found,) = failures(block)
+    assert found.advice.startswith("Mend that")
     log.write_text("stopped by SIGTERM after step 7 of 9; its state is kept\n")
     (found,) = failures(block)
     assert found.advice == "Start the same command again."
