@@ -112,6 +112,8 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     other exception is a defect and keeps its traceback.
     """
     hold_log()
+    # Threads that wait by spinning take the cores from other work, which then keeps them waiting.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         main(sys.argv[1:])
     except ConfigError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +28,8 @@ from workflow_scripts.settings.model_path import model_digest
 from workflow_scripts.settings.schema.starting_model import INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
 from workflow_scripts.training.large_pages import use_large_pages
-from workflow_scripts.training.processes import Processes
-from workflow_scripts.training.starts import STARTS, keep_starts
+from workflow_scripts.training.processes import Processes, free_cores, idle_seconds
+from workflow_scripts.training.starts import STARTS, keep_starts, read_starts
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--starts", type=Path, required=True, help="starts of the training, to write (JSON)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads; all there are if not given")
+    parser.add_argument("--threads", type=int, help="most CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 
     settings = read_settings("train", given.settings, given.config)
@@ -122,6 +123,7 @@ def _train(
     if settings["engine.deterministic"]:
         # Has to be there before the first product on a GPU.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    since = time.monotonic(), idle_seconds()
     # Only now: a run that is already trained returns without these seconds.
     import pandas as pd
     import torch
@@ -133,9 +135,6 @@ def _train(
     from workflow_scripts.training.trainer import train
     from workflow_scripts.training.wandb_log import wandb_logger
 
-    threads = processes.threads(given.threads or torch.get_num_threads(), os.environ)
-    torch.set_num_threads(threads)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # Lightning would choose for several processes
     budget, first = settings["engine.gpu_cells"], processes.rank == 0
     machine = Machine(
         settings["model.device"],
@@ -150,6 +149,17 @@ def _train(
         processes,
         wandb_logger(settings, shown_config(given.config), work.path) if first else None,
     )
+    most = processes.threads(given.threads or torch.get_num_threads(), os.environ)
+    threads, why = most, ""
+    if begun := read_starts(work.path / STARTS):
+        # Sums differ in their last bits with the number of threads.
+        threads, why = begun[0].get("threads", most), "as this training began"
+    elif processes.ranks == 1 < most and machine.where.type == "cpu":
+        threads, why = min(free_cores(since), most), "as many as other work leaves free"
+    if threads != most:
+        machine.say(f"CPU threads: {threads} of {most}, {why}")
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # Lightning would choose for several processes
     plan = TrainingPlan.from_slice(settings)
     store = CellStore.open(given.cells)
     return train(

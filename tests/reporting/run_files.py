@@ -293,6 +293,7 @@ def start_of(place: int, changes: dict[str, Any]) -> dict[str, Any]:
         "host": "node7",
         "device": "CPU, 4 threads",
         "processes": 1,
+        "threads": 4,
         "python": "3.11.2",
         "packages": {"torch": "2.13.0", "lightning": "2.6.0"},
         "cuda": None,

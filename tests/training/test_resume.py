@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import warm
 from tests.training.training_runs import ROOT, kill_after, same
 from workflow_scripts.models import load_model
 from workflow_scripts.settings.errors import DataError
@@ -134,6 +136,37 @@ def test_shorter_training_that_is_killed_leaves_the_longer_one(training):
         assert same(training.weights("unbroken", name), training.weights("cut", name))
     assert training.log("cut") == log == training.log("unbroken")
     assert training.starts("cut") == began
+
+
+def test_training_takes_the_threads_that_are_free_and_goes_on_with_as_many(training):
+    def command(*overrides: str) -> list[str]:
+        # The last one of an option counts.
+        return [*training.command("beside", *overrides)[1:], "--threads", "2"]
+
+    loop = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    loops = [subprocess.Popen(loop, stdout=subprocess.PIPE) for _ in range(os.cpu_count())]
+    try:
+        for process in loops:
+            process.stdout.readline()
+        short = [warm.python(), *command("training.max_steps=14")]
+        begun = subprocess.check_output(short, text=True, cwd=ROOT)
+    finally:
+        for process in loops:
+            process.kill()
+            process.communicate()
+    assert "CPU threads: 1 of 2, as many as other work leaves free" in begun
+    more = subprocess.run(
+        [sys.executable, *command()],  # which loads its own OpenMP
+        env={**os.environ, "OMP_DISPLAY_ENV": "true"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert "CPU threads: 1 of 2, as this training began" in more.stdout
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in more.stderr
+    assert [start["threads"] for start in training.starts("beside")] == [1, 1]
+    assert same(training.weights("unbroken"), training.weights("beside"))
 
 
 @pytest.mark.long

@@ -325,6 +325,7 @@ class BegunStart(TypedDict):
     host: str
     device: str
     processes: int
+    threads: int
     python: str
     packages: dict[str, str]
     cuda: str | None

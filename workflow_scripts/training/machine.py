@@ -85,7 +85,12 @@ class Machine:
         """What the device of this process is called; of a CPU, with how many threads."""
         if self.where.type == "cuda":
             return torch.cuda.get_device_name(self.where)
-        return f"CPU, {torch.get_num_threads()} threads"
+        return f"CPU, {self.threads} threads"
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of this process."""
+        return torch.get_num_threads()
 
     @property
     def cuda_version(self) -> str | None:
@@ -166,7 +171,7 @@ class Machine:
         """Return what reads cells to where the model is."""
         if self.where.type == "cuda":
             return DeviceReader(store, self.where, self.num_workers, pinned=self.pin_memory)
-        return HostReader(store, min(self.num_workers, torch.get_num_threads()))
+        return HostReader(store, min(self.num_workers, self.threads))
 
     def trainer(
         self, plan: TrainingPlan, share: Share, callbacks: list[lightning.Callback]
@@ -174,10 +179,9 @@ class Machine:
         """Return Lightning's trainer: it counts passes, of which a step may have several."""
         gpu, ranks = self.where.type == "cuda", self.processes.ranks
         precision = settled_precision(plan, "cuda" if gpu else "cpu")
-        threads = torch.get_num_threads()
         why = "as model.device says" if self.device == "cpu" else "no GPU here"
         where = f"{ranks} x " * (ranks > 1) + (
-            torch.cuda.get_device_name() if gpu else f"the CPU, {why} ({threads} threads)"
+            torch.cuda.get_device_name() if gpu else f"the CPU, {why} ({self.threads} threads)"
         )
         parts = f", {share.passes} passes of {share.sets_per_pass} sets a step"
         self.say(f"training on {where}, {precision}{parts * (share.passes > 1)}")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import psutil
+
 from workflow_scripts.settings.errors import DataError
+
+LEAST_WATCHED = 0.3
+"""Seconds over which it is watched what other work leaves free: the system counts in hundredths."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,25 @@ class Processes:
         """
         own = started_by(self.ranks, environment) == "srun"
         return given if own else max(given // self.on_node, 1)
+
+
+def idle_seconds() -> float:
+    """Return how long the cores of this machine have been idle, or worked for this process."""
+    machine, own = psutil.cpu_times(), os.times()
+    return float(machine.idle + machine.iowait) + own.user + own.system
+
+
+def free_cores(since: tuple[float, float]) -> int:
+    """Return how many cores other work leaves free, one at least.
+
+    Parameters
+    ----------
+    since
+        ``time.monotonic()`` and `idle_seconds` of a moment before.
+    """
+    began, idle = since
+    time.sleep(max(began + LEAST_WATCHED - time.monotonic(), 0))
+    return max(round((idle_seconds() - idle) / (time.monotonic() - began)), 1)
 
 
 def started_by(ranks: int, environment: Mapping[str, str]) -> Literal["torchrun", "srun"] | None:

@@ -56,6 +56,7 @@ def noted(
         "host": socket.gethostname(),
         "device": machine.device_name,
         "processes": machine.processes.ranks,
+        "threads": machine.threads,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "cuda": machine.cuda_version,
