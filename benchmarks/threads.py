@@ -57,7 +57,6 @@ class Peer:
             text=True,
             env={**own, **WAITING[waiting], "PYTHONPATH": str(ROOT)},
         )
-        self._answer()
 
     def steps_a_second(self, seconds: float) -> float:
         """Take steps for so long, three at least."""
@@ -65,6 +64,10 @@ class Peer:
         print(seconds, file=self.process.stdin, flush=True)
         steps, took = json.loads(self._answer())
         return float(steps / took)
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
+        self._answer()
 
     def _answer(self) -> str:
         assert self.process.stdout is not None
@@ -134,6 +137,8 @@ def measure(beside: Sequence[int], rounds: int, seconds: float) -> None:
     """Take turns and print the table."""
     sides = [(waiting, threads) for waiting in WAITING for threads in THREADS]
     peers = {side: Peer(*side) for side in sides}
+    for peer in peers.values():
+        peer.wait()
     rates: dict[tuple[int, Side], list[float]] = {}
     others: dict[int, list[float]] = {number: [] for number in beside}
     for turn in range(rounds):
