@@ -83,6 +83,7 @@ rule audit_cells:
         runtime=minutes(30, per_gb=4),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),
+        signatures=signatures(source_files),
     message:
         "looking at the cells of {input}"
     shell:
@@ -141,6 +142,7 @@ rule pack_cells:
         runtime=minutes(60, per_gb=4),
     params:
         settings=lambda wildcards: cells_json(wildcards.cells),
+        signatures=signatures(source_files),
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
     message:
         "packing cells into {params.store}"

@@ -17,7 +17,7 @@ localrules:
 # of a job while one before it has to run: so the model's content reaches both through this file.
 rule note_initial_model:
     input:
-        lambda wildcards: there(str(known_by(initial_model(wildcards.run)))),
+        initial_model_file,
     output:
         "{run}/initial_model.json",
     log:
@@ -28,6 +28,7 @@ rule note_initial_model:
         "../envs/stateline.yaml"
     params:
         model=lambda wildcards: initial_model(wildcards.run),
+        signatures=signatures(initial_model_file),
     message:
         "{wildcards.run}: which model does it start from?"
     shell:

@@ -19,8 +19,10 @@ sys.path.insert(0, str(ROOT))
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import ASIDE
+from workflow_scripts.settings.known_digests import signature
 from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
 from workflow_scripts.settings.replicates import values_that_count
+from workflow_scripts.settings.run import DEMO, from_here
 from workflow_scripts.settings.run_stages import stages_of
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema.stages import FEATURE_BASELINES, VALIDATION
@@ -53,7 +55,10 @@ CELLS = "cache/cells"
 
 try:
     RUNS = resolve_runs(
-        ROOT / "config", config["runs"], config["overrides"], contexts_to_leave_out
+        Path(from_here(str(ROOT / "config"))),
+        config["runs"],
+        config["overrides"],
+        contexts_to_leave_out,
     )
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -64,7 +69,6 @@ if workflow.is_main_process:  # and not once more in every remote job
         logger.warning(f"warning: {warning}")
 
 # What the rule simulate_demo writes; it is named in config/runs/demo.yaml.
-DEMO = "simulated/demo"
 DEMO_FILES = [
     f"{DEMO}/{name}"
     for name in (

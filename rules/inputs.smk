@@ -44,12 +44,6 @@ def cells_json(cells):
     )
 
 
-def as_written(path):
-    """Return a path of a slice, which is absolute, as a rule that makes the file declares it."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
-
-
 def asked_file(name):
     """Return the input function for a file of the packed cells that the run predicts from."""
     return lambda wildcards: f"{CELLS}/{asked_digest(wildcards.run)}/{name}"
@@ -116,7 +110,18 @@ def source_files(wildcards):
     """Return the h5ad files of a digest."""
     datasets = json.loads(cells_json(wildcards.cells))["datasets"]
     paths = [path for files in datasets.values() for path in files.values()]
-    return [found for path in paths for found in there(as_written(path))]
+    return [found for path in paths for found in there(path)]
+
+
+def signatures(files):
+    """Return the parameter that tells a job's files from others, whatever their times.
+
+    A function of the wildcards, as the input function that it is given. One text, since Snakemake
+    compares parameters as a set. Of a file that is made first, it is asked for after that.
+    """
+    return lambda wildcards: canonical_json(
+        {path: signature(path) for path in files(wildcards)}
+    )
 
 
 def data_key(run, key):
@@ -127,6 +132,11 @@ def data_key(run, key):
 def initial_model(run):
     """Return the path of the model that a run starts from; null where it starts from none."""
     return RUNS[run].config["model"]["kwargs"].get("init_from")
+
+
+def initial_model_file(wildcards):
+    """Return the file that stands for that model, as an input."""
+    return there(str(known_by(initial_model(wildcards.run))))
 
 
 def given_weights(run):

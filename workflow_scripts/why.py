@@ -59,6 +59,10 @@ _RULES: Mapping[str, str] = {
 """Rules that are called otherwise than their stage."""
 
 
+_BY_SIGNATURE = ("audit_cells", "pack_cells", "note_initial_model")
+"""Rules whose parameters beside their settings are the signatures of files."""
+
+
 @dataclass(frozen=True)
 class FileState:
     """What Snakemake says of one file.
@@ -162,6 +166,9 @@ def _first_of_each_rule(pending: Sequence[FileState]) -> list[FileState]:
 
 
 def _reason(state: FileState) -> str:
+    if "params changed" in state.status and state.rule in _BY_SIGNATURE:
+        files = [name for name in state.inputs if not name.endswith("/cells_audit.json")]
+        return f"{'one of ' * (len(files) > 1)}{listing(files, 5)} is another file now"
     words = next((text for key, text in _STATUS.items() if key in state.status), state.status)
     if state.status == "updated input files" and (newer := _newer(state)):
         return f"{listing(newer, 5)} changed"

@@ -115,13 +115,21 @@ def touch_config(project: Project) -> None:
         os.utime(path)
 
 
-def rewrite_cells(project: Project) -> None:
+def rewrite(project: Project) -> None:
+    for name in ("data/screen.h5ad", "features.pt", "starter.toml"):
+        path = project.folder / name
+        os.utime(path)
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+
+
+def touch_large_cells(project: Project) -> None:
     path = project.folder / "data" / "screen.h5ad"
+    with path.open("ab") as file:
+        file.write(bytes(1_000_000))
+    project.start()
     os.utime(path)
-    assert project.start().jobs == []
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content)
 
 
 def add_file(project: Project) -> None:
@@ -177,7 +185,8 @@ CHANGES: dict[str, Callable[[Project], None]] = {
     "the split of the TOML": lambda project: project.edit("starter.toml", '"g4"]', '"g5"]'),
     "a vector of the feature file": lambda project: change_vector(project, "g2"),
     "a vector that it doesn't read": lambda project: change_vector(project, "unused"),
-    "`touch` of an h5ad": rewrite_cells,
+    "`touch` of a file": rewrite,
+    "`touch` of a larger h5ad": touch_large_cells,
     "another h5ad": add_file,
     "the report deleted": lambda project: (project.folder / "out/tiny/report.html").unlink(),
     "`final.ckpt` deleted": lambda project: (

@@ -78,7 +78,7 @@ def test_files_that_changed_or_are_gone_are_named(folder):
     toml.write_text(toml.read_text() + "# a remark\n")
     (folder / "out/tiny/report.html").unlink()
     said = snakemake(folder, "why", *OPTIONS).text
-    assert "audit_splits: starter.toml changed" in said
+    assert "splits: starter.toml is another file now" in said
     assert "report: out/tiny/report.html is missing" in said
     new = snakemake(folder, "why", *OPTIONS, "overrides=name=new")
     assert "out/new: everything, as nothing of it is there yet" in new.text

@@ -61,6 +61,10 @@ def changed_stage(run: Run, stage: str, path: Path) -> Iterator[Change]:
     sources = _sources(run)
     for part in ("identity", "extent"):
         yield from _differences(old.get(part, {}), new.get(part, {}), sources)
+    before, now = old.get("files", {}), new.get("files", {})
+    for file in sorted({*before, *now}):
+        if before.get(file) != now.get(file):
+            yield Change(file, f"{file} is another file now")
     for name, words in _BESIDE.items():
         before, now = old.get(name), new.get(name)
         if before != now:

@@ -13,6 +13,9 @@ from workflow_scripts.settings.slices import canonical_json
 SAID_BYTES = 500_000_000
 """Files from this size are announced before they are read: about a third of a second of SHA-256."""
 
+SMALL_BYTES = 1_000_000
+"""Files up to this size are compared by content: those that Snakemake compares so as well."""
+
 
 class KnownDigests:
     """Digests, each kept with the size, time of change and inode that its file had then.
@@ -63,3 +66,19 @@ def stamp(path: Path) -> list[int]:
     """Return a file's size, time of change in nanoseconds, and inode."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def signature(path: str | Path) -> list[int] | str | None:
+    """Return what tells a file from another one that takes its place; None where there is none.
+
+    Its stamp, or if parsing can afford to read it, its digest. The order of times
+    doesn't do: a file that `mv` or `rsync` puts in place is often the older one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        now = stamp(path)
+        return file_digest(path) if now[0] <= SMALL_BYTES else now
+    except OSError:
+        return None

@@ -14,6 +14,8 @@ from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
+from workflow_scripts.settings.known_digests import signature
+from workflow_scripts.settings.model_path import ENSEMBLE, given_model, known_by
 from workflow_scripts.settings.run_stages import asks, stages_of
 from workflow_scripts.settings.slices import canonical_json, stage_slice
 from workflow_scripts.settings.split_file import (
@@ -36,6 +38,16 @@ _READ_CELLS = ("train", "predict", "predict_baselines", "predict_unmasking")
 _READ_TARGETS = ("preflight", "predict", "predict_baselines", "predict_unmasking")
 """Stages that read what is asked for in place of the test split, where something is."""
 
+
+_FILES = (
+    *("data.kwargs.toml_config_path", "data.kwargs.perturbation_features_file"),
+    *("features.embedding.fasta", "genes.file", "prediction.genes", "prediction.targets"),
+)
+_MODELS = ("prediction.checkpoint", ENSEMBLE)
+"""Keys that name files, or lists of them; rules look at those of the cells and of init_from."""
+
+DEMO = "simulated/demo"
+"""Folder of the demo's files, which a rule makes."""
 
 _ASKED = "asked"
 """What the dataset of files that are predicted from is called."""
@@ -84,7 +96,7 @@ class Run:
         Versions stand beside it: another one gives other results, so it has to trigger as well.
         So does whether genes are chosen, or targets asked for: the set of a job's inputs then
         changes, which Snakemake doesn't look at where a job before it re-runs, as freeze_config
-        does.
+        does. And so do the files that the stage reads, whatever their times.
         """
         content = stage_slice(self.config, stage).content()
         content["numerics"] = NUMERICS.get(stage, 1)
@@ -94,6 +106,8 @@ class Run:
             content["genes"] = "chosen"
         if stage in _READ_TARGETS and self.asks:
             content["targets"] = "asked"
+        if files := _signatures(content["identity"]):
+            content["files"] = files
         return canonical_json(content)
 
     @property
@@ -159,14 +173,46 @@ class Run:
         return content
 
 
+def _signatures(values: Mapping[str, Any]) -> dict[str, list[int] | str]:
+    """Return the signature of each file that the keys of a stage name, by its path as written.
+
+    Left out are files that rules make, which may not be there yet: Snakemake goes by their times.
+    """
+    models = [known_by(path) for path in map(given_model, _named(values, _MODELS)) if path]
+    files = [*_named(values, _FILES), *(str(path) for path in models if not _is_published(path))]
+    found = {path: signature(path) for path in files if not path.startswith(f"{DEMO}/")}
+    return {path: there for path, there in found.items() if there is not None}
+
+
+def _named(values: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    given = [values.get(key) for key in keys]
+    return [path for one in given for path in (one if isinstance(one, list) else [one]) if path]
+
+
+def _is_published(path: Path) -> bool:
+    """Tell whether a file is a checkpoint of a run, which a rule makes."""
+    return path.parent.name == "checkpoints" and (path.parents[1] / "stages").is_dir()
+
+
 def _files_of(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
-    """Return the files of datasets by label, and what names them where it leads to none."""
+    """Return the files of datasets by label, and what names them where it leads to none.
+
+    Those below the working directory are named from there, so that a project can be moved.
+    """
     files = dataset_files(datasets)
-    labelled = {name: label_files([os.path.abspath(p) for p in files[name]]) for name in files}
-    content: dict[str, Any] = {"datasets": labelled}
+    content: dict[str, Any] = {"datasets": {}}
+    for name, paths in files.items():
+        labels = label_files([os.path.abspath(path) for path in paths])
+        content["datasets"][name] = {label: from_here(path) for label, path in labels.items()}
     if empty := {name: _absolute(datasets[name]) for name in files if not files[name]}:
         content["matched_nothing"] = empty
     return content
+
+
+def from_here(path: str) -> str:
+    """Return a path from the working directory, where it lies below that."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 def _absolute(given: str | Sequence[str]) -> list[str]:
