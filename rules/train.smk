@@ -7,7 +7,8 @@
 #        {run}/training.csv             one row a step
 #        {run}/starts.json              from which step it went on, where, and how that ended
 #        {run}/checkpoints/step-N.ckpt  the state after N steps, where prediction.checkpoint is N
-# keeps: {run}/checkpoints/<identity>/  step=….ckpt, last.ckpt: what a killed training continues from
+# keeps: checkpoints/<identity>/        step=….ckpt, last.ckpt: what a killed training continues from;
+#                                       in output_dir/name, whatever is predicted
 
 
 localrules:
@@ -49,14 +50,15 @@ rule train:
     params:
         launcher=launcher,
         folder=lambda wildcards, output: Path(output.final).parent,
+        work=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",
     message:
         "{wildcards.run}: training (follow it in {log})"
     shell:
         "{params.launcher}python -m workflow_scripts.train --settings {input.settings:q}"
         " --config {input.config:q} --cells {input.cells:q}"
         " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
-        " --out-dir {params.folder:q} --metrics {output.metrics:q} --starts {output.starts:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --out-dir {params.folder:q} --work-dir {params.work:q}"
+        " --metrics {output.metrics:q} --starts {output.starts:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule take_checkpoint:
@@ -71,7 +73,7 @@ rule take_checkpoint:
     conda:
         "../envs/stateline.yaml"
     params:
-        folder=lambda wildcards, input: Path(input[0]).parent,
+        folder=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",
     message:
         "{wildcards.run}: taking the checkpoint after step {wildcards.step}"
     shell:

@@ -32,6 +32,7 @@ from workflow_scripts.settings.kept import (
     kept_ends,
     left_over,
 )
+from workflow_scripts.settings.run_stages import home_folder
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -71,9 +72,10 @@ def main(arguments: Sequence[str]) -> None:
     if given.verify:
         _verify(cache, packings, runs)
         return
-    of_runs = [one for run in runs for one in kept_by_run(run)]
+    folders = sorted({*runs, *map(home_folder, runs)})
+    of_runs = [one for run in folders for one in kept_by_run(run)]
     # Rules declare what they say of cells in the working directory, wherever the cache is.
-    others = left_over([*runs, cache, Path("cache/cells")])
+    others = left_over([*folders, cache, Path("cache/cells")])
     kept = [*packings, *kept_ends(cache, runs), *of_runs, *others]
     idle = [one.folder for one in kept if not one.needed and not is_locked(one.folder)]
     frees = dict(zip(idle, bytes_freed(idle), strict=True))

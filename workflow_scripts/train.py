@@ -50,6 +50,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--out-dir", type=Path, required=True, help="folder of checkpoints, to write"
     )
+    parser.add_argument(
+        "--work-dir", type=Path, help="folder of finished work; that of checkpoints if not given"
+    )
     # Not --log: torchrun reads that as one of its own.
     parser.add_argument(
         "--metrics", type=Path, required=True, help="losses by step, to write (CSV)"
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     max_steps = settings["training.max_steps"]
     patience = settings["engine.early_stopping"]
     until = f"-{max_steps}" if patience is None else f"-{max_steps}-{patience}"
-    work = IdentityFolder(given.out_dir, identity, until)
+    work = IdentityFolder(given.work_dir or given.out_dir, identity, until)
     provenance = {"identity": identity, **inputs}
     processes = Processes.of(settings["training.devices"], settings["engine.nodes"], os.environ)
     if processes.rank:

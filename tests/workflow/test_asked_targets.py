@@ -24,10 +24,17 @@ def add_vector(folder: Path, name: str) -> None:
     torch.save(vectors, folder / "features.pt")
 
 
+def contents(run: Path) -> dict[str, bytes]:
+    """Return the files of a run itself, but for logs and what tells of their times."""
+    parts = ("*.h5ad", "*.html", "*.json", "*.tsv", "*.parquet", "*.yaml", "checkpoints/*.ckpt")
+    return {str(path): path.read_bytes() for part in parts for path in run.glob(part)}
+
+
 @pytest.mark.long
 def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: Path) -> None:
     add_vector(finished_run, "g99")
     snakemake(finished_run, *OPTIONS)
+    scored = contents(finished_run / "out/tiny")
 
     (finished_run / "want.csv").write_text("perturbation,context,n_cells\ng99,rpe1,5\ng2,k562,\n")
     genes = anndata.read_h5ad(screen_of(finished_run)).var_names
@@ -35,12 +42,15 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: P
     asked = "prediction.targets=want.csv prediction.cells_per_target=7 prediction.genes=panel.txt"
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"list_targets", "validate_target_features", "predict", "report"} <= set(done.jobs)
-    assert not {"evaluate", "train", "pack_cells"} & set(done.jobs)
+    assert not {"evaluate", "pack_cells"} & set(done.jobs)
+    (folder,) = finished_run.glob("out/tiny/asked/want-*")
+    assert "trained before" in (folder / "logs/train.log").read_text()
 
     # Nothing compares baselines with a list; they are predicted where they are asked for.
-    snakemake(finished_run, "out/tiny/baselines", *OPTIONS, f"overrides={asked}")
+    baselines = str(folder.relative_to(finished_run) / "baselines")
+    snakemake(finished_run, baselines, *OPTIONS, f"overrides={asked}")
     for name in ("predictions", "baselines/ridge"):
-        cells = anndata.read_h5ad(finished_run / "out/tiny" / f"{name}.h5ad")
+        cells = anndata.read_h5ad(folder / f"{name}.h5ad")
         predicted = cells[cells.obs["perturbation"] != "control"]
         sizes = predicted.obs.groupby(["perturbation", "context"], observed=True).size()
         assert sizes.to_dict() == {("g99", "rpe1"): 5, ("g2", "k562"): 7}
@@ -48,9 +58,8 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: P
         notes = predicted.obs.groupby("perturbation", observed=True)["prediction_note"].unique()
         assert all("perturbation not trained on" in note for note in notes["g99"])
         assert not any("not trained on" in note for note in notes["g2"])
-    report = (finished_run / "out/tiny/report.html").read_text()
-    assert "nobody measured what is predicted here" in report
-    observed = anndata.read_h5ad(finished_run / "out/tiny/observed.h5ad")
+    assert "nobody measured what is predicted here" in (folder / "report.html").read_text()
+    observed = anndata.read_h5ad(folder / "observed.h5ad")
     assert set(observed.obs["perturbation"]) == {"control"}
     assert snakemake(finished_run, *OPTIONS, f"overrides={asked}").jobs == []
 
@@ -59,6 +68,10 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: P
     again = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert "predict" in again.jobs
     assert not {"train", "validate_features", "audit_splits"} & set(again.jobs)
+
+    # What was scored lies there as it was, and is what the run is still asked for.
+    assert contents(finished_run / "out/tiny") == scored
+    assert snakemake(finished_run, *OPTIONS).jobs == []
 
 
 def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> None:
@@ -73,7 +86,7 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"pack_cells", "list_targets", "predict", "evaluate", "report"} <= set(done.jobs)
 
-    run = finished_run / "out/tiny"
+    (run,) = finished_run.glob("out/tiny/asked/new-*")
     predicted, observed = (
         anndata.read_h5ad(run / f"{n}.h5ad") for n in ("predictions", "observed")
     )

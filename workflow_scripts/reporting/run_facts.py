@@ -11,6 +11,7 @@ from typing import Any
 
 from workflow_scripts.reporting.formats import Provenance
 from workflow_scripts.settings.model_path import given_model
+from workflow_scripts.settings.runs import run_folder
 from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 
 CHECKPOINT = "prediction.checkpoint"
@@ -186,7 +187,7 @@ def commands(config: Mapping[str, Any], provenance: Provenance) -> Commands:
         remarks.append("No git commit was recorded: the version of the code is all that is known.")
     if provenance["git_dirty"]:
         remarks.append("The code had changes that were not committed: the commit is not all of it.")
-    frozen = f"{str(config.get('output_dir', '.')).rstrip('/')}/{run_name(config)}/config.yaml"
+    frozen = f"{run_folder(config)}/config.yaml"
     run_file = provenance["run_file"]
     lines.append(_snakemake(run_file or frozen, provenance["overrides"] if run_file else []))
     from_frozen = _snakemake(frozen, []) if run_file else None

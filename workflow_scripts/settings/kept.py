@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.settings.finished import ASIDE, NOTES, left_behind, noted
+from workflow_scripts.settings.run_stages import ASKED
 
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""
@@ -99,7 +100,7 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
         for folder, folders, files in os.walk(place):
             if "config.yaml" in files and "stages" in folders:
                 runs.add(Path(folder))
-                folders.clear()
+                folders[:] = {ASKED} & {*folders}
     return sorted(runs)
 
 

@@ -16,7 +16,7 @@ from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS
 from workflow_scripts.settings.known_digests import signature
 from workflow_scripts.settings.model_path import ENSEMBLE, given_model, known_by
-from workflow_scripts.settings.run_stages import asks, stages_of
+from workflow_scripts.settings.run_stages import ASKED, asks, home_of, stages_of
 from workflow_scripts.settings.slices import canonical_json, stage_slice
 from workflow_scripts.settings.split_file import (
     dataset_files,
@@ -49,9 +49,6 @@ _MODELS = ("prediction.checkpoint", ENSEMBLE)
 DEMO = "simulated/demo"
 """Folder of the demo's files, which a rule makes."""
 
-_ASKED = "asked"
-"""What the dataset of files that are predicted from is called."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -60,7 +57,7 @@ class Run:
     Attributes
     ----------
     folder
-        ``output_dir/name``, normalised: where everything of the run lands.
+        Where everything of the run lands: ``output_dir/name``, normalised, or a folder in there.
     config
         Nested, resolved, checked config.
     trace
@@ -115,6 +112,11 @@ class Run:
         """Whether something else than the test split is predicted."""
         return asks(self.config)
 
+    @property
+    def home(self) -> str:
+        """Folder of the run's training, which is the same whatever is predicted."""
+        return home_of(self.config)
+
     @functools.cached_property
     def stages(self) -> frozenset[str]:
         """Rules that work on this run; those that only write or link are left out."""
@@ -164,7 +166,7 @@ class Run:
         content = self._cells_content()
         if column := self.config["prediction"]["context_col"]:
             content["identity"]["data.kwargs.cell_type_key"] = column
-        content.update(_files_of({_ASKED: self.config["prediction"]["adata"]}))
+        content.update(_files_of({ASKED: self.config["prediction"]["adata"]}))
         return canonical_json(content)
 
     def _cells_content(self) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.model_path import given_model
 from workflow_scripts.settings.schema.stages import SPOILED_FEATURES
 from workflow_scripts.settings.schema.submissions import CHALLENGES
+
+ASKED = "asked"
+"""Folder, in a run's own, of what is predicted in place of its test split."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +110,13 @@ def asks(config: Mapping[str, Any]) -> bool:
     """Tell whether something else than the test split is predicted."""
     prediction = config["prediction"]
     return prediction["targets"] is not None or prediction["adata"] is not None
+
+
+def home_of(config: Mapping[str, Any]) -> str:
+    """Return ``output_dir/name``, where a run trains, whatever it predicts."""
+    return os.path.normpath(f"{config['output_dir']}/{config['name']}")
+
+
+def home_folder(run: Path) -> Path:
+    """Return the same of a run's folder."""
+    return run.parents[1] if run.parent.name == ASKED else run

@@ -15,8 +15,9 @@ from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.grid import runs_of, values_in_names
 from workflow_scripts.settings.overrides import split_overrides, written
 from workflow_scripts.settings.run import Run
+from workflow_scripts.settings.run_stages import ASKED, home_of
 from workflow_scripts.settings.schema.inputs import EACH_CONTEXT, LEAVE_OUT
-from workflow_scripts.settings.slices import text_digest
+from workflow_scripts.settings.slices import canonical_json, text_digest
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -65,9 +66,8 @@ def _checked(config_dir: Path, asked: AskedRun) -> Run:
     check_config(config, str(asked.run_file), composition.source_of)
     rows = trace_rows(composition)
     trace = to_tsv(rows)
-    folder = os.path.normpath(os.path.join(config["output_dir"], config["name"]))
     return Run(
-        folder,
+        run_folder(config),
         config,
         trace,
         (*composition.warnings, *inert_warnings(rows)),
@@ -76,6 +76,20 @@ def _checked(config_dir: Path, asked: AskedRun) -> Run:
         asked.run_file,
         asked.overrides,
     )
+
+
+def run_folder(config: Mapping[str, Any]) -> str:
+    """Return where everything of a run lands.
+
+    ``output_dir/name``; where something else than its test split is predicted, a folder in there,
+    so that scores and report stay those of the predictions beside them.
+    """
+    home, prediction = home_of(config), config["prediction"]
+    asked = [path for path in (prediction["targets"], prediction["adata"]) if path is not None]
+    if not asked:
+        return home
+    names = [value_in_name(f"./{path}") for path in asked]
+    return "/".join([home, ASKED, "-".join([*names, text_digest(canonical_json(asked))[:6]])])
 
 
 def frozen_digest(config: Mapping[str, Any], trace: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.settings.finished import NOTES, noted
+from workflow_scripts.settings.run_stages import home_folder
 
 SECONDS_OF_RATE = 60.0
 """The rate is that of the newest steps that took so long together."""
@@ -51,15 +52,14 @@ def training_progress(run: Path) -> TrainingProgress | None:
     Of several trainings that a run has had, that is the one that its stage file asks for: one that
     is older than this file belongs to other settings, and says nothing.
     """
-    notes, settings = run / "checkpoints" / f"train{NOTES}", run / "stages" / "train.json"
+    home = home_folder(run) / "checkpoints"
+    notes, settings = home / f"train{NOTES}", run / "stages" / "train.json"
     try:
         if notes.stat().st_mtime_ns < settings.stat().st_mtime_ns:
             return None
         content = json.loads(settings.read_text(encoding="utf-8"))
         (identity, *_) = noted(notes)
-        with (run / "checkpoints" / identity / "training.csv").open(
-            newline="", encoding="utf-8"
-        ) as file:
+        with (home / identity / "training.csv").open(newline="", encoding="utf-8") as file:
             head, *rows = csv.reader(file)
     except (OSError, ValueError):
         return None
