@@ -7,6 +7,16 @@
 #        {run}/stages/{stage}.json what one stage reads, and all that triggers it
 
 
+# Before Snakemake looks at them: a record says how a run was made, and no edit of it has an effect.
+if workflow.is_main_process:
+    for run in RUNS.values():
+        for path in run.mend_records():
+            logger.warning(
+                f"warning: {path} didn't hold what the workflow wrote, and is made anew; what it held"
+                f" is in {path.name}.edited, and has no effect (settings are changed in run files)"
+            )
+
+
 localrules:
     freeze_config,
     freeze_stage,

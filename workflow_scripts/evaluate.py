@@ -22,12 +22,8 @@ from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import (
-    IdentityFolder,
-    file_digest,
-    identity_of,
-    refuse_damaged,
-)
+from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of, refuse_damaged
+from workflow_scripts.settings.known_digests import spoiled
 from workflow_scripts.settings.slices import Slice, read_settings
 
 OUTPUTS = {
@@ -71,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     work.note_current("evaluate")
     with work.lock():
-        if work.has_finished(*outputs):
+        if work.has_finished(*outputs) and not spoiled(work.path / "scores.json"):
             print(f"scored before: {work.path}")
         else:
             _evaluate(given, settings, {name: work.path / name for name in outputs})

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     # Only now: printing a config shouldn't wait for the schema.
     from workflow_scripts.settings.finished import write_atomically
+    from workflow_scripts.settings.known_digests import sealed
     from workflow_scripts.settings.runs import frozen_digest
     from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 
@@ -84,7 +85,8 @@ def main(arguments: Sequence[str]) -> None:
             "overrides": given.overrides,
             "digest": digest,
         }
-        write_atomically(given.provenance, json.dumps(record, indent=1) + "\n")
+        files = {path.name: path for path in (given.out, given.trace) if path is not None}
+        write_atomically(given.provenance, json.dumps(sealed(record, files), indent=1) + "\n")
 
 
 def _warn(warning: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workflow_scripts.evaluation.scoring import Evaluation
 from workflow_scripts.evaluation.strata import KEYS
+from workflow_scripts.settings.known_digests import sealed
 
 
 def write_evaluation(
@@ -26,7 +27,8 @@ def write_evaluation(
     parts = {path: path.with_name(path.name + ".partial") for path in paths}
     # Python's own repr of a float: the shortest text that reads back to the same number.
     result.table.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
-    for path, content in ((scores, result.scores), (results, result.documents)):
+    record = sealed(result.scores, {metrics.name: parts[metrics]})
+    for path, content in ((scores, record), (results, result.documents)):
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         parts[path].write_text(text, encoding="utf-8")
     result.effects.to_parquet(parts[effects], index=False)

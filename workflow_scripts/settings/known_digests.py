@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.settings.finished import file_digest, write_atomically
-from workflow_scripts.settings.slices import canonical_json
+from workflow_scripts.settings.slices import canonical_json, text_digest
 
 SAID_BYTES = 500_000_000
 """Files from this size are announced before they are read: about a third of a second of SHA-256."""
@@ -82,3 +84,38 @@ def signature(path: str | Path) -> list[int] | str | None:
         return file_digest(path) if now[0] <= SMALL_BYTES else now
     except OSError:
         return None
+
+
+def sealed(content: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """Return a record with a digest of itself, so that an edit is noticed.
+
+    ``files`` will lie beside it by these names, and are vouched for as well.
+    """
+    more = {"sha256": {name: file_digest(path) for name, path in files.items()}} if files else {}
+    record: dict[str, Any] = json.loads(json.dumps({**content, **more}))
+    return {**record, "seal": text_digest(canonical_json(record))}
+
+
+def spoiled(record: Path) -> list[Path]:
+    """Return which of a sealed record and its files don't hold what was written.
+
+    Files that are as old as the record aren't read: it is written after them.
+    """
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        if "seal" not in content:
+            return []
+        if content.pop("seal") != text_digest(canonical_json(content)):
+            return [record]
+        digests = content.get("sha256", {})
+        files = {record.with_name(name): digest for name, digest in digests.items()}
+        written = record.stat().st_mtime_ns
+        return [
+            path
+            for path, digest in files.items()
+            if path.exists() and stamp(path)[1] > written and file_digest(path) != digest
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError):
+        return [record]

@@ -6,15 +6,16 @@ import functools
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import NUMERICS
-from workflow_scripts.settings.known_digests import signature
+from workflow_scripts.settings.finished import NUMERICS, write_atomically
+from workflow_scripts.settings.known_digests import sealed, signature, spoiled
 from workflow_scripts.settings.model_path import ENSEMBLE, given_model, known_by
 from workflow_scripts.settings.run_stages import ASKED, asks, home_of, stages_of
 from workflow_scripts.settings.slices import canonical_json, stage_slice
@@ -105,7 +106,25 @@ class Run:
             content["targets"] = "asked"
         if files := _signatures(content["identity"]):
             content["files"] = files
-        return canonical_json(content)
+        return canonical_json(sealed(content))
+
+    def mend_records(self) -> Iterator[Path]:
+        """Take away, or write anew, the records that were edited or damaged; yield their paths.
+
+        What was found is kept beside them. Scores are made anew by the job that finds them gone.
+        """
+        folder = Path(self.folder)
+        sealed_records = ("provenance.json", "scores.json")
+        for record in [*(folder / name for name in sealed_records), *folder.glob("stages/*.json")]:
+            for path in spoiled(record):
+                os.replace(path, path.with_name(f"{path.name}.edited"))
+                if path.parent.name == "stages":
+                    write_atomically(path, f"{self.stage_json(path.stem)}\n")
+                elif path.name == "config.yaml":
+                    write_atomically(path, to_yaml(self.config))
+                elif path.name == "config.trace.tsv":
+                    write_atomically(path, self.trace)
+                yield path
 
     @property
     def asks(self) -> bool:
@@ -171,7 +190,7 @@ class Run:
 
     def _cells_content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.stage_json("cells"))
-        del content["identity"]["cells.datasets"]  # the files themselves stand beside
+        del content["seal"], content["identity"]["cells.datasets"]  # the files stand beside
         return content
 
 
