@@ -65,8 +65,6 @@ def main(arguments: Sequence[str]) -> None:
 
     settings = read_settings("train", given.settings, given.config)
     cells = Manifest.read(given.cells)
-    for text in cells.changed_sources():
-        print(f"warning: {text}", flush=True)
     inputs = {
         "cells": cells.digest,
         "splits": file_digest(given.splits),

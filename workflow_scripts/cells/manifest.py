@@ -11,7 +11,7 @@ from typing import Any
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.known_digests import KnownDigests, stamp
+from workflow_scripts.settings.known_digests import KnownDigests
 from workflow_scripts.settings.slices import canonical_json, text_digest
 
 SCHEMA = 3
@@ -132,28 +132,6 @@ class Manifest:
                     yield f"{path}: as many bytes as were packed, and not the same ones"
             except OSError as error:
                 yield f"{path}: can't be read ({error.strerror})"
-
-    def changed_sources(self) -> Iterator[str]:
-        """Yield a sentence of each source that is there and is another file than was packed.
-
-        One that is missing says nothing: cells that are packed don't need it any more.
-        """
-        known = KnownDigests(self.folder.parent / KNOWN_DIGESTS)
-        for source in self.content["sources"]:
-            path = Path(source["file"])
-            if "sha256" not in source or not path.is_file():
-                continue
-            size, time, _ = stamp(path)
-            found = ""
-            if size != source["bytes"]:
-                found = f"{size} bytes, and {source['bytes']} were packed"
-            elif time != source["mtime_ns"] and known.of(path) != source["sha256"]:
-                found = "as many bytes, and not the same ones"
-            if found:
-                yield (
-                    f"{path}: another file than the one whose cells are packed ({found}); start "
-                    "the workflow with --forcerun audit_cells to take it, or put the other one back"
-                )
 
 
 def write_manifest(content: Mapping[str, Any], path: Path) -> None:

@@ -36,16 +36,11 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def input_digests(given: argparse.Namespace, settings: Slice) -> dict[str, str]:
-    """Return the digests of those inputs, and say which sources of the cells have changed."""
+    """Return the digests of those inputs."""
     manifests = {"cells": given.cells}
     if given.asked_cells is not None and given.asked_cells != given.cells:
         manifests["asked_cells"] = given.asked_cells
-    digests = {}
-    for name, path in manifests.items():
-        cells = Manifest.read(path)
-        digests[name] = cells.digest
-        for text in cells.changed_sources():
-            print(f"warning: {text}", flush=True)
+    digests = {name: Manifest.read(path).digest for name, path in manifests.items()}
     files = {"splits": given.splits, "genes": given.genes, "targets": given.targets}
     if settings[WRITTEN_GENES] is not None:
         files["written"] = Path(settings[WRITTEN_GENES])

@@ -19,7 +19,6 @@ _BESIDE: Mapping[str, str] = {
     "numerics": "the arithmetic of this version of Stateline differs (numerics {old} → {new})",
     "engines": "another version of a package computes it ({old} → {new})",
     "genes": "genes are {new} now, and were {old}",
-    "targets": "targets are {new} now, and were {old}",
 }
 """What stands in a stage file beside the values of keys."""
 

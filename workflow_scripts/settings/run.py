@@ -36,10 +36,6 @@ _ENGINES: Mapping[str, tuple[str, ...]] = {
 _READ_CELLS = ("train", "predict", "predict_baselines", "predict_unmasking")
 """Stages that read the chosen genes, where some are chosen."""
 
-_READ_TARGETS = ("preflight", "predict", "predict_baselines", "predict_unmasking")
-"""Stages that read what is asked for in place of the test split, where something is."""
-
-
 _FILES = (
     *("data.kwargs.toml_config_path", "data.kwargs.perturbation_features_file"),
     *("features.embedding.fasta", "genes.file", "prediction.genes", "prediction.targets"),
@@ -92,9 +88,9 @@ class Run:
         """Return the canonical JSON of what ``stage`` reads of the settings.
 
         Versions stand beside it: another one gives other results, so it has to trigger as well.
-        So does whether genes are chosen, or targets asked for: the set of a job's inputs then
-        changes, which Snakemake doesn't look at where a job before it re-runs, as freeze_config
-        does. And so do the files that the stage reads, whatever their times.
+        So does whether genes are chosen: the set of a job's inputs then changes, which Snakemake
+        doesn't look at where a job before it re-runs, as freeze_config does. And so do the files
+        that the stage reads, whatever their times.
         """
         content = stage_slice(self.config, stage).content()
         content["numerics"] = NUMERICS.get(stage, 1)
@@ -102,8 +98,6 @@ class Run:
             content["engines"] = {name: _version(name) for name in _ENGINES[stage]}
         if stage in _READ_CELLS and self.config["genes"]["select"] != "all":
             content["genes"] = "chosen"
-        if stage in _READ_TARGETS and self.asks:
-            content["targets"] = "asked"
         if files := _signatures(content["identity"]):
             content["files"] = files
         return canonical_json(sealed(content))
