@@ -33,7 +33,7 @@ def test_missing_features_are_embedded_before_the_check(tmp_path):
 
     write_fasta(tmp_path / "proteins.fa", {**sequences, "g2": "MEEPQSDPSW"})
     outcome = snakemake(tmp_path, "out/tiny/preflight.json", *config)
-    assert outcome.jobs == ["embed_proteins", "preflight", "validate_features"]
+    assert outcome.jobs == ["embed_proteins", "freeze_stage", "preflight", "validate_features"]
     assert len(list((tmp_path / "cache/proteins").glob("*/*.npy"))) == 3
 
     (tmp_path / "proteins.fa").unlink()

@@ -114,7 +114,7 @@ def asks(config: Mapping[str, Any]) -> bool:
 
 def home_of(config: Mapping[str, Any]) -> str:
     """Return ``output_dir/name``, where a run trains, whatever it predicts."""
-    return os.path.normpath(f"{config['output_dir']}/{config['name']}")
+    return os.path.normpath(f"{config.get('output_dir', '.')}/{config['name']}")
 
 
 def home_folder(run: Path) -> Path:

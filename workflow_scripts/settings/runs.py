@@ -84,8 +84,8 @@ def run_folder(config: Mapping[str, Any]) -> str:
     ``output_dir/name``; where something else than its test split is predicted, a folder in there,
     so that scores and report stay those of the predictions beside them.
     """
-    home, prediction = home_of(config), config["prediction"]
-    asked = [path for path in (prediction["targets"], prediction["adata"]) if path is not None]
+    home, prediction = home_of(config), config.get("prediction", {})
+    asked = [prediction[key] for key in ("targets", "adata") if prediction.get(key) is not None]
     if not asked:
         return home
     names = [value_in_name(f"./{path}") for path in asked]
