@@ -111,6 +111,7 @@ def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
     from workflow_scripts.features.entries import plain_text
     from workflow_scripts.features.reading import read_entries
     from workflow_scripts.features.validation import FeatureSettings
+    from workflow_scripts.settings.labels import canonical
 
     settings = FeatureSettings.from_slice(read_settings("features", given.settings))
     if settings.embedding is None:
@@ -123,7 +124,8 @@ def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
     try:
         for source in settings.sources:
             names = (name for name, _ in read_entries(source))
-            there |= {plain_text(name) for name in names if isinstance(name, str | bytes)}
+            texts = (plain_text(name) for name in names if isinstance(name, str | bytes))
+            there |= {canonical(text, control) for text in texts}
     except DataError as error:
         # validate_features says so, beside everything else that is wrong.
         print(f"nothing to embed: {error}")

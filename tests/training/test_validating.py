@@ -122,6 +122,17 @@ def test_embedding_has_no_targets_among_its_columns():
     assert with_targets.scores() != named.scores()
 
 
+def test_targets_of_all_parts_of_a_combination_are_left_out(monkeypatch):
+    monkeypatch.setitem(globals(), "PAIRS", [(c, n.replace("B", "A+g3")) for c, n in PAIRS])
+    plain, knocked = validation_of(GENES), validation_of(GENES)
+    values = cells()
+    add(plain, values, list(range(N_SETS)))
+    for name in ("A", "g3", "C"):
+        values[0, :, :, GENES.index(name)] -= 0.5
+    add(knocked, values, list(range(N_SETS)))
+    assert knocked.scores() == plain.scores()
+
+
 def test_nan_makes_the_loss_and_the_scores_nan():
     validation = validation_of(GENES)
     broken = cells()

@@ -16,6 +16,7 @@ import pandas as pd
 
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.labels import canonical
 
 with suppress(ImportError):  # registers further compression filters, where it is installed
     import hdf5plugin  # noqa: F401
@@ -107,17 +108,25 @@ def read_barcodes(file: h5py.File) -> np.ndarray:
     return read_names(file, "obs", as_text(file["obs"].attrs.get("_index", "_index")))
 
 
-def read_labels(file: h5py.File, columns: Columns) -> pd.DataFrame:
+def read_labels(file: h5py.File, columns: Columns, control: str) -> pd.DataFrame:
     """Return the labels of every cell: columns perturbation, context, batch, as text.
+
+    Perturbations have their canonical names.
 
     Raises
     ------
     DataError
         For the first column that `read_column` refuses.
     """
-    return pd.DataFrame(
-        {meaning: read_column(file, key, column) for meaning, key, column in columns.items()}
-    )
+    labels = {meaning: read_column(file, key, column) for meaning, key, column in columns.items()}
+    labels["perturbation"] = with_canonical_names(labels["perturbation"], control)
+    return pd.DataFrame(labels)
+
+
+def with_canonical_names(labels: pd.Categorical, control: str) -> pd.Categorical:
+    """Return labels of perturbations by the one name of each (`labels.canonical`)."""
+    names = [canonical(label, control) for label in labels.categories]
+    return pd.Categorical(np.array(names, dtype=object)[labels.codes])
 
 
 def read_column(file: h5py.File, key: str, column: str) -> pd.Categorical:

@@ -20,7 +20,12 @@ from workflow_scripts.cells.file_audit import (
     digest_namesakes,
 )
 from workflow_scripts.cells.gene_audit import audit_targets, compare_genes
-from workflow_scripts.cells.label_audit import audit_contexts, audit_controls, audit_labels
+from workflow_scripts.cells.label_audit import (
+    audit_contexts,
+    audit_controls,
+    audit_labels,
+    audit_spellings,
+)
 from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding
@@ -175,6 +180,7 @@ def _audit_groups(
     }
     return [
         *audit_labels(labels),
+        *audit_spellings({label for file in files for label in file.written}, settings.control),
         *audit_controls(groups, settings.control),
         *audit_contexts(groups),
         *audit_targets(targets, files[0].genes),

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from workflow_scripts.cells.annotations import duplicates, open_h5ad, read_barcodes, read_column
+from workflow_scripts.cells.annotations import (
+    duplicates,
+    open_h5ad,
+    read_barcodes,
+    read_column,
+    with_canonical_names,
+)
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.embeddings import audit_embedding, find_embedding
 from workflow_scripts.cells.gene_audit import audit_gene_names, knockdowns
@@ -42,6 +48,8 @@ class FileAudit:
         counts or log1p; None where they can't be used.
     labels
         One row a cell: those of context, perturbation and batch that could be read.
+    written
+        Its labels of perturbations, as they are written.
     barcodes
         Names of the cells [n_cells].
     looked_at
@@ -69,6 +77,7 @@ class FileAudit:
     genes: np.ndarray
     values: Values | None
     labels: pd.DataFrame
+    written: tuple[str, ...]
     barcodes: np.ndarray
     n_looked_at: int
     whole: bool
@@ -145,6 +154,10 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
                 labels[meaning] = read_column(file, key, column)
             except DataError as error:
                 problems.append(Finding("error", "column", str(error)))
+        written: tuple[str, ...] = ()
+        if "perturbation" in labels:
+            written = tuple(labels["perturbation"].categories)
+            labels["perturbation"] = with_canonical_names(labels["perturbation"], settings.control)
         known = pd.DataFrame(labels, index=range(matrix.n_cells))
         barcodes = read_barcodes(file)
         groups = known.groupby(list(known), observed=True).ngroup() if labels else None
@@ -160,6 +173,7 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
             genes=matrix.genes,
             values=None,
             labels=known,
+            written=written,
             barcodes=barcodes,
             n_looked_at=len(sample.rows),
             whole=sample.whole,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.labels import control_names
+from workflow_scripts.settings.labels import canonical, control_names
 
 CHANCE = 0.01
 """A perturbation is called confined to one batch where that had less than this chance."""
@@ -20,11 +21,11 @@ def audit_labels(labels: Sequence[str]) -> list[Finding]:
     findings = []
     alike: dict[str, list[str]] = {}
     for label in labels:
-        alike.setdefault(label.strip().casefold(), []).append(label)
+        alike.setdefault(_without_blanks(label).casefold(), []).append(label)
     for same in alike.values():
         if len(same) > 1:
             names = listing(repr(label) for label in same)
-            blank = len({label.strip() for label in same}) < len(same)
+            blank = len(set(map(_without_blanks, same))) < len(same)
             findings.append(
                 Finding(
                     "error" if blank else "warning",
@@ -35,6 +36,28 @@ def audit_labels(labels: Sequence[str]) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _without_blanks(label: str) -> str:
+    """Return a label without blanks around it and around a plus, whose sides are sorted."""
+    return "+".join(sorted(re.split(r"\s*\+\s*", label.strip())))
+
+
+def audit_spellings(written: Iterable[str], control: str, where: str = "") -> list[Finding]:
+    """Say which labels are read under another name, and which of them are one perturbation."""
+    spelled: dict[str, list[str]] = {}
+    for label in sorted(written):
+        spelled.setdefault(canonical(label, control), []).append(label)
+    read = {name: labels for name, labels in spelled.items() if labels != [name]}
+    if not read:
+        return []
+    several = sum(len(labels) > 1 for labels in read.values())
+    text = (
+        f"{where}{sum(map(len, read.values()))} labels name {len(read)} perturbations, since "
+        "neither the order of a combination's parts nor controls among them matter: "
+        + listing(f"{', '.join(labels)} (read as {name})" for name, labels in read.items())
+    )
+    return [Finding("warning" if several else "note", "spellings", text, tuple(read))]
 
 
 def audit_controls(groups: pd.DataFrame, control: str) -> list[Finding]:

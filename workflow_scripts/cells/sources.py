@@ -113,7 +113,7 @@ def _plan_file(
                 f"{path}: its genes are not those of the first file; see cells_audit.json"
             )
         position = {gene: at for at, gene in enumerate(own)}
-        labels = read_labels(file, settings.columns).astype(object)
+        labels = read_labels(file, settings.columns, settings.control).astype(object)
         cells = labels.assign(
             dataset=dataset,
             file=label,

@@ -122,6 +122,8 @@ def split_groups(
     knockdowns
         What became of targets, as the audit of the cells has it.
     """
+    controls = groups["is_control"].astype(bool)
+    plan = plan.with_canonical_names(next(iter(groups.loc[controls, "perturbation"]), ""))
     findings: list[Finding] = []
     filtered, found = find_filtered(groups, settings.filters, knockdowns)
     if settings.make.contexts:
@@ -143,7 +145,6 @@ def split_groups(
             table.loc[named, "split"] = split
     for name, split in plan.zeroshot.items():
         table.loc[contexts == name, "split"] = split
-    controls = table["is_control"].astype(bool)
     table.loc[filtered, "split"] = "dropped"
     if settings.test == "none":
         table.loc[table["split"] == "test", "split"] = "train"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from workflow_scripts.cells.claims import claims
 from workflow_scripts.features.vectors import Features, load_features
+from workflow_scripts.settings.labels import parts_of
 
 KEYS = ["context", "perturbation"]
 
@@ -103,7 +104,7 @@ def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Serie
     kinds = []
     for context, perturbation in facts[KEYS].itertuples(index=False, name=None):
         kind = "known perturbation" if perturbation in perturbations else "unseen perturbation"
-        if "+" in perturbation and perturbation not in perturbations:
+        if parts_of(perturbation, control) and perturbation not in perturbations:
             kind = "unseen combination"
         where = "known context" if context in contexts else "unseen context"
         kinds.append(f"{kind}, {where}")

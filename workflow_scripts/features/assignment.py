@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from workflow_scripts.features.entries import FileCheck, Vector
 from workflow_scripts.features.missing import describe_missing, missing_finding, served_finding
-from workflow_scripts.features.names import KnownNames, alias_setting
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.labels import JOINER, parts_of
+from workflow_scripts.settings.labels import canonical, parts_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,14 @@ class Policies:
     missing: str = "error"
     combinations: str = "error"
     aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def with_canonical_names(self, control: str) -> Policies:
+        """Return the same with aliases by the one name of each (`labels.canonical`)."""
+        aliases = {
+            canonical(label, control): canonical(name, control)
+            for label, name in self.aliases.items()
+        }
+        return replace(self, aliases=aliases)
 
     def parts(self, label: str, control: str) -> tuple[str, ...]:
         """Return the perturbations that a combination is made of, nothing for a single one."""
@@ -105,15 +112,15 @@ def assign_vectors(
     """
     given = Assignment()
     perturbed = [label for label in labels if label != control]
-    combined: dict[str, tuple[str, ...]] = {}
+    undecided: list[str] = []
     for label in perturbed:
         found = _find(label, policies, check)
         if found is not None:
             given.vectors[label], note = found
             given.made.update({label: note} if note else {})
         elif parts := policies.parts(label, control):
-            if _combine(label, parts, policies, check, given) and len(parts) > 1:
-                combined[label] = parts
+            if _combine(label, parts, policies, check, given) and label not in given.vectors:
+                undecided.append(label)
         elif not _is_faulty(label, policies, check):
             given.lacking[label] = []
     if policies.control == "given":
@@ -123,7 +130,14 @@ def assign_vectors(
             given.made.update({control: note} if note else {})
         elif not _is_faulty(control, policies, check):
             given.lacking[control] = []
-    _report_combined(combined, policies, check, given)
+    if undecided:
+        text = (
+            f"combinations without a vector of their own: {listing(undecided, 8)}; say how to make "
+            "one of their parts': features.combinations=sum or mean"
+        )
+        given.findings.append(
+            Finding("error", "features-combinations", f"{check.source}: {text}", tuple(undecided))
+        )
     _decide_missing(given, labels, control, policies, check)
     _give_control(given, control, policies, check)
     _note_idle_aliases(policies, check)
@@ -169,44 +183,6 @@ def _combine(
         given.vectors[label] = total
         given.made[label] = f"the {policies.combinations} of {' and '.join(parts)}{end}"
     return True
-
-
-def _report_combined(
-    combined: Collection[str], policies: Policies, check: FileCheck, given: Assignment
-) -> None:
-    """Ask how to make combinations, and point out those that the file holds in another order."""
-    known = KnownNames([name for name in check.vectors if JOINER in name])
-    meant = {label: other for label in combined if (other := known.same(label))}
-    undecided = [label for label in combined if label not in given.vectors]
-    way = "".join(
-        f"where another name is meant: {alias_setting(*pair)}" for pair in [*meant.items()][:1]
-    )
-    if undecided:
-        described = (f"{x} (it has {meant[x]})" if x in meant else x for x in undecided)
-        text = (
-            f"combinations without a vector of their own: {listing(described, 8)}; say how to make "
-            "one of their parts': features.combinations=sum or mean"
-        )
-        given.findings.append(
-            Finding(
-                "error",
-                "features-combinations",
-                f"{check.source}: {text}{f'; {way}' if way else ''}",
-                tuple(undecided),
-            )
-        )
-    elif meant:
-        described = (f"{label} (it has {other})" for label, other in meant.items())
-        given.findings.append(
-            Finding(
-                "warning",
-                "features-combinations",
-                f"{check.source}: combinations that are made of their parts (features."
-                f"combinations), though it may hold their own vector: {listing(described, 8)}; "
-                f"{way}",
-                tuple(meant),
-            )
-        )
 
 
 def _decide_missing(

@@ -13,6 +13,7 @@ from jaxtyping import Float32
 
 from workflow_scripts.features.table_files import Entry
 from workflow_scripts.settings.findings import Finding, Severity, listing
+from workflow_scripts.settings.labels import canonical
 
 Vector = Float32[np.ndarray, " dimension"]
 
@@ -103,7 +104,9 @@ class FileCheck:
                 self.findings.append(Finding(severity, code, message, names))
 
 
-def plain_entries(entries: Sequence[Entry], source: Path, wanted: Collection[str]) -> FileCheck:
+def plain_entries(
+    entries: Sequence[Entry], source: Path, wanted: Collection[str], control: str
+) -> FileCheck:
     """Take the vectors out of a file's entries; every other one becomes a finding.
 
     Parameters
@@ -114,10 +117,12 @@ def plain_entries(entries: Sequence[Entry], source: Path, wanted: Collection[str
         The file, for messages.
     wanted
         Names that the run uses where the file has them.
+    control
+        The control's label.
     """
     check = FileCheck(source, wanted, n_entries=len(entries))
     if entries:
-        values = _plain_names(entries, check)
+        values = _plain_names(entries, check, control)
         check.vectors = _one_length(_plain_vectors(values, check), check)
     else:
         way = "name a file that does (data.kwargs.perturbation_features_file)"
@@ -131,7 +136,7 @@ def plain_text(name: str | bytes) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
-def _plain_names(entries: Sequence[Entry], check: FileCheck) -> dict[str, object]:
+def _plain_names(entries: Sequence[Entry], check: FileCheck, control: str) -> dict[str, object]:
     if other := [repr(name) for name, _ in entries if not isinstance(name, str | bytes)]:
         check.found(
             "error",
@@ -144,6 +149,9 @@ def _plain_names(entries: Sequence[Entry], check: FileCheck) -> dict[str, object
     if empty := sum(not name.strip() for name, _ in names):
         text = f"{check.source}: {empty} of its {len(entries)} names are empty; name these vectors"
         check.findings.append(Finding("warning", "features-names", f"{text}, or take them out"))
+    # A vector stands for its perturbation in whatever order; one of that very name wins.
+    there = {name for name, _ in names}
+    names = [(name if (own := canonical(name, control)) in there else own, v) for name, v in names]
     counts = Counter(name for name, _ in names)
     check.found_each(
         "features-repeated",

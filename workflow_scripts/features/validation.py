@@ -161,19 +161,20 @@ def validate_features(
         perturbations get theirs. None: of those over their own names.
     """
     names = tuple(sorted({*groups["perturbation"], control}))
+    policies = settings.policies.with_canonical_names(control)
     parts: list[Assignment] = []
     files: list[dict[str, Any]] = []
     findings: list[Finding] = []
     if settings.sources or embedded is not None:
         sources = settings.sources or (None,)
         for source in dict.fromkeys(sources):
-            part, file, found = _serve(source, embedded, names, control, settings.policies)
+            part, file, found = _serve(source, embedded, names, control, policies)
             parts.append(part)
             files.append(file)
             findings.extend(found)
         findings.extend(repeated_files(sources, files))
         findings.extend(unequal_scales(files))
-        findings.extend(idle_aliases(settings.policies, names))
+        findings.extend(idle_aliases(policies, names))
     if not parts:
         known = one_hot or Features(names, np.eye(len(names), dtype=np.float32))
         findings.extend(_without_one_hot(names, known))
@@ -186,7 +187,7 @@ def validate_features(
         rows = [np.concatenate([part.vectors[name] for part in parts]) for name in names]
         features = Features(names, np.stack(rows).astype(np.float32, copy=False))
     report = features_report(
-        features.names, features.matrix, groups, control, settings.policies, parts, files, findings
+        features.names, features.matrix, groups, control, policies, parts, files, findings
     )
     return FeatureAudit(features, {**report, "stand_in": settings.stand_in})
 
@@ -228,7 +229,7 @@ def _serve(
         except DataError as error:
             return Assignment(), file, [Finding("error", "features-unreadable", str(error))]
         file["sha256"] = file_digest(source)
-        check = plain_entries(entries, source, wanted)
+        check = plain_entries(entries, source, wanted, control)
     if embedded is not None:
         _add_embedded(check, embedded, alone=source is None)
     check_vectors(check, control)

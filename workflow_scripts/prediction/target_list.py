@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.cells.label_audit import audit_spellings
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.labels import canonical
 from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.schema.submissions import KEY as SUBMISSION
 from workflow_scripts.settings.slices import Slice
@@ -156,7 +158,8 @@ def _of_list(
     counts, findings = _counts(settings, read, where)
     controls = groups.loc[groups["perturbation"].astype(str) == settings.control, "context"]
     known = sorted(set(controls.astype(str)))
-    table = pd.DataFrame({"perturbation": perturbation, "n_cells": counts})
+    names = perturbation.map(lambda label: canonical(label, settings.control))
+    table = pd.DataFrame({"perturbation": names, "n_cells": counts})
     if context is None:
         table = table.merge(pd.DataFrame({"context": known}), how="cross")
     else:
@@ -169,7 +172,11 @@ def _of_list(
         *_repeated(table, where),
         *_handed_in(table, settings, where),
     ]
-    return (None if findings else table.astype({"n_cells": "int64"})), findings
+    if findings:
+        return None, findings
+    return table.astype({"n_cells": "int64"}), [
+        *audit_spellings(set(perturbation), settings.control, f"{where}: ")
+    ]
 
 
 def _column(table: pd.DataFrame, *names: str) -> pd.Series[str] | None:

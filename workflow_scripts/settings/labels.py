@@ -10,18 +10,36 @@ JOINER = "+"
 """What joins the names of a combination of perturbations."""
 
 
+_JOINED = re.compile(r"\s+\+\s+|(?<=[^\s(])\+(?=[^\s)])")
+"""A plus between two names. That of ``Ca2+``, ``Na+ salt`` or ``(+)-JQ1`` belongs to the name."""
+
+
 def parts_of(label: str, control: str) -> tuple[str, ...]:
     """Return the perturbations that a combination is made of, nothing for a single one.
 
     The control among them is left out: ``A+control`` is A alone. A plus in brackets joins nothing:
     ``(+)-JQ1`` is one drug.
     """
-    if JOINER not in label:
-        return ()
-    parts = tuple(part.strip() for part in label.split(JOINER))
-    if not all(part and part.count("(") == part.count(")") for part in parts):
-        return ()
-    return tuple(part for part in parts if part != control)
+    return tuple(part for part in _split(label) if part != control)
+
+
+def canonical(label: str, control: str) -> str:
+    """Return the one name that a perturbation is known by, however its label is written.
+
+    The parts of a combination are sorted, each once, and controls (whatever they are called) left
+    out: ``B+A`` is ``A+B``, and ``A+control`` and ``A+A`` are ``A``.
+    """
+    parts = {*_split(label)}
+    if label == control or not parts:
+        return label
+    perturbed = [part for part in parts if part != control and not is_control_name(part)]
+    return JOINER.join(sorted(perturbed)) or (control if parts == {control} else label)
+
+
+def _split(label: str) -> tuple[str, ...]:
+    parts = tuple(_JOINED.split(label))
+    whole = all(part and part.count("(") == part.count(")") for part in parts)
+    return parts if len(parts) > 1 and whole else ()
 
 
 def targets_of(labels: Sequence[str], control: str) -> dict[str, tuple[str, ...]]:

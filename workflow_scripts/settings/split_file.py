@@ -14,12 +14,13 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.labels import canonical
 from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.tree import describe
 
@@ -59,6 +60,17 @@ class SplitFile:
     training: tuple[str, ...]
     zeroshot: Mapping[str, str]
     fewshot: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+    def with_canonical_names(self, control: str) -> SplitFile:
+        """Return the same with the one name of each perturbation (`labels.canonical`)."""
+        fewshot = {
+            name: {
+                split: tuple(dict.fromkeys(canonical(label, control) for label in labels))
+                for split, labels in lists.items()
+            }
+            for name, lists in self.fewshot.items()
+        }
+        return replace(self, fewshot=fewshot)
 
 
 def read_split_file(path: Path) -> SplitFile:

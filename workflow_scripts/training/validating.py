@@ -12,6 +12,7 @@ from torch import Tensor
 from workflow_scripts.cells.groups import Group
 from workflow_scripts.cells.sampling import SetRows
 from workflow_scripts.models.effect_scores import EFFECT_SCORES
+from workflow_scripts.settings.labels import targets_of
 
 
 class Validation:
@@ -39,7 +40,8 @@ class Validation:
             What validates: `sets.groups` are numbers of ``groups``.
         genes
             Names of what is predicted; empty where these aren't genes. Those that are perturbed
-            themselves are left out, as cell-eval2 does: to know a target isn't to know its effect.
+            themselves, alone or in a combination, are left out: to know a target isn't to know its
+            effect.
         width
             Numbers predicted of a cell.
         """
@@ -52,7 +54,8 @@ class Validation:
             self._pair_of[number] = place[group.context, group.perturbation]
         self._context_of = torch.tensor([contexts.index(context) for context, _ in pairs])
         self._n_contexts = len(contexts)
-        targets = {perturbation for _, perturbation in pairs}
+        labels = [perturbation for _, perturbation in pairs]
+        targets = {target for own in targets_of(labels, "").values() for target in own}
         self._kept = torch.tensor([gene not in targets for gene in genes], dtype=torch.bool)
         self.can_score = bool((torch.bincount(self._context_of) > 1).any())
         self._width = width
