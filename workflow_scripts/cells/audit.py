@@ -24,12 +24,13 @@ from workflow_scripts.cells.label_audit import (
     audit_contexts,
     audit_controls,
     audit_labels,
+    audit_left_out,
     audit_spellings,
 )
 from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding
-from workflow_scripts.settings.labels import targets_of
+from workflow_scripts.settings.labels import names_no_perturbation, targets_of
 from workflow_scripts.settings.slices import Slice
 
 
@@ -96,7 +97,11 @@ def audit_cells(
     groups = _together([file.groups(settings.control) for file in files_there], GROUP_COLUMNS)
     batches = _together([file.batches() for file in files_there], BATCH_COLUMNS)
     if len(groups):
+        findings += audit_controls(groups, settings.control)
+        groups, left_out = _without_left_out(groups, settings.control)
+        findings += audit_left_out(left_out, settings.control)
         findings += _audit_groups(groups, files_there, settings)
+        batches, _ = _without_left_out(batches, settings.control)
     twins = _find_twins(audits, settings)
     findings += [*_copied_files(files_there, twins), *describe_twins(twins)]
     entries = {
@@ -181,10 +186,16 @@ def _audit_groups(
     return [
         *audit_labels(labels),
         *audit_spellings({label for file in files for label in file.written}, settings.control),
-        *audit_controls(groups, settings.control),
         *audit_contexts(groups),
         *audit_targets(targets, files[0].genes),
     ]
+
+
+def _without_left_out(table: pd.DataFrame, control: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part the groups that are used from those whose label names no perturbation."""
+    out = [names_no_perturbation(label, control) for label in table["perturbation"]]
+    mask = np.array(out, dtype=bool)
+    return table[~mask].reset_index(drop=True), table[mask]
 
 
 def _find_twins(audits: Mapping[str, FileAudit], settings: CellSettings) -> pd.DataFrame:

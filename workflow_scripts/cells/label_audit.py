@@ -60,6 +60,21 @@ def audit_spellings(written: Iterable[str], control: str, where: str = "") -> li
     return [Finding("warning" if several else "note", "spellings", text, tuple(read))]
 
 
+def audit_left_out(groups: pd.DataFrame, control: str) -> list[Finding]:
+    """Say how many cells of each file are left out, since their labels name no perturbation."""
+    findings = []
+    for file, here in groups.groupby("file"):
+        sizes = here.groupby("perturbation")["n_cells"].sum()
+        text = (
+            f"{file}: {sizes.sum()} cells are left out, since their labels name no perturbation: "
+            f"{listing((f'{name} ({n})' for name, n in sizes.items()), 8)}. Controls must be "
+            f"labelled {control!r} (data.kwargs.control_pert); rename a label that is a "
+            "perturbation"
+        )
+        findings.append(Finding("warning", "no-perturbation", text, tuple(sizes.index)))
+    return findings
+
+
 def audit_controls(groups: pd.DataFrame, control: str) -> list[Finding]:
     """Find contexts without controls, and a control label that no cell has."""
     labels = sorted(groups["perturbation"].unique())

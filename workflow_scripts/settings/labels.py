@@ -49,7 +49,8 @@ def targets_of(labels: Sequence[str], control: str) -> dict[str, tuple[str, ...]
 
 _CONTROLS = (
     *("control", "ctrl", "nontargeting", "nontargetingcontrol", "ntc", "nt"),
-    *("safetargeting", "dmso", "vehicle"),
+    *("safetargeting", "dmso", "vehicle", "negctrl", "negativecontrol", "scramble", "scrambled"),
+    *("untreated", "unperturbed", "mock"),
 )
 """What controls are called, folded."""
 
@@ -65,8 +66,23 @@ def folded(name: str) -> str:
 
 
 def is_control_name(name: str) -> bool:
-    """Tell whether controls are called that."""
-    return folded(name) in _CONTROLS
+    """Tell whether controls are called that, numbered or not; NT-3 is a protein."""
+    plain = folded(name)
+    stem = plain.rstrip("0123456789")
+    return plain in _CONTROLS or (stem in _CONTROLS and stem != "nt")
+
+
+_NOTHING = ("none", "na", "n/a", "null", "unknown", "unassigned", "notassigned", "undetermined")
+_NOTHING += ("negative", "ambiguou", "multiplet", "doublet")
+"""What cells are called of which it isn't known what was done to them, folded, without an s."""
+
+
+def names_no_perturbation(label: str, control: str) -> bool:
+    """Tell whether a canonical label says that nothing is known, or is another control's."""
+    parts = _split(label) or (label,)
+    return label != control and any(
+        folded(part).rstrip("s") in _NOTHING or is_control_name(part) for part in parts
+    )
 
 
 def control_names(names: Iterable[str]) -> list[str]:
