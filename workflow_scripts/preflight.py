@@ -191,6 +191,7 @@ def _check_prediction(
     """Find what would stop the prediction after hours of training."""
     import pandas as pd
 
+    from workflow_scripts.cells.values import compare_sums
     from workflow_scripts.prediction.readiness import (
         check_batches,
         check_output,
@@ -208,6 +209,9 @@ def _check_prediction(
     source = json.loads((given.target_cells or given.cells).read_text())
     kinds = {file["values"] for files in source["datasets"].values() for file in files}
     findings += check_output(settings["prediction.output"], kinds - {None})
+    sums = json.loads(given.cells.read_text())["sums"] | source["sums"]
+    if given.target_cells is not None:
+        findings += compare_sums(sums, settings["cells.values"])
     for audit in (given.targets, given.target_features):
         if audit is not None:
             findings += from_dicts(json.loads(audit.read_text())["findings"])

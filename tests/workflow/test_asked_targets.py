@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import anndata
@@ -155,3 +156,14 @@ def test_what_can_not_be_predicted_is_said_before_anything_trains(tmp_path: Path
         tmp_path, "check", *OPTIONS, "overrides=prediction.cells_per_target=4", expect=1
     )
     assert "nothing would read without prediction.targets" in alone.text
+
+
+def test_another_file_on_another_scale_is_refused(tmp_path: Path) -> None:
+    write_tiny_run(tmp_path)
+    new = anndata.read_h5ad(write_screen(tmp_path / "new.h5ad", perturbations=PERTURBATIONS[:5]))
+    counts = new.X.toarray()
+    new.X = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 150).astype(np.float32)
+    new.write_h5ad(tmp_path / "new.h5ad")
+    asked = "overrides=prediction.adata=new.h5ad"
+    done = snakemake(tmp_path, "check", *OPTIONS, asked, expect=1)
+    assert re.search(r"screen\.h5ad \(\w+\) to 10000 and \S*new\.h5ad \(\w+\) to 150", done.text)

@@ -28,6 +28,7 @@ from workflow_scripts.cells.label_audit import (
     audit_spellings,
 )
 from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
+from workflow_scripts.cells.values import compare_sums
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding
 from workflow_scripts.settings.labels import names_no_perturbation, targets_of
@@ -50,8 +51,9 @@ class CellAudit:
     genes
         Names of the genes that every file has, in the first file's order: those of the store.
     report
-        JSON: files, counts by context, knockdowns, the width of the embedding where one is asked
-        for, whether the cells say that they are simulated, findings.
+        JSON: files, counts by context, sums that cells were normalised to, knockdowns, the width
+        of the embedding where one is asked for, whether the cells say that they are simulated,
+        findings.
     """
 
     groups: pd.DataFrame
@@ -167,6 +169,8 @@ def _audit_together(files: Sequence[FileAudit], settings: CellSettings) -> list[
             f"({kinds['log1p']}); make them the same"
         )
         findings.append(Finding("error", "mixed-values", text))
+    else:
+        findings += compare_sums(_sums(files), settings.values)
     if settings.embedding is not None:
         widths = {file.path: file.embedding_dim for file in files}
         try:
@@ -174,6 +178,10 @@ def _audit_together(files: Sequence[FileAudit], settings: CellSettings) -> list[
         except DataError as error:
             findings.append(Finding("error", "embedding-widths", str(error)))
     return findings
+
+
+def _sums(files: Sequence[FileAudit]) -> dict[str, float]:
+    return {f"{f.path} ({context})": total for f in files for context, total in f.sums.items()}
 
 
 def _audit_groups(
@@ -259,6 +267,7 @@ def _report(
         "embedding_dim": next((file.embedding_dim for file in files), None),
         "n_perturbations": int(perturbed.nunique()),
         "contexts": contexts,
+        "sums": _sums(files),
         "simulated": any(file.simulated for file in files),
         "n_looked_at": sum(file.n_looked_at for file in files),
         "knockdowns": [row for file in files for row in file.knockdowns],

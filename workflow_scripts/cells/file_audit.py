@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse
@@ -23,8 +24,8 @@ from workflow_scripts.cells.gene_audit import audit_gene_names, knockdowns
 from workflow_scripts.cells.label_audit import audit_batches
 from workflow_scripts.cells.leakage import CellNames, cell_names, digests_of
 from workflow_scripts.cells.matrices import Matrix, find_matrix, other_matrices
-from workflow_scripts.cells.sampled import SampledRows, read_rows, sample_rows, stored_lengths
-from workflow_scripts.cells.values import Values, ValueSummary, decide_values
+from workflow_scripts.cells.sampled import SAMPLED_CELLS, SampledRows, read_rows, sample_rows, stored_lengths
+from workflow_scripts.cells.values import ValueSummary, Values, against_log1p, decide_values, one_sum
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, Severity, listing
 
@@ -46,6 +47,9 @@ class FileAudit:
         Their names [n_genes].
     values
         counts or log1p; None where they can't be used.
+    sums
+        Normalised counts of a cell, by context, where all cells of it have as many; what counts
+        will be scaled to.
     labels
         One row a cell: those of context, perturbation and batch that could be read.
     written
@@ -84,6 +88,7 @@ class FileAudit:
     names: CellNames
     simulated: bool
     embedding_dim: int | None = None
+    sums: dict[str, float] = field(default_factory=dict)
     knockdowns: list[dict[str, Any]] = field(default_factory=list)
     digests: pd.DataFrame | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -160,6 +165,7 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
             labels["perturbation"] = with_canonical_names(labels["perturbation"], settings.control)
         known = pd.DataFrame(labels, index=range(matrix.n_cells))
         barcodes = read_barcodes(file)
+        base = _base_of_logarithm(file)
         groups = known.groupby(list(known), observed=True).ngroup() if labels else None
         numbers = np.zeros(matrix.n_cells, np.int64) if groups is None else groups.to_numpy()
         sample = sample_rows(matrix, numbers)
@@ -196,6 +202,10 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
             "make them unique to trace predictions to cells",
         )
     audit.values = _audit_values(sample, matrix, settings, audit, elsewhere)
+    if audit.values == "counts" and "context" in known:
+        audit.sums = dict.fromkeys(map(str, known["context"].unique()), settings.target_sum)
+    elif audit.values == "log1p" and len(sample.rows):
+        _audit_scale(sample, matrix.place, base, settings, audit)
     if audit.has_groups:
         _audit_groups(sample, settings, audit)
     return audit
@@ -256,6 +266,35 @@ def _audit_values(
     except DataError as error:
         audit.found("error", "values", f"{error}{elsewhere}")
         return None
+
+
+def _base_of_logarithm(file: h5py.File) -> float | None:
+    """Return the base that scanpy noted, where it was given one."""
+    base = file.get("uns/log1p/base")
+    known = isinstance(base, h5py.Dataset) and base.shape == () and base.dtype.kind in "fiu"
+    return float(base[()]) if known else None
+
+
+def _audit_scale(
+    sample: SampledRows, place: str, base: float | None, settings: CellSettings, audit: FileAudit
+) -> None:
+    """Look whether what is taken for log1p of normalised counts can be that."""
+    rows = sample.matrix[:: len(sample.rows) // SAMPLED_CELLS + 1]
+    if (found := against_log1p(rows, base)) is not None:
+        text, certain = found
+        refused = certain and settings.values == "auto"
+        way = "; give log1p values, or set cells.values=log1p to use them as they are"
+        audit.found(
+            "error" if refused else "warning",
+            "scale",
+            f"{audit.path}: {place} {text}{way if refused else ''}",
+        )
+    elif "context" in audit.labels:
+        sums = np.asarray(sample.matrix.expm1().sum(axis=1, dtype=np.float64)).ravel()
+        contexts = audit.labels["context"].iloc[sample.rows].reset_index(drop=True)
+        for context, at in contexts.groupby(contexts, observed=True).indices.items():
+            if (total := one_sum(sums[at])) is not None:
+                audit.sums[str(context)] = total
 
 
 def _audit_groups(sample: SampledRows, settings: CellSettings, audit: FileAudit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.findings import Finding
 
 Values = Literal["counts", "log1p"]
 
@@ -98,6 +100,90 @@ class ValueSummary:
                 self.n_logged_counts = None
                 return
             self.n_logged_counts += counts.size
+
+
+_BACK: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "log1p": np.expm1,
+    "log2(1 + x)": lambda values: np.exp2(values) - 1.0,
+    "log10(1 + x)": lambda values: np.power(10.0, values) - 1.0,
+    "log1p taken twice": lambda values: np.expm1(np.expm1(values)),
+    "not logged at all": lambda values: values,
+}
+"""What was done to normalised counts, to what leads back to them."""
+
+_ENOUGH = 100
+"""Fewer values than this don't tell whether they are whole multiples."""
+
+
+def find_scale(matrix: scipy.sparse.csr_matrix) -> str | None:
+    """Return what was done to normalised counts (a key of `_BACK`); None where nothing leads back.
+
+    Normalised counts of all genes have one sum in every cell. Those of some genes are whole
+    multiples of the least value in their cell, which is one count.
+    """
+    for name, back in _BACK.items():
+        with np.errstate(all="ignore"):
+            linear = matrix.astype(np.float64)
+            linear.data = back(linear.data)
+            starts = linear.indptr[:-1][np.diff(linear.indptr) > 0]
+            least = np.minimum.reduceat(linear.data, starts)
+            multiples = linear.data / np.repeat(least, np.diff(np.append(starts, linear.nnz)))
+            multiples = multiples[(multiples > 1.001) & (multiples < 10.0)]
+            known = len(multiples) >= _ENOUGH
+            whole = np.abs(multiples - np.rint(multiples)) < 0.03
+            alike = one_sum(np.asarray(linear.sum(axis=1)).ravel(), _SAME_SUM) is not None
+        if alike or (whole.mean() > 0.9 if known else name == "log1p"):
+            return name
+    return None
+
+
+def against_log1p(matrix: scipy.sparse.csr_matrix, base: float | None) -> tuple[str, bool] | None:
+    """Return what speaks against log1p of normalised counts, and whether it is certain.
+
+    ``base`` is that of the logarithm, where the file names one.
+    """
+    scale = find_scale(matrix)
+    if scale == "log1p":
+        return None
+    if scale is not None:
+        return f"holds normalised counts, {scale}", True
+    if base is not None and not np.isclose(base, np.e):
+        return f"is no log1p: uns['log1p']['base'] is {base:g}", True
+    text = (
+        "is taken for log1p of normalised counts, though expm1 leads neither to whole multiples "
+        "of one count in a cell nor to one sum in all cells; were the counts denoised, averaged or "
+        "fractional?"
+    )
+    return text, False
+
+
+def one_sum(sums: np.ndarray, tolerance: float = 0.01) -> float | None:
+    """Return the sum that (nearly) all of some cells have; None where they have no common one."""
+    if len(sums) < _FEW_CELLS:
+        return None
+    low, middle, high = np.percentile(sums, [5, 50, 95])
+    return float(middle) if high - low <= tolerance * middle else None
+
+
+OTHER_SUM, MIXED_SUMS = 1.05, 2.0
+"""Factors between the sums that cells were normalised to: of a warning, and of an error."""
+
+
+def compare_sums(sums: Mapping[str, float], declared: str) -> list[Finding]:
+    """Find cells that were normalised to other sums (by file and context) than their like."""
+    low, high = (choose(sums, key=sums.__getitem__, default="") for choose in (min, max))
+    factor = sums[high] / sums[low] if sums else 1.0
+    if factor < OTHER_SUM:
+        return []
+    text = (
+        f"cells were normalised to different sums before log1p, {high} to {sums[high]:.6g} and "
+        f"{low} to {sums[low]:.6g}, so that they differ by a factor of {factor:.3g}; "
+        "normalise all cells to one sum"
+    )
+    if factor < MIXED_SUMS or declared != "auto":
+        return [Finding("warning", "target-sums", text)]
+    text += ", or set cells.values=log1p to use them as they are"
+    return [Finding("error", "target-sums", text)]
 
 
 def decide_values(

@@ -72,8 +72,10 @@ def is_control_name(name: str) -> bool:
     return plain in _CONTROLS or (stem in _CONTROLS and stem != "nt")
 
 
-_NOTHING = ("none", "na", "n/a", "null", "unknown", "unassigned", "notassigned", "undetermined")
-_NOTHING += ("negative", "ambiguou", "multiplet", "doublet")
+_NOTHING = (
+    *("none", "na", "n/a", "null", "unknown", "unassigned", "notassigned", "undetermined"),
+    *("negative", "ambiguou", "multiplet", "doublet"),
+)
 """What cells are called of which it isn't known what was done to them, folded, without an s."""
 
 

@@ -102,7 +102,7 @@ KEYS: tuple[Key, ...] = (
     identity(
         "cells.values",
         str,
-        "cells",
+        "cells preflight",
         "What X holds: raw counts, log1p of normalised counts, or auto: found by looking, and "
         "recorded",
         "X 的内容:原始计数(counts)、归一化后的 log1p 值(log1p),或自动识别并记录(auto)",
