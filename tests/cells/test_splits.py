@@ -148,7 +148,8 @@ def test_claims_tell_new_combinations_from_unseen_ones(tmp_path):
         ('[zeroshot]\nd.k562 = "test"\n', "write the name in quotes"),
         ('[fewshot.d.k562]\ntest = ["A"]\n', "write the name in quotes"),
         ('[fewshot."d.k562"]\ntests = ["A"]\n', "no such split"),
-        ('[fewshot."d.k562"]\ntest = "A"\n', "takes a list of names"),
+        ('[fewshot."d.k562"]\ntest = "A"\n', "list names in quotes"),
+        ('[fewshot."d.k562"]\ntest = [1]\n', "list names in quotes"),
         ('[fewshot."d.k562"]\ntrain = ["A"]\ntest = ["A"]\n', "train names A, which val or test"),
     ],
 )

@@ -229,7 +229,7 @@ def _fewshot(path: Path, section: Mapping[str, Any]) -> Mapping[str, Mapping[str
             if split not in SPLITS:
                 raise ConfigError(f"{where} {split}: no such split; there are val and test")
             if not (isinstance(labels, list) and all(isinstance(x, str) for x in labels)):
-                raise ConfigError(f"{where} {split} is {labels!r}; it takes a list of names")
+                raise ConfigError(f"{where} {split} is {labels!r}; list names in quotes")
         # "train" is what remains; the audit holds a list of it to that.
         held_out = {label for split in ("val", "test") for label in value.get(split, ())}
         if both := sorted(held_out & set(value.get("train", ()))):
