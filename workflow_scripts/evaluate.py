@@ -22,7 +22,12 @@ from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of, refuse_damaged
+from workflow_scripts.settings.finished import (
+    IdentityFolder,
+    file_digest,
+    identity_of,
+    refuse_damaged,
+)
 from workflow_scripts.settings.known_digests import spoiled
 from workflow_scripts.settings.slices import Slice, read_settings
 

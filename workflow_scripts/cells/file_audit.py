@@ -24,8 +24,20 @@ from workflow_scripts.cells.gene_audit import audit_gene_names, knockdowns
 from workflow_scripts.cells.label_audit import audit_batches
 from workflow_scripts.cells.leakage import CellNames, cell_names, digests_of
 from workflow_scripts.cells.matrices import Matrix, find_matrix, other_matrices
-from workflow_scripts.cells.sampled import SAMPLED_CELLS, SampledRows, read_rows, sample_rows, stored_lengths
-from workflow_scripts.cells.values import ValueSummary, Values, against_log1p, decide_values, one_sum
+from workflow_scripts.cells.sampled import (
+    SAMPLED_CELLS,
+    SampledRows,
+    read_rows,
+    sample_rows,
+    stored_lengths,
+)
+from workflow_scripts.cells.values import (
+    Values,
+    ValueSummary,
+    against_log1p,
+    decide_values,
+    one_sum,
+)
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, Severity, listing
 

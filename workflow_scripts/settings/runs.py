@@ -12,7 +12,7 @@ from typing import Any
 from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.grid import runs_of, values_in_names
+from workflow_scripts.settings.grid import runs_of, value_in_name, values_in_names
 from workflow_scripts.settings.overrides import split_overrides, written
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.run_stages import ASKED, home_of

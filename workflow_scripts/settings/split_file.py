@@ -22,7 +22,7 @@ from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.labels import canonical
 from workflow_scripts.settings.slices import text_digest
-from workflow_scripts.settings.tree import describe
+from workflow_scripts.settings.yaml_files import kind_of
 
 SPLITS = ("train", "val", "test")
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -193,7 +193,7 @@ def _paths(path: Path, name: str, value: Any) -> tuple[str, ...]:
     if isinstance(entries, list) and entries and all(isinstance(e, str) and e for e in entries):
         return tuple(entries)
     raise ConfigError(
-        f"{path}: [datasets] {name} is {describe(value)}; it takes a folder, a file or a pattern"
+        f"{path}: [datasets] {name} is {kind_of(value)}; it takes a folder, a file or a pattern"
     )
 
 
