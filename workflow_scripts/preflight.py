@@ -210,8 +210,8 @@ def _check_prediction(
     kinds = {file["values"] for files in source["datasets"].values() for file in files}
     findings += check_output(settings["prediction.output"], kinds - {None})
     sums = json.loads(given.cells.read_text())["sums"] | source["sums"]
-    if given.target_cells is not None:
-        findings += compare_sums(sums, settings["cells.values"])
+    compared = compare_sums(sums, settings["cells.values"])
+    findings += compared if given.target_cells is not None else []
     for audit in (given.targets, given.target_features):
         if audit is not None:
             findings += from_dicts(json.loads(audit.read_text())["findings"])

@@ -127,7 +127,8 @@ def test_training_cells_under_the_name_of_another_context_are_not_scored(
     asked = ("--keep-going", *OPTIONS, "overrides=prediction.adata=new.h5ad")
     done = snakemake(finished_run, *asked, expect=1)
     assert "evaluate" not in done.jobs
-    log = (finished_run / "out/tiny/logs/predict.log").read_text()
+    [asked_for] = finished_run.glob("out/tiny/asked/*")
+    log = (asked_for / "logs/predict.log").read_text()
     # All 72 but those of which fewer than twenty genes are expressed.
     assert "error: 68 held-out cells are among the training cells under another name: " in log
     assert "(jurkat/g1, test) = " in log
@@ -136,7 +137,7 @@ def test_training_cells_under_the_name_of_another_context_are_not_scored(
     new.obs["cell_type"] = "k562"
     new.write_h5ad(finished_run / "new.h5ad")
     snakemake(finished_run, *asked)
-    scores = json.loads((finished_run / "out/tiny/scores.json").read_text())
+    scores = json.loads((asked_for / "scores.json").read_text())
     assert scores["claims"]["kind"] == "tested on what trained"
     assert len(scores["claims"]["trained_pairs"]) == 6
 

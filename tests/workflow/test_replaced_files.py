@@ -35,7 +35,7 @@ def move(earlier: Path, path: Path) -> None:
 
 def point_elsewhere(earlier: Path, path: Path) -> None:
     path.unlink()
-    path.symlink_to(earlier)
+    path.symlink_to(os.path.relpath(earlier, path.parent))
     os.utime(path, (OLD, OLD), follow_symlinks=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def open_h5ad(path: str) -> Iterator[h5py.File]:
         except OSError as error:
             if error.errno is not None:  # the system's, of whatever file
                 raise
-            no_filter = "filter" in str(error) or "plugin" in str(error)
+            no_filter = re.search("filter.* is not registered|plugin", str(error))
             raise DataError(f"{path}: {error}; {COMPRESSED if no_filter else DAMAGED}") from error
 
 
