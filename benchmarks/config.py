@@ -22,6 +22,7 @@ import hydra
 from omegaconf import OmegaConf
 
 from workflow_scripts.command import command_parser
+from workflow_scripts.settings import compose as composing
 from workflow_scripts.settings import yaml_files
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
@@ -45,7 +46,8 @@ def ours() -> str:
 
 
 def ours_parsing() -> str:
-    yaml_files._parse.cache_clear()
+    yaml_files._parsed.cache_clear()
+    composing._merged.cache_clear()
     return ours()
 
 

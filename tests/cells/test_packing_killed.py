@@ -29,7 +29,7 @@ def test_killed_packing_leaves_nothing_that_could_be_taken_for_a_store(tmp_path,
     assert start_packing(killed, screen).wait() == 0
     first, second = (CellStore.open(f / "manifest.json") for f in (undisturbed, killed))
     assert first.manifest["digest"] == second.manifest["digest"]
-    (work,) = (path for path in killed.iterdir() if path.is_dir())
+    (work,) = (path for path in killed.glob("[!.]*") if path.is_dir())
     assert not (work / "unfinished").exists()
 
 

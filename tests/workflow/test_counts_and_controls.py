@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import issparse
 
@@ -32,6 +33,8 @@ def test_counts_are_predicted_and_scored_as_counts(finished_run: Path) -> None:
     assert not {"train", "pack_cells", "audit_splits"} & set(done.jobs)
 
     run = finished_run / "out/tiny"
+    rows = pd.read_parquet(run / "metrics_per_perturbation.parquet")
+    assert not rows.duplicated(["model", "context", "perturbation", "metric"]).any()
     source = anndata.read_h5ad(screen_of(finished_run))
     observed = anndata.read_h5ad(run / "observed.h5ad")
     np.testing.assert_array_equal(

@@ -59,6 +59,7 @@ def test_all_genes_leave_the_settings_of_training_as_they_are(folder, monkeypatc
     for stage in ("train", "predict", "predict_baselines"):
         before, after = json.loads(every.stage_json(stage)), json.loads(some.stage_json(stage))
         assert after.pop("genes") == "chosen"
+        assert before.pop("seal") != after.pop("seal")
         assert before == after  # so that the genes are an input, and of a run on all, none
 
 

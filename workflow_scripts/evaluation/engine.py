@@ -296,4 +296,6 @@ def _score_one_by_one(
         else:
             tables.append(table)
             scored.append(metric)
-    return pl.concat(tables), scored, refused
+    # The engine computes some metrics along with others.
+    rows = pl.concat(tables).unique(["perturbation", "metric"], maintain_order=True)
+    return rows, scored, refused
