@@ -1,6 +1,6 @@
 """Files that change under a finished run: they are made again, or refused in words.
 
-A few files here; every file in each way is `long`.
+A few files here; every file in each way with STATELINE_FAULTS=all (`make faults`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.faults.whole_run import weights
+from tests.faults.whole_run import ALL, weights
 from tests.finished_run import OPTIONS
 from tests.snakemake_runs import snakemake
 
@@ -58,21 +58,22 @@ FILES = (
 )
 """What a stage leaves and another one reads."""
 
-SAMPLE = (
-    (f"{RUN}/features.safetensors", flip),
-    (f"{RUN}/checkpoints/final.ckpt", zero),
+SHORT = ((f"{RUN}/features.safetensors", flip), (f"{RUN}/checkpoints/final.ckpt", zero))
+LONG = (
     (f"{RUN}/predictions.h5ad", flip),
     (f"{RUN}/preflight.json", truncate),
+    (f"{RUN}/scores.json", zero),
+    (f"{RUN}/training.csv", truncate),
+    (f"{RUN}/baselines/ridge.h5ad", flip),
+    (f"{CELLS}/groups.parquet", zero),
+    (f"{CELLS}/manifest.json", flip),
 )
+CASES = [(name, way) for name in FILES for way in WAYS] if ALL else [*SHORT, *LONG]
 
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [
-        pytest.param(name, way, marks=[] if (name, way) in SAMPLE else pytest.mark.long)
-        for name in FILES
-        for way in WAYS
-    ],
+    [pytest.param(*case, marks=[] if case in SHORT else pytest.mark.long) for case in CASES],
 )
 def test_damaged_file_is_made_again(
     shared_run: Path, tmp_path: Path, name: str, way: Callable[[bytes], bytes]

@@ -36,6 +36,7 @@ def norms(training: Training, out: str, precision: str) -> list[float]:
     return [float(row["gradient_norm"]) for row in training.log(out)]
 
 
+@pytest.mark.long
 @pytest.mark.xfail(strict=True, reason="Models and training")
 def test_norm_of_gradients_does_not_depend_on_the_precision(training, request):
     expected = norms(training, "float32", "32-true")

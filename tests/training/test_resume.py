@@ -122,6 +122,7 @@ def test_going_back_to_fewer_steps_and_forth_ends_as_fresh_runs_do(training):
     assert training.starts("back")[-1]["to_step"] == 14  # the longer training was still there
 
 
+@pytest.mark.long
 def test_shorter_training_that_is_killed_leaves_the_longer_one(training):
     whole = "training.ckpt_every_n_steps=24"
     training.run("cut", whole)
@@ -138,6 +139,7 @@ def test_shorter_training_that_is_killed_leaves_the_longer_one(training):
     assert training.starts("cut") == began
 
 
+@pytest.mark.long
 def test_training_takes_the_threads_that_are_free_and_goes_on_with_as_many(training):
     def command(*overrides: str) -> list[str]:
         # The last one of an option counts.

@@ -116,6 +116,7 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     assert "Not judged: the additive effect, the rival for this claim, has no score" in report
 
 
+@pytest.mark.long
 def test_training_cells_under_the_name_of_another_context_are_not_scored(
     finished_run: Path,
 ) -> None:

@@ -48,8 +48,8 @@ WAYS: dict[str, Callable[[Path, Path], None]] = {
 CELLS = {"audit_cells", "pack_cells", "train"}
 FILES = [
     ("data/screen.h5ad", "cp -p", CELLS),
-    ("data/screen.h5ad", "mv", CELLS),
-    ("data/screen.h5ad", "ln -s", CELLS),
+    pytest.param("data/screen.h5ad", "mv", CELLS, marks=pytest.mark.long),
+    pytest.param("data/screen.h5ad", "ln -s", CELLS, marks=pytest.mark.long),
     ("starter.toml", "cp -p", {"audit_splits", "train", "evaluate"}),
     ("features.pt", "mv", {"validate_features", "train"}),
     pytest.param(

@@ -25,7 +25,7 @@ from workflow_scripts.settings.config_files import (
     is_file,
     options_of,
 )
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.errors import ConfigError, kind_of
 from workflow_scripts.settings.hydra_internals import (
     DefaultsList,
     DefaultsTreeNode,
@@ -37,7 +37,7 @@ from workflow_scripts.settings.hydra_internals import (
 from workflow_scripts.settings.overrides import is_group, parse_override
 from workflow_scripts.settings.references import check_references, is_interpolation
 from workflow_scripts.settings.suggestions import nearest
-from workflow_scripts.settings.yaml_files import KeyPath, YamlFile, kind_of
+from workflow_scripts.settings.yaml_files import KeyPath, YamlFile
 
 MISSING = "???"  # a mandatory value that nobody gave yet
 DELETED = object()  # the history's value of a key that an override deleted

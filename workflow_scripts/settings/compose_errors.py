@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.errors import ConfigError, kind_of
 from workflow_scripts.settings.hydra_internals import Override
 from workflow_scripts.settings.suggestions import nearest
-from workflow_scripts.settings.yaml_files import kind_of
 
 if TYPE_CHECKING:
     from workflow_scripts.settings.config_files import ConfigFiles

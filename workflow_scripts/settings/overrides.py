@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.errors import ConfigError, shortened
 from workflow_scripts.settings.hydra_internals import (
     Glob,
     IntervalSweep,
@@ -20,7 +20,6 @@ from workflow_scripts.settings.hydra_internals import (
     Quote,
     QuotedString,
 )
-from workflow_scripts.settings.yaml_files import shortened
 
 MOST_VALUES = 10_000
 """Values that one sweep may give."""

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.errors import ConfigError, kind_of, shortened
 from workflow_scripts.settings.hydra_internals import get_yaml_loader, package_header
 
 KeyPath = tuple[Any, ...]
@@ -254,16 +254,3 @@ class _Reader:
         return ConfigError(
             f"{self.path}:{line + 1}: {problem}{hint}, in {shortened(shown.strip())}"
         )
-
-
-def kind_of(value: Any) -> str:
-    """Return what a value is, for messages."""
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return "empty" if value is None else shortened(value)
-
-
-def shortened(value: Any) -> str:
-    """Return a value as messages quote it: at most 200 characters, without control characters."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
