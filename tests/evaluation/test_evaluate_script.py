@@ -39,6 +39,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_what_the_engine_compiles_is_kept(run, screen, write, tmp_path, monkeypatch):
     # numba reads the environment when it is imported: in a plain process, not when it forks.
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))

@@ -59,6 +59,7 @@ def test_edited_scores_are_made_anew(finished_run: Path, name: str) -> None:
     assert "didn't hold" not in snakemake(finished_run, *OPTIONS).text
 
 
+@pytest.mark.long
 def test_settings_that_changed_are_no_damage(finished_run: Path) -> None:
     change = "overrides=report.title=Screen"
     for arguments in (("--dry-run",), ("why",), ()):
