@@ -97,8 +97,9 @@ def _said(message: str, override: Override, config: Any, source: Callable[[Any],
 
 def _unknown(key: str, text: str, override: Override, config: Any) -> str:
     """Return that a key isn't there, and the one that was probably meant."""
-    section, name = "", key
-    for section, _, name in _splits(key):
+    parts = key.split(".")
+    for length, name in enumerate(parts):
+        section = ".".join(parts[:length])
         inside = _selected(config, section)
         if isinstance(inside, list):
             return (
@@ -119,11 +120,6 @@ def _unknown(key: str, text: str, override: Override, config: Any) -> str:
     )
     add = "" if override.is_delete() or override.is_add() else f" (to add a key: +{text})"
     return f"{where} no key `{name}`{meant}{add}"
-
-
-def _splits(key: str) -> list[tuple[str, str, str]]:
-    parts = key.split(".")
-    return [(".".join(parts[:n]), ".", parts[n]) for n in range(len(parts))]
 
 
 def _selected(config: Any, key: str) -> Any:
@@ -193,7 +189,7 @@ def list_error(error: Exception, files: ConfigFiles) -> ConfigError:
         given = sorted(files.options_chosen(key).items())
         chosen = ", ".join(f"{option} in {source}" for option, source in given)
         return ConfigError(
-            f"{given[0][1]}: `{key}` has several options: {chosen}; to change a choice write "
+            f"{place(key)}: `{key}` has several options: {chosen}; to change a choice write "
             f"`override {key}: OPTION` in a defaults list, or {key}=OPTION as an override"
         )
     if found := re.match(r"(.+) appears more than once in the final defaults list", first):
