@@ -4,7 +4,8 @@ Example:
 
     python benchmarks/threads.py --rounds 7
 
-A process for each number of threads and each way to wait (OpenMP's own, which spins, and passive)
+A process for each number of threads and each way to wait (OpenMP's own, which spins for long, a
+short spin, as the commands here do, and passive)
 takes steps in turns, while none, one, two or eight processes compute in an endless loop. A table
 shows steps a second, and the ratio to one passive thread in the same round. Other work disturbs the
 figures: the last column says how many cores it took, as a median and at most.
@@ -30,7 +31,11 @@ SETS, CELLS, N_GENES = 8, 32, 1_200
 """Of a step of the demo."""
 
 THREADS = (1, 2, 4)
-WAITING = {"own": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}}
+WAITING = {
+    "own": {},
+    "short": {"GOMP_SPINCOUNT": "1000"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+}
 """How threads of OpenMP wait, and the variables that say so."""
 
 BASE = ("passive", 1)
@@ -49,7 +54,8 @@ class Peer:
     """A process that takes steps when it is told to."""
 
     def __init__(self, waiting: str, threads: int) -> None:
-        own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        given = {name for variables in WAITING.values() for name in variables}
+        own = {name: value for name, value in os.environ.items() if name not in given}
         self.process = psutil.Popen(
             [sys.executable, __file__, "--peer", str(threads)],
             stdin=subprocess.PIPE,

@@ -112,8 +112,9 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     other exception is a defect and keeps its traceback.
     """
     hold_log()
-    # Threads that wait by spinning take the cores from other work, which then keeps them waiting.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait in a long loop take the cores from other work, which then keeps them
+    # waiting. Those that sleep at once are slow on idle cores (benchmarks/RESULTS.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         main(sys.argv[1:])
     except ConfigError as error:
