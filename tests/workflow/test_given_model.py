@@ -6,12 +6,14 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pytest
 
 from tests.finished_run import OPTIONS
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
 
 
+@pytest.mark.long
 def test_existing_model_predicts_without_a_training(finished_run: Path) -> None:
     weights = "out/tiny/checkpoints/final.ckpt"
     asked = f"name=again prediction.checkpoint={weights}"
