@@ -27,6 +27,9 @@ FILES = {
     "an integer of 4,301 digits": "a: 1" + "0" * 4_300 + "\n",
     "aliases that expand": MERGED,
     "references that expand": DOUBLED,
+    "a header with a tab": "# @package\ta\na: 1\n",
+    "a header of one word": "#@\na: 1\n",
+    "a header of three words": "# @package a b\na: 1\n",
 }
 
 

@@ -108,7 +108,9 @@ def _parsed(path: Path, _mtime_ns: int, _size: int) -> YamlFile:
     try:
         package = package_header(text[:512])["package"]
     except ValueError:
-        line = next(n for n, line in enumerate(text.splitlines(), 1) if "@package" in line)
+        headers = enumerate(text[:512].splitlines(), 1)
+        odd = (n for n, line in headers if "@" in line and len(line.strip(" #").split(" ")) != 2)
+        line = next(odd, 1)
         raise ConfigError(
             f"{path}:{line}: should be `# @package NAME`, with one name and nothing after it"
         ) from None
