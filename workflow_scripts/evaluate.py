@@ -28,7 +28,6 @@ from workflow_scripts.settings.finished import (
     identity_of,
     refuse_damaged,
 )
-from workflow_scripts.settings.known_digests import spoiled
 from workflow_scripts.settings.slices import Slice, read_settings
 
 OUTPUTS = {
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     work.note_current("evaluate")
     with work.lock():
-        if work.has_finished(*outputs) and not spoiled(work.path / "scores.json"):
+        if work.has_finished(*outputs):
             print(f"scored before: {work.path}")
         else:
             _evaluate(given, settings, {name: work.path / name for name in outputs})

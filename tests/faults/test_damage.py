@@ -1,4 +1,4 @@
-"""Files that change under a finished run: they are made again, or refused in words.
+"""Files that change under a finished run: they are made again, or refused with a message.
 
 A few files here; every file in each way with STATELINE_FAULTS=all (`make faults`).
 """

@@ -96,8 +96,8 @@ def sealed(content: Mapping[str, Any], files: Mapping[str, Path] | None = None) 
     return {**record, "seal": text_digest(canonical_json(record))}
 
 
-def spoiled(record: Path) -> list[Path]:
-    """Return which of a sealed record and its files don't hold what was written.
+def edited_files(record: Path) -> list[Path]:
+    """Return which of a sealed record and its files were edited or damaged.
 
     Files that are as old as the record aren't read: it is written after them.
     """

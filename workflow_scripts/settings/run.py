@@ -15,7 +15,7 @@ from typing import Any
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import NUMERICS, write_atomically
-from workflow_scripts.settings.known_digests import sealed, signature, spoiled
+from workflow_scripts.settings.known_digests import edited_files, sealed, signature
 from workflow_scripts.settings.model_path import ENSEMBLE, given_model, known_by
 from workflow_scripts.settings.run_stages import ASKED, asks, home_of, stages_of
 from workflow_scripts.settings.slices import canonical_json, stage_slice
@@ -110,7 +110,7 @@ class Run:
         folder = Path(self.folder)
         sealed_records = ("provenance.json", "scores.json")
         for record in [*(folder / name for name in sealed_records), *folder.glob("stages/*.json")]:
-            for path in spoiled(record):
+            for path in edited_files(record):
                 os.replace(path, path.with_name(f"{path.name}.edited"))
                 if path.parent.name == "stages":
                     write_atomically(path, f"{self.stage_json(path.stem)}\n")
