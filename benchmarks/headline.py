@@ -113,7 +113,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         table = scores(Path(name))
     wall, cpu = timed("make", "test")
-    from workflow_scripts.settings.schema.stages import BASELINES
+    from workflow_scripts.settings.choices import BASELINES
 
     means = table.groupby("predictor")[[*METRICS]].mean()
     baselines = means.loc[[name for name in BASELINES if name in means.index]]

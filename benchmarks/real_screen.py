@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from tests.real.test_papalexi import write_run  # noqa: E402
 from tests.snakemake_runs import snakemake  # noqa: E402
 from workflow_scripts.command import command_parser  # noqa: E402
-from workflow_scripts.settings.schema.stages import BASELINES  # noqa: E402
+from workflow_scripts.settings.choices import BASELINES  # noqa: E402
 
 
 def main() -> None:

@@ -20,14 +20,19 @@ from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.finished import ASIDE
 from workflow_scripts.settings.known_digests import signature
-from workflow_scripts.settings.model_path import given_model, known_by, own_checkpoint
+from workflow_scripts.settings.choices import (
+    CHALLENGES,
+    FEATURE_BASELINES,
+    VALIDATION,
+    given_model,
+    model_file,
+    own_checkpoint,
+)
 from workflow_scripts.settings.replicates import values_that_count
 from workflow_scripts.settings.run import DEMO, from_here
-from workflow_scripts.settings.run_stages import stages_of
+from workflow_scripts.settings.stages import stages_of
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.schema.stages import FEATURE_BASELINES, VALIDATION
-from workflow_scripts.settings.schema.submissions import CHALLENGES
-from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
+from workflow_scripts.settings.schema import WORKFLOW_KEYS
 from workflow_scripts.settings.slices import canonical_json, text_digest
 from workflow_scripts.settings.split_file import FETCHED as FETCHED_TO
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -40,7 +45,7 @@ if not workflow.deployment_settings.deployment_method:
     prefix += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(prefix)
 
-known = list(dict.fromkeys(key.path.partition(".")[0] for key in WORKFLOW_KEYS))
+known = list(dict.fromkeys(path.partition(".")[0] for path in WORKFLOW_KEYS))
 if unknown := sorted(config.keys() - set(known)):
     raise WorkflowError(
         f"--config {unknown[0]}=…: no such key; there are {', '.join(known)}. Keys of a run go "

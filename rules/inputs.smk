@@ -136,7 +136,7 @@ def initial_model(run):
 
 def initial_model_file(wildcards):
     """Return the file that stands for that model, as an input."""
-    return there(str(known_by(initial_model(wildcards.run))))
+    return there(str(model_file(initial_model(wildcards.run))))
 
 
 def given_weights(run):
@@ -176,7 +176,7 @@ def weights(wildcards):
     """Return the file that stands for the model that predicts, as an input."""
     run = wildcards.run
     if path := given_weights(run):
-        return there(str(known_by(path)))
+        return there(str(model_file(path)))
     state = RUNS[run].config["prediction"]["checkpoint"]
     return f"{run}/checkpoints/{own_checkpoint(state)}"
 
@@ -184,7 +184,7 @@ def weights(wildcards):
 def ensemble(wildcards):
     """Return the files that stand for the other models that predict, as inputs."""
     paths = RUNS[wildcards.run].config["prediction"]["ensemble"]
-    return [file for path in paths for file in there(str(known_by(path)))]
+    return [file for path in paths for file in there(str(model_file(path)))]
 
 
 def initial_model_note(wildcards):

@@ -26,7 +26,7 @@ from workflow_scripts import (
 )
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.schema import STAGES
+from workflow_scripts.settings.stages import SLICES
 
 ROOT = Path(__file__).parents[1]
 STORE = "cache/cells/tiny"
@@ -54,7 +54,7 @@ class Stages:
         files += ["--provenance", "provenance.json"]
         freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
         Path("stages").mkdir(exist_ok=True)
-        for stage in STAGES:
+        for stage in SLICES:
             Path(f"stages/{stage}.json").write_text(self.run.stage_json(stage))
 
     def start(self, stage: str, main: Callable[..., None], **options: str) -> None:

@@ -22,7 +22,7 @@ from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors, printable
 from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.runs import resolve_by_hand
-from workflow_scripts.settings.slices import Slice, read_settings, stage_slice
+from workflow_scripts.settings.slices import Slice, read_settings
 from workflow_scripts.settings.split_file import SplitFile, read_split_file
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     from workflow_scripts.cells.drawing import split_file_text
     from workflow_scripts.cells.splits import SplitSettings, splits_report
 
-    stage = read_settings("splits", given.settings)
+    stage = read_settings(given.settings)
     cells = json.loads(given.cells_audit.read_text())
     splits, plan = _split(pd.read_parquet(given.groups), pd.read_parquet(given.twins), cells, stage)
     files = {name: [entry["file"] for entry in found] for name, found in cells["datasets"].items()}
@@ -113,7 +113,7 @@ def _by_hand(split_file: str, overrides: Sequence[str]) -> None:
     run = resolve_by_hand(BY_HAND, [named, *overrides])
     content = json.loads(run.cells_json())
     audit = audit_slice(content)
-    stage = stage_slice(run.config, "splits")
+    stage = run.slice("splits")
     splits, _ = _split(audit.groups, audit.twins, audit.report, stage)
     for dataset, files in content["datasets"].items():
         print(f"dataset {dataset}: {', '.join(files.values()) or 'no file'}")

@@ -113,7 +113,7 @@ def _of_run(given: argparse.Namespace) -> tuple[EmbeddingSettings, set[str]]:
     from workflow_scripts.features.validation import FeatureSettings
     from workflow_scripts.settings.labels import canonical
 
-    settings = FeatureSettings.from_slice(read_settings("features", given.settings))
+    settings = FeatureSettings.from_slice(read_settings(given.settings))
     if settings.embedding is None:
         raise ConfigError(
             "features.embedding names no model and no FASTA; set features.embedding.model and fasta"

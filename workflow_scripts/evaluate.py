@@ -44,7 +44,7 @@ OUTPUTS = {
 def main(arguments: Sequence[str]) -> None:
     """Score, or link what was scored before from the same files."""
     given = parse_arguments(arguments)
-    settings = read_settings("evaluate", given.settings)
+    settings = read_settings(given.settings)
     if given.baselines is not None:
         asked = settings["prediction.baselines"]
         if missing := [name for name in asked if name not in given.predictions]:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from workflow_scripts.command import CommandParser, command_parser, run_command
 from workflow_scripts.settings.compose import compose_traced
-from workflow_scripts.settings.explain import changes, differences, one_key
-from workflow_scripts.settings.explain_words import WORDS
+from workflow_scripts.settings.explain import LANGUAGES, changes, differences, one_key
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.tables import FORMATS, Table
 
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     """Print the table that was asked for."""
     shared = CommandParser(add_help=False)
     shared.add_argument("--format", choices=FORMATS, default="text", help="how to write the table")
-    shared.add_argument("--lang", choices=sorted(WORDS), default="en", help="language of the words")
+    shared.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the words")
     shared.add_argument("--config-dir", type=Path, help="config tree; this project's if not given")
     parser = command_parser(CALL, __doc__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--audit", type=Path, required=True, help="what was found, to write (JSON)")
     given = parser.parse_args(arguments)
 
-    settings = TargetSettings.from_slice(read_settings("targets", given.settings))
+    settings = TargetSettings.from_slice(read_settings(given.settings))
     audit = json.loads(given.cells_audit.read_text())
     table, findings = resolve_targets(settings, pd.read_parquet(given.groups))
     if settings.adata is not None:  # else the run's own audit has said it

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.settings.choices import model_file
 from workflow_scripts.settings.finished import file_digest, publish_text
-from workflow_scripts.settings.model_path import known_by
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", required=True, help="model folder or checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="its digest, to write (JSON)")
     given = parser.parse_args(arguments)
-    file = known_by(given.model)
+    file = model_file(given.model)
     digest = file_digest(file) if file.is_file() else None
     publish_text(given.out, json.dumps({"model": given.model, "sha256": digest}) + "\n")
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
+from workflow_scripts.settings.choices import VALIDATION
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
-from workflow_scripts.settings.schema.stages import VALIDATION
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_args(arguments)
 
-    settings = read_settings("predict", given.settings, given.config)
+    settings = read_settings(given.settings, given.config)
     inputs = model_digests(given, settings)
     work = IdentityFolder(given.work_dir, identity_of("predict", settings.identity, inputs))
     outputs = {"predictions.h5ad": given.predictions, "observed.h5ad": given.observed}

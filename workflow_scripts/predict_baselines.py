@@ -17,8 +17,8 @@ from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.prediction.input_arguments import add_input_arguments, input_digests
+from workflow_scripts.settings.choices import FEATURE_BASELINES
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.schema.stages import FEATURE_BASELINES
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
     given = parser.parse_args(arguments)
 
-    settings = read_settings("predict_baselines", given.settings, given.config)
+    settings = read_settings(given.settings, given.config)
     inputs = input_digests(given, settings)
     names = settings["prediction.baselines"]
     if not set(names) & set(FEATURE_BASELINES):

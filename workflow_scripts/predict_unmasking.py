@@ -20,8 +20,8 @@ from pathlib import Path
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
+from workflow_scripts.settings.choices import SPOILED_FEATURES
 from workflow_scripts.settings.finished import IdentityFolder, identity_of
-from workflow_scripts.settings.schema.stages import SPOILED_FEATURES
 from workflow_scripts.settings.slices import Slice, read_settings
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         "--out-dir", type=Path, required=True, help="folder of what is predicted, to write (h5ad)"
     )
     given = parser.parse_args(arguments)
-    settings = read_settings("predict_unmasking", given.settings, given.config)
+    settings = read_settings(given.settings, given.config)
     names = [name for name in settings["prediction.unmasking"] if name in SPOILED_FEATURES]
     inputs = model_digests(given, settings)
     identity = identity_of("predict_unmasking", settings.identity, inputs)

@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any
 from workflow_scripts.cells.gene_choice import GeneChoice, read_gene_list
 from workflow_scripts.command import command_parser, run_command, show_findings
 from workflow_scripts.reporting.preflight_page import render_preflight
+from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, ENSEMBLE, given_model
 from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
 from workflow_scripts.settings.finished import file_digest, publish_text, write_atomically
-from workflow_scripts.settings.model_path import ENSEMBLE, given_model
-from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 from workflow_scripts.settings.slices import Slice, read_settings
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
         "Features": json.loads(given.features.read_text()),
     }
     found = {title: from_dicts(audit["findings"]) for title, audit in audits.items()}
-    settings = read_settings("preflight", given.settings, given.config)
+    settings = read_settings(given.settings, given.config)
     plan = TrainingPlan.of_size(settings)
     table, batches = pd.read_parquet(given.split_table), pd.read_parquet(given.batches)
     genes = given.all_genes.read_text(encoding="utf-8").splitlines()

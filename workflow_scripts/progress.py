@@ -21,8 +21,8 @@ from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.failures import failure_of
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.kept import find_runs
-from workflow_scripts.settings.run_stages import stages_of
 from workflow_scripts.settings.slices import shown_config
+from workflow_scripts.settings.stages import stages_of
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.stage_states import (
     State,

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--threads", type=int, default=-1, help="CPU threads; -1: all")
     given = parser.parse_args(arguments)
-    settings = read_settings("reference_ends", given.settings)
+    settings = read_settings(given.settings)
 
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     from workflow_scripts.cells.gene_selection import select_listed, select_variable
     from workflow_scripts.cells.store import CellStore
 
-    settings = read_settings("genes", given.settings)
+    settings = read_settings(given.settings)
     choice, flavor = GeneChoice.from_slice(settings), settings["genes.flavor"]
     sample_cells = settings["genes.sample_cells"]
     store = CellStore.open(given.cells)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workflow_scripts.failures import tells_its_end
 from workflow_scripts.settings.finished import is_held
-from workflow_scripts.settings.run_stages import STAGES, Stage
+from workflow_scripts.settings.stages import STAGES, Stage
 
 SECONDS_TO_START = 60.0
 """A log that is younger belongs to a job that may still import its modules, before it holds it."""
@@ -40,7 +40,7 @@ def stage_states(run: Path, stages: Mapping[str, Stage]) -> dict[str, State]:
     run
         The run's folder.
     stages
-        What `run_stages.stages_of` returns of its config.
+        What `stages.stages_of` returns of its config.
     """
     states: dict[str, State] = {}
     for name, stage in stages.items():
@@ -48,7 +48,7 @@ def stage_states(run: Path, stages: Mapping[str, Stage]) -> dict[str, State]:
         log = log_of(run, name, stage)
         made, began = _changed(run / stage.output), _changed(log)
         ready = all(states[other] is State.DONE for other in before)
-        inputs = [run / "stages" / f"{stage.settings}.json"]
+        inputs = [run / "stages" / f"{stage.slice}.json"]
         inputs += [run / stages[other].output for other in before]
         youngest = max(map(_changed, inputs))
         if is_held(log):
@@ -78,7 +78,7 @@ def is_out_of_date(run: Path, stages: Mapping[str, Stage], audit: Path, packed: 
     found, read = _changed(audit), _changed(packed)
     for stage in stages.values():
         made = _changed(run / stage.output)
-        inputs = [run / "stages" / f"{stage.settings}.json"]
+        inputs = [run / "stages" / f"{stage.slice}.json"]
         inputs += [run / stages[other].output for other in stage.after if other in stages]
         of_cells = read if stage.reads_cells else found
         if made and made < max(of_cells, *map(_changed, inputs)):

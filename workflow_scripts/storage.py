@@ -32,7 +32,7 @@ from workflow_scripts.settings.kept import (
     kept_ends,
     left_over,
 )
-from workflow_scripts.settings.run_stages import home_folder
+from workflow_scripts.settings.stages import home_folder
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.yaml_files import read_yaml
 

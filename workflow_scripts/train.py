@@ -22,10 +22,14 @@ from workflow_scripts.cells.gene_choice import ChosenGenes
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
+from workflow_scripts.settings.choices import INIT_FROM
 from workflow_scripts.settings.errors import StoppedError
-from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.model_path import model_digest
-from workflow_scripts.settings.schema.starting_model import INIT_FROM
+from workflow_scripts.settings.finished import (
+    IdentityFolder,
+    file_digest,
+    identity_of,
+    model_digest,
+)
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
 from workflow_scripts.training.large_pages import use_large_pages
 from workflow_scripts.training.processes import Processes, free_cores, idle_seconds
@@ -63,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=int, help="most CPU threads; all there are if not given")
     given = parser.parse_args(arguments)
 
-    settings = read_settings("train", given.settings, given.config)
+    settings = read_settings(given.settings, given.config)
     cells = Manifest.read(given.cells)
     inputs = {
         "cells": cells.digest,

@@ -25,7 +25,7 @@ from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors
 from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.runs import resolve_by_hand
-from workflow_scripts.settings.slices import read_settings, stage_slice
+from workflow_scripts.settings.slices import read_settings
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
 
     groups = pd.read_parquet(given.groups)
     control = json.loads(given.cells_audit.read_text())["control"]
-    settings = FeatureSettings.from_slice(read_settings("features", given.settings))
+    settings = FeatureSettings.from_slice(read_settings(given.settings))
     embedded = None if given.embedded is None else Embedded.read(given.embedded)
     one_hot = None
     if given.one_hot_of is not None and not settings.sources and embedded is None:
@@ -89,7 +89,7 @@ def _by_hand(file: str, overrides: Sequence[str]) -> None:
     run = resolve_by_hand(BY_HAND, [named, *overrides])
     cells = json.loads(run.cells_json())
     control = run.config["data"]["kwargs"]["control_pert"]
-    settings = FeatureSettings.from_slice(stage_slice(run.config, "features"))
+    settings = FeatureSettings.from_slice(run.slice("features"))
     if cells["datasets"] or "unreadable" in cells:
         found = audit_slice(cells)
         groups, findings = found.groups, from_dicts(found.report["findings"])

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.settings.choices import SUBMISSION
 from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
-from workflow_scripts.settings.schema.submissions import KEY
 from workflow_scripts.settings.slices import read_settings
 
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of finished work")
     given = parser.parse_args(arguments)
-    settings = read_settings("submit", given.settings)
+    settings = read_settings(given.settings)
     inputs = {"predictions": file_digest(given.predictions)}
     work = IdentityFolder(given.work_dir, identity_of("submit", settings.identity, inputs))
     outputs = {given.out.name: given.out}
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
             from workflow_scripts.prediction.submission import write_submission
 
             warnings = write_submission(
-                settings[KEY], given.predictions, work.path / given.out.name
+                settings[SUBMISSION], given.predictions, work.path / given.out.name
             )
             for text in warnings:
                 print(f"warning: {text}", flush=True)

@@ -23,8 +23,8 @@ from workflow_scripts.prediction import notes
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.targets import Targets, targets_of_test
 from workflow_scripts.prediction.writing import Blocks
+from workflow_scripts.settings.choices import BASELINES, FEATURE_BASELINES
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.schema.stages import BASELINES, FEATURE_BASELINES
 
 SMALL = Columns("gene", "cell_type", "gem_group")
 DEMO = Columns("target_gene", "cell_type", "batch_var")

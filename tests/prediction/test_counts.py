@@ -30,8 +30,8 @@ from workflow_scripts.prediction.writing import (
     write_observed,
     write_predicted,
 )
+from workflow_scripts.settings.choices import COUNTS
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.schema.stages import COUNTS
 
 
 def in_blocks(cells: np.ndarray, targets: Targets, sets_per_pass: int) -> Blocks:  # noqa: F811

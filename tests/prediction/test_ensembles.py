@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from workflow_scripts.settings.check_together import combinations
 
 from tests.prediction.test_predictions import small_model, splits, store, targets  # noqa: F401
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import ModelDescription, save_model
 from workflow_scripts.prediction.ensemble import Ensemble
 from workflow_scripts.prediction.readiness import Asked
-from workflow_scripts.settings.check_together import combinations
 from workflow_scripts.settings.errors import DataError
 
 

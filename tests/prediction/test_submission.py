@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix, issparse
 
 from workflow_scripts.prediction.submission import write_submission
 from workflow_scripts.prediction.target_list import TargetSettings, resolve_targets
+from workflow_scripts.settings.choices import VCC2025, VCC2026
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.schema.submissions import VCC2025, VCC2026
 
 CONTROL = "non-targeting"
 

@@ -11,7 +11,7 @@ import pytest
 from tests.reporting.page_parser import Page, rows
 from workflow_scripts.reporting.page import SCORE_SECTIONS
 from workflow_scripts.reporting.words import how_predicted, in_competition
-from workflow_scripts.settings.schema.stages import UNMASKING
+from workflow_scripts.settings.choices import UNMASKING
 
 Render = Callable[..., str]
 

@@ -14,7 +14,7 @@ from workflow_scripts.evaluation.statistics import comparisons
 from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
 from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
-from workflow_scripts.settings.schema.stages import BASELINES
+from workflow_scripts.settings.choices import BASELINES
 
 NO_SCALE: dict[str, Any] = {"scaled": {}, "scaled_intervals": {}}
 

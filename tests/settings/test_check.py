@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,12 +17,18 @@ from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.json_schema import alternatives, choices_of, types_of
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.schema import BY_PATH, KEYS, Key
-from workflow_scripts.settings.schema.metrics import METRICS, V1_NAMES
+from workflow_scripts.settings.schema import KEYS, Key
 
 CONFIG = Path(__file__).parents[2] / "config"
+LISTED = json.loads((CONFIG.parent / "workflow_scripts/settings/metrics.json").read_text())
 BACKBONE = "model.kwargs.transformer_backbone_kwargs"
+
+
+def choices_in(path: str) -> list[Any]:
+    """Return all values of a key that has choices."""
+    return [choice for part in alternatives(KEYS[path]) for choice in choices_of(part)]
 
 
 def problems(overrides: Sequence[str] = (), model: str = "state_sm") -> list[str]:
@@ -50,41 +57,48 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["~model.kwargs"], ["model.kwargs: missing"]),
     # sections and values
     (["++data.kwargs=null"], ["data.kwargs: is null; it is a section, of toml_config_path"]),
-    (["++training.lr={a: 1}"], ["training.lr: is a section (a), but takes one value: a number"]),
+    (["++training.lr={a: 1}"], ["training.lr: is a section (a); it takes a number above 0"]),
     # types, with what was probably meant
-    (["training.lr=fast"], ["training.lr: is 'fast', a text; it takes a number above 0"]),
-    (["training.lr='1e-4'"], ["training.lr: is '1e-4', a text: take the quotes off"]),
-    (["training.lr=null"], ["training.lr: is null; give it a value"]),
-    (["training.lr=???"], ["training.lr: has no value (???); give it one"]),
+    (["training.lr=fast"], ["training.lr: is 'fast'; it takes a number above 0"]),
+    (["training.lr='1e-4'"], ["training.lr: is '1e-4', which is text: remove the quotes"]),
+    (["training.lr=null"], ["training.lr: is null; it takes a number above 0"]),
+    (["training.lr=???"], ["training.lr: is '???'; it takes a number"]),
     (["training.lr=true"], ["training.lr: is true; it takes a number"]),
     (["training.lr=[1]"], ["training.lr: is [1]; it takes a number"]),
     (["training.max_steps=40_000.0"], ["is 40000.0: write 40000"]),
     (["training.max_steps=1.5"], ["is 1.5; it takes a whole number"]),
-    (["training.max_steps='40,000'"], ["write the digits without commas and blanks"]),
-    (["use_wandb='no'"], ["use_wandb: is 'no', a text: write false, without quotes"]),
+    (["training.max_steps='40,000'"], ["write the digits without commas and spaces"]),
+    (["use_wandb='no'"], ["use_wandb: is 'no', which is text: write false, without quotes"]),
     (["use_wandb=1"], ["use_wandb: is 1; it takes true or false"]),
-    (["data.kwargs.pert_col=7"], ["data.kwargs.pert_col: is 7, a number: put it in quotes"]),
-    (["data.kwargs.pert_col=false"], ["a truth value: put it in quotes"]),
-    (["data.kwargs.toml_config_path=None"], ["for no value write null"]),
-    (["wandb.tags=one"], ["wandb.tags: is 'one', a text: write [one]"]),
-    (["wandb.tags=[1]"], ["wandb.tags: its item 1 is 1: put it in quotes"]),
-    (["wandb.tags=[a, a, '']"], ["has 'a' twice", "its item 3 is empty"]),
+    (["data.kwargs.pert_col=7"], ["data.kwargs.pert_col: is 7: put it in quotes"]),
+    (["data.kwargs.pert_col=false"], ["is false: put it in quotes"]),
+    (["data.kwargs.toml_config_path=None"], ["for no value, write null"]),
+    (["wandb.tags=one"], ["wandb.tags: is 'one', which is text: write [one]"]),
+    (["wandb.tags=[1]"], ["wandb.tags: its item 1 is 1; it takes a list of texts"]),
+    (["wandb.tags=[a, a]"], ["has 'a' twice"]),
+    (["wandb.tags=[a, '']"], ["its item 2 is ''"]),
     # ranges
-    (["training.lr=0"], ["training.lr: is 0; it must be above 0"]),
-    (["training.lr=nan"], ["training.lr: is .nan; it must be a number that is finite"]),
-    (["training.lr=inf"], ["training.lr: is .inf; it must be a number that is finite"]),
-    (["training.batch_size=0"], ["training.batch_size: is 0; it must be at least 1 (cell sets)"]),
-    (["training.train_seed=4294967296"], ["it must be at most 4294967295"]),
-    (["splits.validation_fraction=1"], ["splits.validation_fraction: is 1; it must be below 1"]),
+    (["training.lr=0"], ["training.lr: is 0; it takes a number above 0"]),
+    (["training.lr=nan"], ["training.lr: is .nan, which is not finite"]),
+    (["training.lr=inf"], ["training.lr: is .inf, which is not finite"]),
+    (
+        ["training.batch_size=0"],
+        ["batch_size: is 0; it takes a whole number of at least 1 (cell sets)"],
+    ),
+    (["training.train_seed=4294967296"], ["of at most 4294967295"]),
+    (
+        ["splits.validation_fraction=1"],
+        ["splits.validation_fraction: is 1; it takes a number above 0 and below 1"],
+    ),
     # choices
-    (["evaluation.profile=minimum"], ["it can be minimal, full", "did you mean `minimal`?"]),
+    (["evaluation.profile=minimum"], ["it takes minimal, full", "did you mean `minimal`?"]),
     (["training.devices=0"], ["training.devices: is 0", "at least 1"]),
     (["training.devices=3"], ["training.batch_size: is 16 cell sets a step, which 3 devices"]),
     (
         ["training.devices=2", "engine.batch=3"],
         ["engine.batch: is 3", "one of 1, 2, 4, 8, or auto"],
     ),
-    (["engine.batch=all"], ["engine.batch: is 'all'", "or auto or null"]),
+    (["engine.batch=all"], ["engine.batch: is 'all'", ", auto or null"]),
     (
         ["data.kwargs.embed_key=X_pca"],
         [
@@ -93,47 +107,59 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ],
     ),
     (["data.kwargs.embed_key=''"], ["data.kwargs.embed_key: is '', which is empty"]),
-    (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["expression is read of one matrix"]),
+    (["data.kwargs.embed_key=X_hvg", "cells.layer=counts"], ["expression is read from one matrix"]),
     (["+model.kwargs.decoder_hidden_dims=[64,wide]"], ["decoder_hidden_dims", "whole number"]),
-    (["prediction.baselines=[mean]"], ["its item 1 is 'mean'; there are control, mean_response"]),
-    (["model.kwargs.nb_decoder=true"], ["model.kwargs.nb_decoder: is true; it can be false"]),
+    (
+        ["prediction.baselines=[mean]"],
+        ["its item 1 is 'mean'; it takes a list of control, mean_response"],
+    ),
+    (
+        ["model.kwargs.nb_decoder=true"],
+        ["nb_decoder: is true; it takes false: Stateline does not support it"],
+    ),
     # texts
-    (["name=''"], ["name: is ''; it must be the name of a folder"]),
-    (["name=a/b"], ["name: is 'a/b'; it must be the name of a folder, and output_dir says"]),
+    (["name=''"], ["name: is '', which is empty"]),
+    (["name=a/b"], ["name: is 'a/b'; it must be the name of a folder; output_dir sets"]),
     (["name=.."], ["name: is '..'; it must be the name of a folder"]),
-    (["name='{run}'"], ["name: is '{run}'; take the braces out"]),
-    (["output_dir='out/{x}'"], ["output_dir: is 'out/{x}'; take the braces out"]),
-    (["name=' a'"], ["name: is ' a'; take the blanks at its ends off"]),
-    ([f"name={'n' * 256}"], ["of 255 bytes at most"]),
+    (["name='{run}'"], ["name: is '{run}'; remove the braces"]),
+    (["output_dir='out/{x}'"], ["output_dir: is 'out/{x}'; remove the braces"]),
+    (["name=' a'"], ["name: is ' a'; remove the spaces at its ends"]),
+    ([f"name={'n' * 256}"], ["at most 255 bytes"]),
     (["data.kwargs.pert_col=' '"], ["data.kwargs.pert_col: is ' ', which is empty"]),
-    (["data.kwargs.pert_col='a\tb'"], ["take the line breaks, tabs or control characters out"]),
+    (["data.kwargs.pert_col='a\tb'"], ["remove the line breaks, tabs and control characters"]),
     # what doesn't fit together
     ([f"{BACKBONE}.hidden_size=64"], ["is 64, but model.kwargs.hidden_dim is 672"]),
-    ([f"~{BACKBONE}.head_dim", "model.kwargs.hidden_dim=676"], ["676, is no multiple of it"]),
-    ([f"{BACKBONE}.num_key_value_heads=3"], ["is 3, and num_attention_heads, 8, is no multiple"]),
+    (
+        [f"~{BACKBONE}.head_dim", "model.kwargs.hidden_dim=676"],
+        ["does not divide model.kwargs.hidden_dim, 676"],
+    ),
+    ([f"{BACKBONE}.num_key_value_heads=3"], ["is 3, which does not divide num_attention_heads, 8"]),
     ([f"{BACKBONE}.max_position_embeddings=64"], ["is 64, fewer than the 128 cells of a set"]),
-    ([f"+{BACKBONE}.n_layer=2"], ["the backbone llama; llama has num_hidden_layers for it"]),
+    (
+        [f"+{BACKBONE}.n_layer=2"],
+        ["is not read by the backbone llama; remove it; num_hidden_layers is set"],
+    ),
     ([f"~{BACKBONE}.num_hidden_layers"], ["num_hidden_layers: missing; the backbone llama needs"]),
     (
         [f"+{BACKBONE}.bidirectional_attention=false", f"{BACKBONE}.head_dim=7"],
         ["a head is 7 wide; make head_dim even"],
     ),
-    (["+model.kwargs.use_batch_token=true"], ["a set has no one technical batch to name"]),
+    (["+model.kwargs.use_batch_token=true"], ["a set has several technical batches"]),
     (
         [
             *("+model.kwargs.use_batch_token=true", "model.kwargs.batch_encoder=true"),
             "data.kwargs.basal_mapping_strategy=batch",
         ],
-        ["batch_encoder tells the batch that the token would learn; choose one"],
+        ["batch_encoder gives the token the batch that it learns; choose one"],
     ),
     (
         ["model.kwargs.confidence_head=true", "model.kwargs.mask_attn=true"],
-        ["mask_attn lets the token see itself alone"],
+        ["with mask_attn the token only sees itself"],
     ),
     (["training.val_freq=50000"], ["more than training.max_steps (40000)"]),
     (
         ["features.missing=embed", "features.embedding.fasta=f"],
-        ["features.embedding.model", "is null, but features.missing is embed; name an ESM2 model"],
+        ["features.embedding.model", "is null, but features.missing=embed needs it"],
     ),
     (
         [
@@ -147,22 +173,22 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ["data.kwargs.output_space=embedding", "data.kwargs.embed_key=X_hvg"],
         ["data.kwargs.embed_key is X_hvg, which is expression"],
     ),
-    (["data.kwargs.pert_col=cell_type"], ["a column can't hold both"]),
+    (["data.kwargs.pert_col=cell_type"], ["choose another column"]),
     (["data.kwargs.batch_col=gene"], ["data.kwargs.batch_col: is 'gene', which is also"]),
     (
         ["evaluation.input_type=counts"],
         ["evaluation.input_type: is counts, but prediction.output is log1p; make it null"],
     ),
-    (["prediction.checkpoint=1500"], ["is 1500, and checkpoints are written every 2000 steps"]),
+    (["prediction.checkpoint=1500"], ["is 1500, but checkpoints are written every 2000 steps"]),
     (["prediction.checkpoint=42000"], ["is 42000", "up to 40000; choose one of these steps"]),
     (["prediction.checkpoint=36000"], ["the newest 2 stay; set engine.keep_checkpoints=3 before"]),
-    (["prediction.denoise=true"], ["prediction.denoise: is true, which nothing would read"]),
+    (["prediction.denoise=true"], ["prediction.denoise: is true, but prediction.output is log1p"]),
     (
         ["prediction.count_distribution=negative_binomial"],
-        ["prediction.count_distribution: is 'negative_binomial'", "or this to 'poisson'"],
+        ["prediction.count_distribution: is negative_binomial", "or this to poisson"],
     ),
     (["prediction.amplitude=fit"], ["prediction.amplitude: is 'fit'", "or validation"]),
-    (["prediction.amplitude=-1"], ["prediction.amplitude: is -1; it must be at least 0"]),
+    (["prediction.amplitude=-1"], ["prediction.amplitude: is -1; it takes a number of at least 0"]),
     (
         ["prediction.submission=vcc2026", "prediction.targets=want.csv"],
         ["prediction.output: is log1p, but prediction.submission is vcc2026, which takes counts"],
@@ -178,11 +204,14 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["evaluation.extra_metrics=[pds_cosin]"], ["did you mean `pds_cosine`?"]),
     (
         ["evaluation.preset=v1", "evaluation.extra_metrics=[cell_cov_corr]"],
-        ["not computed by the preset v1"],
+        ["not computed by evaluation.preset=v1"],
     ),
-    (["cells.datasets={a: 1}"], ["cells.datasets.a: is 1; it takes a file, a folder or a glob"]),
-    (["cells.datasets={a: []}"], ["cells.datasets.a: is []; it takes a file"]),
-    (["cells.datasets={1: a.h5ad}"], ["names a dataset 1; a name is text: put it in quotes"]),
+    (
+        ["cells.datasets={a: 1}"],
+        ["cells.datasets: its entry 'a' is 1; it takes a mapping of names to text"],
+    ),
+    (["cells.datasets={a: []}"], ["cells.datasets: its entry 'a' is []; it takes"]),
+    (["cells.datasets={1: a.h5ad}"], ["cells.datasets: its entry 1 is"]),
 ]
 
 
@@ -229,9 +258,9 @@ def test_gpt2_is_checked_by_its_own_names() -> None:
             model="pertsets",
         )
     )
-    assert "n_head: is 7, and model.kwargs.hidden_dim, 328, is no multiple of it" in found
+    assert "n_head: is 7, which does not divide model.kwargs.hidden_dim, 328" in found
     assert "n_positions: is 8, fewer than the 512 cells" in found
-    assert "num_hidden_layers: is not read by the backbone GPT2; GPT2 has n_layer for it" in found
+    assert "num_hidden_layers: is not read by the backbone GPT2; remove it; n_layer is set" in found
     assert "n_embd: is 16, but model.kwargs.hidden_dim is 328" in found
 
 
@@ -252,55 +281,67 @@ def test_a_refused_run_says_where_everything_was_set(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_run(CONFIG, str(run), ["model.kwargs.hidden_dim=100", "model=pertsets"])
     preset = (CONFIG / "model" / "pertsets.yaml").read_text("utf-8").splitlines()
-    line = next(place for place, text in enumerate(preset, 1) if "n_head:" in text)
+    line, kind = (
+        next(place for place, text in enumerate(preset, 1) if key in text)
+        for key in ("n_head:", "transformer_backbone_key:")
+    )
     assert str(caught.value).splitlines() == [
         f"{run}: 4 problem(s) in the config:",
-        "  - model.kwargs.loss: is 'mae'; it can be energy, mse, sinkhorn or se; did you mean "
+        "  - model.kwargs.loss: is 'mae'; it takes energy, mse, sinkhorn or se; did you mean "
         "`mse`?",
-        f"      set by {run}:5; {BY_PATH['model.kwargs.loss'].meaning}",
-        f"  - {BACKBONE}.n_head: is 8, and model.kwargs.hidden_dim, 100, is no multiple of it; "
+        f"      set by {run}:5; {KEYS['model.kwargs.loss'].meaning}",
+        f"  - {BACKBONE}.n_head: is 8, which does not divide model.kwargs.hidden_dim, 100; "
         "change one of them",
         f"      set by config/model/pertsets.yaml:{line} and override "
-        "'model.kwargs.hidden_dim=100' (model.kwargs.hidden_dim)",
-        "  - training.lr: is 'fast', a text; it takes a number above 0",
+        "'model.kwargs.hidden_dim=100' (model.kwargs.hidden_dim) and config/model/pertsets.yaml:"
+        f"{kind} (model.kwargs.transformer_backbone_key); Attention heads of a GPT2 layer; must "
+        "divide hidden_dim",
+        "  - training.lr: is 'fast'; it takes a number above 0",
         f"      set by {run}:3; Learning rate of AdamW",
-        "  - training.droput: no such key; did you mean model.kwargs.dropout?",
+        "  - training.droput: no such key; did you mean model.kwargs.dropout or "
+        "model.kwargs.lora.dropout?",
         f"      set by {run}:4",
     ]
 
 
-NUMBERS = [key for key in KEYS if {int, float} & set(key.types)]
+NUMBERS = [key for key in KEYS.values() if {"integer", "number"} & types_of(key)]
+NUMBERS = [key for key in NUMBERS if not (key.kind == "inert" and "object" in types_of(key))]
 
 
-@pytest.mark.parametrize("key", NUMBERS, ids=lambda key: key.path)
+@pytest.mark.parametrize(
+    "key", [key for key in NUMBERS if len(types_of(key)) < 5], ids=lambda key: key.path
+)
 def test_every_number_is_held_to_its_limits(key: Key) -> None:
     """Just outside a limit is refused, on or just inside it is taken."""
-    step = 1 if int in key.types else 1e-9
+    whole = "integer" in types_of(key)
+    (part,) = (part for part in alternatives(key) if part["type"] in ("integer", "number"))
+    step = 1 if whole else 1e-9
     limits = [
-        (key.at_least, 0, -step),
-        (key.above, step, 0),
-        (key.at_most, 0, step),
-        (key.below, -step, 0),
+        (part.get("minimum"), 0, -step),
+        (part.get("exclusiveMinimum"), step, 0),
+        (part.get("maximum"), 0, step),
+        (part.get("exclusiveMaximum"), -step, 0),
     ]
     for limit, inside, outside in limits:
-        if limit is not None:
-            kind = int if int in key.types else float
+        if limit is not None and "const" not in part:
+            kind = int if whole else float
             assert single(key, kind(limit + inside)) == []
             assert single(key, kind(limit + outside)) != []
-    for value in ("1", True, [], math.nan, math.inf):
+    for value in ([], math.nan, math.inf, *([] if "string" in types_of(key) else ["1"])):
         assert single(key, value) != []
+    assert single(key, True) != [] or "boolean" in types_of(key)
 
 
-@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
+@pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
 def test_every_key_takes_its_choices_and_its_types_alone(key: Key) -> None:
-    if list not in key.types:
-        for choice in key.choices:
-            assert single(key, choice) == []
-    if key.choices:
-        assert single(key, ["nonsense"] if list in key.types else "nonsense") != []
-    if object not in key.types:
-        assert single(key, {1, 2}) != []
-    assert (single(key, None) == []) == (key.nullable or None in key.choices)
+    choices = [choice for part in alternatives(key) for choice in choices_of(part)]
+    listed = "array" in types_of(key)
+    for choice in choices:
+        assert single(key, [choice] if listed else choice) == []
+    if choices:
+        assert single(key, ["nonsense"] if listed else "nonsense") != []
+    assert single(key, {1, 2}) != []
+    assert (single(key, None) == []) == ("null" in types_of(key))
 
 
 def single(key: Key, value: Any) -> list[str]:
@@ -318,7 +359,7 @@ def single(key: Key, value: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("preset", BY_PATH["evaluation.preset"].choices)
+@pytest.mark.parametrize("preset", choices_in("evaluation.preset"))
 def test_extra_metrics_are_those_that_the_scorer_takes(preset: str) -> None:
     """Every name that cell-eval2 knows, or ours: refused here exactly where it refuses."""
     spellings = {
@@ -328,7 +369,9 @@ def test_extra_metrics_are_those_that_the_scorer_takes(preset: str) -> None:
         if spelling
     }
     base = EvaluationSettings(preset=preset)
-    for name in sorted({*spellings, *METRICS, *V1_NAMES, "pds_cosin"}):
+    for name in sorted(
+        {*spellings, *LISTED["v1"], *LISTED["v1"].values(), *LISTED["v2"], "pds_cosin"}
+    ):
         found = problems([f"evaluation.preset={preset}", f"evaluation.extra_metrics=[{name}]"])
         try:
             engine_config(replace(base, extra_metrics=(name,)), "control")
@@ -339,9 +382,7 @@ def test_extra_metrics_are_those_that_the_scorer_takes(preset: str) -> None:
 
 
 def test_profiles_and_presets_are_those_of_the_scorer() -> None:
-    pairs = itertools.product(
-        BY_PATH["evaluation.preset"].choices, BY_PATH["evaluation.profile"].choices
-    )
+    pairs = itertools.product(choices_in("evaluation.preset"), choices_in("evaluation.profile"))
     for preset, profile in pairs:
         engine_config(EvaluationSettings(preset, profile, extra_metrics=()), "control")
 

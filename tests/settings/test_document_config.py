@@ -12,19 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from workflow_scripts import document_config
+from docs import document_config
 from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.json_schema import schema
+from workflow_scripts.settings.json_schema import editor_schema, types_of
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.schema import KEYS, Key, Kind
+from workflow_scripts.settings.schema import KEYS, Key
 from workflow_scripts.settings.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
-SCHEMAS = {"run": schema(), **schema()["$defs"]}
+RUN = editor_schema()
+SCHEMAS = {name: {"$ref": f"#/$defs/{name}", "$defs": RUN["$defs"]} for name in RUN["$defs"]} | {
+    "run": RUN
+}
 FILES = sorted(CONFIG.rglob("*.yaml"))
 
 
@@ -57,7 +60,7 @@ def test_a_stale_file_is_named_and_mended(
 
 def test_the_reference_has_every_key_once_in_a_table() -> None:
     text = (CONFIG / "README.md").read_text("utf-8")
-    for key in KEYS:
+    for key in KEYS.values():
         assert text.count(f"\n| `{key.path}` |") == 1, key.path
         assert key.meaning.replace("|", "\\|") in text
     for file in FILES:
@@ -102,7 +105,7 @@ def test_a_file_names_its_schema_and_is_valid_under_it(file: Path) -> None:
     path, _, part = named.partition("#/$defs/")
     schema = json.loads((file.parent / path).read_text("utf-8"))
     if part:
-        schema = schema["$defs"][part]
+        schema = {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]}
     assert list(Draft7Validator(schema).iter_errors(read_yaml(file).values)) == []
 
 
@@ -163,14 +166,16 @@ ELSEWHERE = {
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(key=st.sampled_from([key for key in KEYS if key.path not in ELSEWHERE]), value=VALUES)
+@given(
+    key=st.sampled_from([key for key in KEYS.values() if key.path not in ELSEWHERE]), value=VALUES
+)
 def test_editors_and_checks_agree(key: Key, value: Any) -> None:
-    if value == "None" and key.nullable:
+    if value == "None" and "null" in types_of(key):
         return
     nested: Any = value
-    part_of = SCHEMAS["config"]
+    part_of = RUN["$defs"]["config"]
     for part in key.path.split("."):
-        part_of = part_of["properties"][part]
+        part_of = part_of.get("anyOf", [part_of])[0]["properties"][part]
     for part in reversed(key.path.split(".")):
         nested = {part: nested}
     found = [
@@ -185,9 +190,9 @@ def test_editors_and_checks_agree(key: Key, value: Any) -> None:
 
 def test_only_what_a_config_can_not_do_without_is_required() -> None:
     config = compose(CONFIG, "config", [], ["name=x"])
-    needed = {key.path for key in KEYS if not key.optional and key.kind is not Kind.INERT}
-    for key in KEYS:
-        if key.optional or (key.path not in needed and key.kind is not Kind.INERT):
+    needed = {key.path for key in KEYS.values() if not key.optional}
+    for key in KEYS.values():
+        if key.optional or (key.path not in needed and key.kind != "inert"):
             continue
         copy = json.loads(json.dumps(config))
         inside = copy

@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from workflow_scripts.explain_config import main
 from workflow_scripts.freeze_config import main as freeze
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.explain_words import WORDS
-from workflow_scripts.settings.schema import KEYS, Kind
+from workflow_scripts.settings.schema import KEYS
+from workflow_scripts.settings.stages import STAGES
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -151,11 +152,12 @@ def test_facts_of_a_key(
 
 
 def test_every_key_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for key in KEYS:
+    for key in KEYS.values():
         facts = {row["what"]: row["is"] for row in records(capsys, "key", key.path)}
         assert facts["Meaning"].startswith(key.meaning), key.path
-        if key.kind in (Kind.IDENTITY, Kind.EXTENT) and set(key.stages) - {"genes"}:
-            assert set(key.stages) & set(re.findall(r"\w+", facts["A change re-runs"])), key.path
+        if key.kind in ("identity", "extent"):
+            rules = facts["A change re-runs"].partition(" (")[0].split(", ")
+            assert {*key.stages} & {STAGES[rule].slice for rule in rules}, key.path
 
 
 def test_the_list_of_targets_is_made_anew_where_the_run_has_one(
@@ -164,7 +166,7 @@ def test_the_list_of_targets_is_made_anew_where_the_run_has_one(
     for overrides, there in ((), False), (("prediction.targets=targets.tsv",), True):
         rows = records(capsys, "key", "data.kwargs.pert_col", *overrides)
         stages = {row["what"]: row["is"] for row in rows}["A change re-runs"].split(", ")
-        assert ("targets" in stages) == there
+        assert ("list_targets" in stages) == there
 
 
 @pytest.mark.parametrize(
@@ -197,9 +199,12 @@ def test_chinese_has_the_seeds_headings(capsys: pytest.CaptureFixture[str]) -> N
     assert text.split()[:4] == ["参数", "pertsets.yaml", "state_sm.yaml", "影响"]
 
 
-def test_both_languages_have_all_words() -> None:
-    assert WORDS["en"].keys() == WORDS["zh"].keys()
-    assert all(key.meaning and key.zh for key in KEYS)
+def test_chinese_has_every_word_and_key(capsys: pytest.CaptureFixture[str]) -> None:
+    chinese = yaml.safe_load((CONFIG.parent / "workflow_scripts/settings/zh.yaml").read_text())
+    assert chinese["keys"].keys() == KEYS.keys()
+    shown = explain(capsys, "key", "training.lr", "--run", "demo", "--lang", "zh")
+    assert chinese["keys"]["training.lr"] in shown
+    assert not set(re.findall("[A-Z][a-z ]+", shown)) & chinese["words"].keys()
 
 
 def test_markdown_keeps_bars_and_lines_inside_their_cells(

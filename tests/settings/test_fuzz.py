@@ -19,7 +19,7 @@ from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import BY_PATH, KEYS
+from workflow_scripts.settings.schema import KEYS
 
 # How many examples: few in every test run, and many where somebody asks (`make fuzz`).
 MANY = int(os.environ.get("STATELINE_FUZZ", "0"))
@@ -174,7 +174,7 @@ ODD = st.recursive(
     max_leaves=5,
 )
 OURS = compose(Path(__file__).parents[2] / "config", "config", [], ["name=x"])
-PLACES = sorted({key.path.rpartition(".")[0] for key in KEYS} | set(BY_PATH) | {"a.b", "model.q"})
+PLACES = sorted({path.rpartition(".")[0] for path in KEYS} | set(KEYS) | {"a.b", "model.q"})
 
 
 @settings(max_examples=MANY or 200, deadline=None, derandomize=not MANY)

@@ -16,8 +16,8 @@ from tests.snakemake_runs import ROOT, snakemake
 from tests.tiny_run import write_tiny_run
 from workflow_scripts import stage_states
 from workflow_scripts.progress import Left, RunProgress, look, main, render, seconds_left
-from workflow_scripts.settings.run_stages import STAGES, stages_of
 from workflow_scripts.settings.runs import resolve_runs
+from workflow_scripts.settings.stages import STAGES, stages_of
 from workflow_scripts.stage_states import State, shared_work, usual_seconds
 
 SHARED = {"audit_cells", "pack_cells"}

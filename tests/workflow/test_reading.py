@@ -19,19 +19,18 @@ from tests.pages import quoted, section, table
 from tests.stages import Stages
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.schema import BY_PATH, KEYS, STAGES, WORKFLOW, Kind
+from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.settings.stages import SLICES
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = {
-    stage: {key.path for key in KEYS if stage in key.stages and key.kind is not Kind.INERT}
-    for stage in STAGES
-}
+SCHEMA = {stage: {key.path for key in KEYS.values() if stage in key.stages} for stage in SLICES}
 # Named by the cells stage's own JSON as the files that they lead to, not by these keys.
 RESOLVED_BEFORE = {"cells.datasets"}
 BACKBONE = "model.kwargs.transformer_backbone_kwargs."
 LLAMA = [
     "use_wandb=true",
+    "+data.kwargs.val_subsample_fraction=1.0",
     "model.kwargs.batch_encoder=true",
     f"+{BACKBONE}bidirectional_attention=true",
     "genes.select=hvg",
@@ -41,7 +40,11 @@ LLAMA = [
 GPT2 = [
     *("model=pertsets", "model.kwargs.cell_set_len=4", "model.kwargs.hidden_dim=16"),
     *(f"{BACKBONE}n_layer=1", f"{BACKBONE}n_head=2", f"+{BACKBONE}n_inner=16"),
-    *("+model.kwargs.dropout=0.2", "+model.kwargs.mmd_num_chunks=2"),
+    *(
+        "+model.kwargs.dropout=0.2",
+        "+training.gradient_accumulation_steps=2",
+        "+model.kwargs.mmd_num_chunks=2",
+    ),
     *("+model.kwargs.use_batch_token=true", "data.kwargs.basal_mapping_strategy=batch"),
     # What the tiny run says of a llama.
     *(f"~{BACKBONE}{name}" for name in ("intermediate_size", "num_hidden_layers", "head_dim")),
@@ -53,7 +56,7 @@ class Watched(Stages):
     """Stages that note who reads what."""
 
     def __init__(self, folder: Path, overrides: list[str]) -> None:
-        self.read: dict[str, set[str]] = {stage: set() for stage in STAGES}
+        self.read: dict[str, set[str]] = {stage: set() for stage in SLICES}
         super().__init__(folder / "run.yaml", overrides)
 
 
@@ -88,7 +91,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Watched]]:
         yield current
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", SLICES)
 def test_a_stage_reads_all_the_keys_that_name_it_and_no_others(
     stage: str, runs: list[Watched]
 ) -> None:
@@ -98,21 +101,21 @@ def test_a_stage_reads_all_the_keys_that_name_it_and_no_others(
 
 def test_no_inert_key_is_read_by_anybody(runs: list[Watched]) -> None:
     read = set().union(*(paths for run in runs for paths in run.read.values()))
-    assert [path for path in read if BY_PATH[path].kind is Kind.INERT] == []
+    assert [path for path in read if KEYS[path].kind == "inert"] == []
 
 
 def test_every_other_key_names_its_readers() -> None:
-    for key in KEYS:
-        assert bool(key.stages) == (key.kind is not Kind.INERT), key.path
-        assert set(key.stages) <= {*STAGES, WORKFLOW}, key.path
-        assert bool(key.reason) == (key.kind is Kind.INERT), key.path
+    for key in KEYS.values():
+        assert bool(key.stages) == (key.kind != "inert"), key.path
+        assert set(key.stages) <= {*SLICES, "workflow"}, key.path
+        assert bool(key.reason) == (key.kind == "inert"), key.path
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", SLICES)
 def test_a_stage_can_not_read_any_other_key(stage: str, runs: list[Watched]) -> None:
     folder = runs[0].folder
-    settings = read_settings(stage, folder / f"stages/{stage}.json", folder / "config.yaml")
-    for key in KEYS:
+    settings = read_settings(folder / f"stages/{stage}.json", folder / "config.yaml")
+    for key in KEYS.values():
         if stage not in key.stages:
             with pytest.raises(KeyError, match="no key of this stage"):
                 settings[key.path]
@@ -159,7 +162,7 @@ def test_files_of_cells_have_the_columns_that_the_page_lists(
 def test_the_workflow_reads_what_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny_run(tmp_path)
     monkeypatch.chdir(tmp_path)
-    named = {key.path for key in KEYS if WORKFLOW in key.stages}
+    named = {key.path for key in KEYS.values() if "workflow" in key.stages}
     assert named == {"name", "output_dir"}
     run = resolve_run(ROOT / "config", "run.yaml", ["name=a", "output_dir=b"])
     assert run.folder == "b/a"

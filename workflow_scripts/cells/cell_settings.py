@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.matrices import MatrixChoice
-from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY, EXPRESSION
+from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, EXPRESSION
 from workflow_scripts.settings.slices import Slice
 
 

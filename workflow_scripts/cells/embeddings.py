@@ -14,9 +14,9 @@ from workflow_scripts.cells.blocks import CellBlocks, dense_windows
 from workflow_scripts.cells.matrices import Matrix, find_node
 from workflow_scripts.cells.sampled import choose_rows, read_dense, sample_rows
 from workflow_scripts.cells.store_writing import RowWriter
+from workflow_scripts.settings.choices import EMBED_KEY
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.schema.data import EMBED_KEY
 
 NO_NAMES = np.empty(0, dtype=object)
 """Names of the columns of an embedding: there are none."""

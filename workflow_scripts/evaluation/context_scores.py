@@ -23,7 +23,7 @@ from workflow_scripts.evaluation.engine import (
 from workflow_scripts.evaluation.populations import Population
 from workflow_scripts.evaluation.reference_ends import Reference
 from workflow_scripts.evaluation.unmasking import DERIVED
-from workflow_scripts.settings.schema.stages import COUNTS
+from workflow_scripts.settings.choices import COUNTS
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ from workflow_scripts.models.training_checkpoint import (
     model_weights,
     read_checkpoint,
 )
+from workflow_scripts.settings.choices import CHECKPOINT
+from workflow_scripts.settings.choices import MODEL_DESCRIPTION as DESCRIPTION
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import check_zip, file_digest
-from workflow_scripts.settings.model_path import CHECKPOINT, DESCRIPTION
 
 WEIGHTS = "model.safetensors"
 FORMAT = "stateline-model/1"

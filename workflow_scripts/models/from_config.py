@@ -13,9 +13,10 @@ from workflow_scripts.models.config_values import check_keys, flag, integer, num
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.model_settings import StateTransitionSettings
+from workflow_scripts.settings.choices import BACKBONE, READ_BY
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import KEYS, Kind
-from workflow_scripts.settings.schema.backbone import READ_BY, SECTION
+from workflow_scripts.settings.keys import UNSUPPORTED
+from workflow_scripts.settings.schema import KEYS
 
 LOSS_KEYS = frozenset({"loss", "distributional_loss", "blur", "mmd_num_chunks", "regularization"})
 
@@ -24,13 +25,13 @@ _SECTION = "model.kwargs"
 
 def _names(section: str) -> tuple[frozenset[str], frozenset[str]]:
     """Give the schema's keys of a section: those with values to choose, and those not built."""
-    keys = [key for key in KEYS if key.path == f"{section}.{key.name}"]
-    refused = frozenset(key.name for key in keys if key.kind is Kind.INERT and key.choices)
+    keys = [key for key in KEYS.values() if key.path == f"{section}.{key.name}"]
+    refused = frozenset(key.name for key in keys if key.reason.startswith(UNSUPPORTED))
     return frozenset(key.name for key in keys) - refused, refused
 
 
 _MODEL, _NOT_BUILT = _names(_SECTION)
-_BACKBONE, _BACKBONE_NOT_BUILT = _names(SECTION)
+_BACKBONE, _BACKBONE_NOT_BUILT = _names(BACKBONE)
 _BACKBONE_INERT = _BACKBONE - frozenset().union(*READ_BY.values())
 
 
@@ -164,7 +165,7 @@ def backbone_settings(
         For an unknown backbone, and for a key that is unknown, missing, of another type, or asks
         for what is not built.
     """
-    section = SECTION
+    section = BACKBONE
     if key not in BACKBONES:
         raise ConfigError(
             f"model.kwargs.transformer_backbone_key is {key!r}; known are {BACKBONES}"

@@ -26,10 +26,10 @@ from workflow_scripts.models.reference_names import (
     reference_name,
 )
 from workflow_scripts.models.state_transition import StateTransition
+from workflow_scripts.settings.choices import EXPRESSION
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.finished import check_zip
 from workflow_scripts.settings.schema import KEYS
-from workflow_scripts.settings.schema.data import EXPRESSION
 
 MARK = "stateline_export"
 """Entry of an exported checkpoint with what the reference's own entries can't say."""
@@ -39,7 +39,7 @@ WIDTHS = ("input_dim", "output_dim", "pert_dim")
 _BESIDE = frozenset(
     {*WIDTHS, "batch_dim", "gene_dim", "hvg_dim", "gene_names", "decoder_cfg"}
     # The reference keeps keys of the training and of the data here too; they change no prediction.
-    | {key.name for key in KEYS if key.path.startswith(("training.", "data.kwargs."))}
+    | {key.name for key in KEYS.values() if key.path.startswith(("training.", "data.kwargs."))}
 )
 
 

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from workflow_scripts.cells.manifest import Manifest
-from workflow_scripts.settings.finished import file_digest
-from workflow_scripts.settings.model_path import ENSEMBLE, model_digest
-from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
+from workflow_scripts.settings.choices import ENSEMBLE, WRITTEN_GENES
+from workflow_scripts.settings.finished import file_digest, model_digest
 from workflow_scripts.settings.slices import Slice
 
 

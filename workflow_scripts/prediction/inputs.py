@@ -24,8 +24,7 @@ from workflow_scripts.prediction.targets import (
     targets_of_test,
 )
 from workflow_scripts.prediction.writing import Blocks, Predicted, describe
-from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
-from workflow_scripts.settings.schema.stages import COUNTS
+from workflow_scripts.settings.choices import COUNTS, WRITTEN_GENES
 from workflow_scripts.settings.slices import Slice
 
 

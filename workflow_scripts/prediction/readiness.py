@@ -14,11 +14,9 @@ from workflow_scripts.models import (
     read_description,
 )
 from workflow_scripts.models.origins import other_splits
+from workflow_scripts.settings.choices import CHALLENGES, COUNTS, VALIDATION, WRITTEN_GENES
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.schema.prediction_targets import WRITTEN_GENES
-from workflow_scripts.settings.schema.stages import COUNTS, VALIDATION
-from workflow_scripts.settings.schema.submissions import CHALLENGES
 from workflow_scripts.settings.suggestions import nearest
 
 NO_COUNTS = (

@@ -20,11 +20,10 @@ from jaxtyping import Int64
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.prediction.matrices import SparseMatrix
+from workflow_scripts.settings.choices import COUNTS, LOG1P, VCC2025, VCC2026, Challenge
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.finished import replacing
-from workflow_scripts.settings.schema.stages import COUNTS, LOG1P
-from workflow_scripts.settings.schema.submissions import VCC2025, VCC2026, Challenge
 
 _ROWS = 4096
 """Cells that are read at once."""

@@ -17,8 +17,7 @@ from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
 from workflow_scripts.prediction.readiness import Asked
 from workflow_scripts.prediction.targets import Targets, targets_of_test
 from workflow_scripts.prediction.writing import Blocks, write_observed, write_predicted
-from workflow_scripts.settings.model_path import ENSEMBLE
-from workflow_scripts.settings.schema.stages import VALIDATION
+from workflow_scripts.settings.choices import ENSEMBLE, VALIDATION
 from workflow_scripts.settings.slices import Slice
 
 

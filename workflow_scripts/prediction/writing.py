@@ -19,8 +19,8 @@ from tqdm import tqdm
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.matrices import DenseMatrix, Matrix, SparseMatrix, new_matrix
 from workflow_scripts.prediction.targets import Targets
+from workflow_scripts.settings.choices import COUNTS, LOG1P
 from workflow_scripts.settings.finished import replacing
-from workflow_scripts.settings.schema.stages import COUNTS, LOG1P
 
 
 class Predicted(NamedTuple):

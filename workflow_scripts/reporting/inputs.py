@@ -25,8 +25,8 @@ from workflow_scripts.reporting.formats import (
     Start,
 )
 from workflow_scripts.reporting.words import MODEL
+from workflow_scripts.settings.choices import UNMASKING
 from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.schema.stages import UNMASKING
 from workflow_scripts.settings.slices import read_settings
 
 ALL = "(all)"
@@ -159,7 +159,7 @@ def read_run(paths: InputPaths) -> RunRecord:
         If the settings aren't a stage file.
     """
     config_text, config = _text(paths.config), read_config(paths.config)
-    settings = read_settings("report", paths.settings)
+    settings = read_settings(paths.settings)
     return RunRecord(
         config=config,
         config_text=config_text,

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.reporting.formats import Provenance
-from workflow_scripts.settings.model_path import given_model
+from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, given_model
 from workflow_scripts.settings.runs import run_folder
-from workflow_scripts.settings.schema.data import CHOSEN_GENES, EMBED_KEY
 
 CHECKPOINT = "prediction.checkpoint"
 

@@ -1,23 +1,44 @@
-"""Check a composed config against the schema: all the problems at once."""
+"""Check a composed config against the schema and the rules: all problems at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from workflow_scripts.settings.check_together import combinations
-from workflow_scripts.settings.check_value import shown, value_problem
-from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.problem import Problem
-from workflow_scripts.settings.schema import BY_PATH, KEYS, OPTIONAL_SECTIONS, Kind, leaves
+from pydantic import ValidationError
 
-SECTIONS: tuple[str, ...] = tuple(
-    dict.fromkeys(
-        path[:place] for path in BY_PATH for place, sign in enumerate(path) if sign == "."
-    )
-)
-"""Dotted paths of everything that holds keys."""
+from workflow_scripts.settings.compose import MISSING
+from workflow_scripts.settings.dump import inline
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.json_schema import alternatives, choices_of, takes, types_of
+from workflow_scripts.settings.rules import broken_rules
+from workflow_scripts.settings.schema import KEYS, SECTIONS, Config, Key, leaves
+from workflow_scripts.settings.suggestions import closest
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a key.
+
+    Attributes
+    ----------
+    path
+        The key to change.
+    text
+        What is wrong, and what to do.
+    beside
+        Other keys that it conflicts with: the fault may be theirs.
+    """
+
+    path: str
+    text: str
+    beside: tuple[str, ...] = ()
 
 
 def check_config(
@@ -32,10 +53,9 @@ def check_config(
     where
         What the config was composed from, for the message.
     source_of
-        Says where a dotted path was set: ``file:line`` or ``override 'text'``; None where nobody
-        set it.
+        Returns where a dotted path was set (``file:line`` or ``override 'text'``), or None.
     """
-    problems = list(config_problems(config))
+    problems = config_problems(config)
     if not problems:
         return
     lines = [f"{where}: {len(problems)} problem(s) in the config:"]
@@ -44,77 +64,159 @@ def check_config(
         set_by = [source_of(problem.path)]
         set_by += [f"{source} ({path})" for path in problem.beside if (source := source_of(path))]
         sources = " and ".join(source for source in set_by if source)
-        about = (f"set by {sources}" if sources else "", problem.about)
+        known = KEYS.get(problem.path)
+        about = (f"set by {sources}" if sources else "", known.meaning if known else "")
         lines += [f"      {'; '.join(filter(None, about))}"] * any(about)
     raise ConfigError("\n".join(lines))
 
 
-def config_problems(config: Mapping[str, Any]) -> list[Problem]:
-    """Give the problems of a config, in its order."""
-    found: dict[str, Any] = {}
-    problems: list[Problem] = list(_walk(config, "", found))
-    broken = {
-        path: Problem(path, text, about=BY_PATH[path].meaning)
-        for path, value in found.items()
-        if (text := value_problem(BY_PATH[path], value)) is not None
-    }
-    problems += _missing(config, found)
-    problems += broken.values()
-    right = {path: value for path, value in found.items() if path not in broken}
-    problems += combinations(right, frozenset(broken))
-    order = {path: place for place, (path, _) in enumerate(leaves(config))}
+def config_problems(config: Mapping[Any, Any]) -> list[Problem]:
+    """Return the problems of a config, in its order."""
+    values = dict(leaves(config))
+    found = {path: _texts(path, errors, values) for path, errors in _schema_errors(config).items()}
+    for path in KEYS.keys() & values.keys() - found.keys():
+        value = values[path]
+        if value == MISSING:
+            found[path] = [f"has no value (???); it takes {takes(KEYS[path])}"]
+        elif isinstance(value, int) and abs(value) > sys.maxsize:
+            found[path] = [f"is {shown(value)}; it takes a number below {sys.maxsize}"]
+    problems = [Problem(path, text) for path, texts in found.items() for text in texts]
+    problems += [Problem(*broken) for broken in broken_rules(values, frozenset(found))]
+    order = {path: place for place, path in enumerate(values)}
     return sorted(problems, key=lambda problem: order.get(problem.path, len(order)))
 
 
-def _walk(config: Mapping[Any, Any], prefix: str, found: dict[str, Any]) -> Iterator[Problem]:
-    """Put the values of all known keys into ``found``; give the keys that aren't known."""
-    for name, value in config.items():
-        path = f"{prefix}{name}"
-        if not isinstance(name, str) or "." in name:
-            yield Problem(path, _ill_named(name, prefix))
-        elif path in BY_PATH:
-            found[path] = value
-        elif path not in SECTIONS and isinstance(value, Mapping) and value:
-            # Named by a key inside it, which knows where it was set; once for all of them.
-            text = f"no such key: there is no section {path}{meant(path)}"
-            yield Problem(_inside_of(value, path), text)
-        elif path not in SECTIONS:
-            yield Problem(path, f"no such key{meant(path)}")
-        elif isinstance(value, Mapping):
-            yield from _walk(value, f"{path}.", found)
-        elif value is None and path in OPTIONAL_SECTIONS:
-            continue
-        else:
-            yield Problem(path, f"is {shown(value)}; it is a section, of {_names_in(path)}")
+Error = Mapping[str, Any]
+_NAMED = frozenset([*KEYS, *SECTIONS])
 
 
-def _inside_of(values: Mapping[Any, Any], path: str) -> str:
-    """Give the path of the first value inside a mapping."""
-    name, value = next(iter(values.items()))
-    inner = f"{path}.{name}"
-    return _inside_of(value, inner) if isinstance(value, Mapping) and value else inner
+def _schema_errors(config: Mapping[Any, Any]) -> dict[str, list[Error]]:
+    """Return the errors of pydantic by the dotted path of the key or section."""
+    found: dict[str, list[Error]] = defaultdict(list)
+    try:
+        Config.model_validate(config)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            # An error of a union or a list has the branch or the item at the end of its place.
+            place = [str(part) for part in each["loc"]]
+            if each["type"] not in ("extra_forbidden", "invalid_key"):
+                while ".".join(place) not in _NAMED:
+                    place.pop()
+            elif isinstance(inner := each["input"], Mapping):
+                # Where an unknown section was set is known of the keys in it.
+                while isinstance(inner, Mapping) and inner:
+                    name, inner = next(iter(inner.items()))
+                    place.append(str(name))
+            found[".".join(place)].append(each)
+    return found
 
 
-def _ill_named(name: Any, prefix: str) -> str:
-    path = f"{prefix}{name}"
-    if not isinstance(name, str):
-        return f"no such key: {shown(name)} is no text"
-    if path in BY_PATH or path in SECTIONS:
+def _texts(path: str, errors: list[Error], values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a key and what to do; a union has an error for each branch."""
+    kind, value = errors[0]["type"], values.get(path, errors[0]["input"])
+    if kind == "invalid_key":
+        return [f"no such key: {shown(value)} is not text"]
+    if kind == "extra_forbidden":
+        return [_no_such_key(errors[0]["loc"], errors[0]["input"])]
+    if kind == "missing":
+        group = path.partition(".")[0]
+        return [
+            f"missing; config/{group}/ has its keys: choose one of the files there"
+            if path in SECTIONS
+            else "missing; add it"
+        ]
+    if path in SECTIONS:
+        return [f"is {shown(value)}; it is a section, of {_names_in(path)}"]
+    key = KEYS[path]
+    if own := [each for each in errors if each["type"] == "value_error"]:
+        return [f"is {shown(each['input'])}; {each['ctx']['error']}" for each in own]
+    end = f"it takes {takes(key)}" + (f": {key.reason}" if key.reason else "")
+    inside = {_place_inside(key, each): shown(each["input"]) for each in errors}
+    inside.pop("", None)
+    if inside:
+        return [f"{place} is {text}; {end}" for place, text in inside.items()]
+    if isinstance(value, Mapping):
+        return [f"is a section ({', '.join(map(str, value)) or 'no keys'}); {end}"]
+    return [f"is {shown(value)}{_hint(key, value)}; {end}{_close_choice(key, value)}"]
+
+
+def _place_inside(key: Key, error: Error) -> str:
+    """Return which item or entry of a key's value is wrong; empty if the value as a whole is."""
+    rest = error["loc"][key.path.count(".") + 1 :]
+    if rest and "object" in types_of(key):
+        return f"its entry {shown(rest[0])}"
+    return next((f"its item {part + 1}" for part in rest if isinstance(part, int)), "")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: text in quotes, the rest as in YAML, cut if long."""
+    try:
+        text = repr(value) if isinstance(value, str) else inline(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+_SHOWN = 80
+_NUMBER = re.compile(r"\s*[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_YES_OR_NO = {"yes": "true", "on": "true", "true": "true"}
+_YES_OR_NO |= {"no": "false", "off": "false", "false": "false"}
+
+
+def _hint(key: Key, value: Any) -> str:
+    """Return what a value of another type was probably meant to be."""
+    types = types_of(key)
+    if isinstance(value, str):
+        numeric = not types.isdisjoint(("integer", "number"))
+        if not value.strip():
+            return ", which is empty"
+        if value == "None" and "null" in types:
+            return ", which is text: for no value, write null"
+        if numeric and _NUMBER.fullmatch(value):
+            return ", which is text: remove the quotes"
+        if numeric and re.fullmatch(r"[\d.,\s]+", value):
+            return ", which is text: write the digits without commas and spaces"
+        if "boolean" in types and (meant := _YES_OR_NO.get(value.strip().lower())):
+            return f", which is text: write {meant}, without quotes"
+        return f", which is text: write [{value}]" if "array" in types else ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ", which is not finite"
+    if isinstance(value, float) and "integer" in types and value.is_integer():
+        return f": write {int(value)}" if abs(value) < 1e15 else ""
+    free_text = any(part["type"] == "string" and not choices_of(part) for part in alternatives(key))
+    if isinstance(value, bool | int | float) and free_text:
+        return ": put it in quotes"
+    return ""
+
+
+def _close_choice(key: Key, value: Any) -> str:
+    choices = [choice for part in alternatives(key) for choice in choices_of(part)]
+    close = closest(value, [str(choice) for choice in choices]) if isinstance(value, str) else None
+    return f"; did you mean `{close}`?" if close else ""
+
+
+def _no_such_key(place: tuple[Any, ...], value: Any) -> str:
+    name, path = str(place[-1]), ".".join(map(str, place))
+    if path in _NAMED:  # written with dots
         written = ": {".join(name.split("."))
         return f"no such key: in a file, write it nested: {written}: …" + "}" * name.count(".")
+    if isinstance(value, Mapping) and value:
+        return f"no such key: there is no section {path}{meant(path)}"
     return f"no such key{meant(path)}"
 
 
 def meant(path: str) -> str:
-    """Give the end of a message about a key that isn't there: the ones that were probably meant."""
+    """Return the end of a message about an unknown key: the ones that were probably meant."""
     section, _, name = path.rpartition(".")
-    known = [*BY_PATH, *SECTIONS]
-    siblings = [other for other in known if other.rpartition(".")[0] == section]
-    elsewhere = [other for other in known if other.rpartition(".")[2] == name]
+    siblings = [other for other in _NAMED if other.rpartition(".")[0] == section]
     likely = (
         [f"{section}.{close}".lstrip(".") for close in _close(name, siblings)]
-        or elsewhere
-        or [other for other in known if other.rpartition(".")[2] in _close(name, known)]
+        or [other for other in (*KEYS, *SECTIONS) if other.rpartition(".")[2] == name]
+        or [
+            other
+            for other in (*KEYS, *SECTIONS)
+            if other.rpartition(".")[2] in _close(name, _NAMED)
+        ]
     )
     if likely:
         return f"; did you mean {' or '.join(likely[:3])}?"
@@ -123,42 +225,11 @@ def meant(path: str) -> str:
     return "; config/README.md lists the keys there are"
 
 
-def _close(name: str, paths: list[str]) -> list[str]:
-    return get_close_matches(name, {path.rpartition(".")[2] for path in paths}, n=2, cutoff=0.7)
+def _close(name: str, paths: Iterable[str]) -> list[str]:
+    names = sorted({path.rpartition(".")[2] for path in paths})
+    return get_close_matches(name, names, n=2, cutoff=0.7)
 
 
 def _names_in(section: str) -> str:
-    names = [
-        path.removeprefix(f"{section}.").partition(".")[0]
-        for path in BY_PATH
-        if path.startswith(f"{section}.")
-    ]
-    return ", ".join(dict.fromkeys(names))
-
-
-def _missing(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
-    reported: set[str] = set()
-    for key in KEYS:
-        if key.path in found or key.optional or key.kind is Kind.INERT:
-            continue
-        absent = _first_absent(config, key.path)
-        if absent == key.path:
-            yield Problem(key.path, "missing; add it", about=key.meaning)
-        elif absent is not None and absent not in {*reported, *OPTIONAL_SECTIONS}:
-            reported.add(absent)
-            group = absent.partition(".")[0]
-            text = f"missing; config/{group}/ has its keys: choose one of the files there"
-            yield Problem(absent, text)
-
-
-def _first_absent(config: Mapping[str, Any], path: str) -> str | None:
-    """Give the outermost part of a path that isn't there; None inside what is no section."""
-    values: Any = config
-    parts = path.split(".")
-    for depth, part in enumerate(parts, start=1):
-        if not isinstance(values, Mapping):
-            return None
-        if part not in values:
-            return ".".join(parts[:depth])
-        values = values[part]
-    return None
+    below = [path[len(section) + 1 :] for path in KEYS if path.startswith(f"{section}.")]
+    return ", ".join(dict.fromkeys(path.partition(".")[0] for path in below))

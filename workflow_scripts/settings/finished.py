@@ -22,23 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from workflow_scripts.settings.choices import model_file
 from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import canonical_json, text_digest
-
-NUMERICS: Mapping[str, int] = {
-    "cells": 3,
-    "features": 3,
-    "splits": 3,
-    "genes": 1,
-    "train": 8,
-    "predict": 4,
-    "predict_baselines": 3,
-    "predict_unmasking": 1,
-    "submit": 1,
-    "reference_ends": 1,
-    "evaluate": 7,
-}
-"""Version of each stage's arithmetic: raised by hand when the same inputs give other results."""
+from workflow_scripts.settings.stages import numerics_of
 
 STDOUT = 1
 """File descriptor of standard output."""
@@ -95,7 +82,7 @@ def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, st
     Parameters
     ----------
     stage
-        Name of the stage, a key of `NUMERICS`.
+        Name of its slice.
     settings
         Identity part of the stage's slice.
     inputs
@@ -103,7 +90,7 @@ def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, st
     """
     content = {
         "stage": stage,
-        "numerics": NUMERICS[stage],
+        "numerics": numerics_of(stage),
         "settings": dict(settings),
         "inputs": dict(inputs),
     }
@@ -410,3 +397,24 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file that is whole or absent, whatever happens meanwhile."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def model_digest(path: str, key: str) -> str:
+    """Return the digest of what a model is: of its checkpoint, or of what describes its folder.
+
+    Parameters
+    ----------
+    path
+        Where it lies.
+    key
+        Key of the config that names it.
+
+    Raises
+    ------
+    DataError
+        If there is no such model.
+    """
+    file = model_file(path)
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; {key} names {path}")
+    return file_digest(file)

@@ -1,149 +1,233 @@
-"""The JSON Schema of the config's files, for editors, out of the one table of keys."""
+"""JSON Schemas: of each key, for messages and tables; of the files, for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
-from workflow_scripts.settings.schema import KEYS, OPTIONAL_SECTIONS, Key, Kind
-from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
+from workflow_scripts.settings.dump import inline
+from workflow_scripts.settings.keys import Section
+from workflow_scripts.settings.schema import Config, Key, Workflow
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
-_TYPES: Mapping[type, str] = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    list: "array",
-    dict: "object",
-}
-_NOT_YET = r"\$\{|^\?\?\?$"
-"""Matches what becomes a value later: an interpolation, and the mandatory ``???``."""
+_LATER = {"$ref": "#/$defs/later"}
 
 _DEFAULTS: Mapping[str, Any] = {
     "description": "The options this file starts from, such as `model: state_sm`; `_self_` is the "
-    "file itself. In a run file, `override /model: state_sm` takes another option.",
+    "file itself. In a run file, `override /model: state_sm` chooses another option.",
     "type": "array",
 }
-
-
 _SWEEP: Mapping[str, Any] = {
-    "description": "Several runs out of one file: a list of values of each dotted key, or of "
-    "options of a group. Each combination is a run; `name` is the template of their names.",
+    "description": "Several runs from one file: a list of values for each dotted key or group. "
+    "Each combination is a run; `name` is the template of their names.",
     "type": "object",
     "properties": {"name": {"type": "string"}},
     "additionalProperties": {"type": "array", "minItems": 1},
 }
+_TYPES = {
+    "string": "text",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+_PYTHON = {"string": "str", "boolean": "bool", "integer": "int", "number": "float"}
+_LIMITS = {
+    "minimum": ("of at least", ">="),
+    "exclusiveMinimum": ("above", ">"),
+    "maximum": ("of at most", "<="),
+    "exclusiveMaximum": ("below", "<"),
+}
 
 
-def schema() -> dict[str, Any]:
+def editor_schema() -> dict[str, Any]:
     """Return the schema of a run file, with those of the other files under ``$defs``.
 
     There ``config`` is a whole, frozen config, ``workflow`` config/workflow.yaml, and each other
-    one an option of the group of its name. All but ``config`` admit interpolations and ``???``.
+    one an option of the group of its name. All but ``config`` and ``workflow`` accept
+    interpolations and ``???``, and require nothing.
 
-    A schema refuses nothing that the checks of a config take. The checks say more: what doesn't
-    fit together, and what can't name a folder.
+    The schema refuses nothing that the checks of a config accept. The checks refuse more: what
+    doesn't fit together, and what can't name a folder.
     """
-    groups = dict.fromkeys(key.path.partition(".")[0] for key in KEYS if "." in key.path)
-    whole, edited = _section(_tree(KEYS), frozen=True), _section(_tree(KEYS), frozen=False)
-    workflow = _section(_tree(WORKFLOW_KEYS), frozen=True)
-    del workflow["required"]  # what it lacks has a default
-    others = {
+    whole, workflow = _tree(Config), _tree(Workflow)
+    del workflow["required"], workflow["properties"]["compare"]["required"]
+    definitions = {
         "config": {"title": "A frozen config of Stateline", **whole},
         "workflow": {"title": "config/workflow.yaml of Stateline", **workflow},
+        "later": {
+            "description": "An interpolation, or ??? for a value that a later file must give.",
+            "type": "string",
+            "pattern": r"\$\{|^\?\?\?$",
+        },
     }
-    for group in groups:
-        inside = _tree(key for key in KEYS if key.path.startswith(f"{group}."))[group]
-        option = _with_defaults(_section(inside, frozen=False))
-        others[group] = {"title": f"An option of Stateline's group {group}", **option}
-    run = _with_defaults(edited)
-    run["properties"]["sweep"] = _SWEEP
-    title = "A run file of Stateline, or config.yaml"
-    return {"$schema": _DRAFT, "title": title, **run, "$defs": others}
+    properties: dict[str, Any] = {"defaults": _DEFAULTS, "sweep": _SWEEP}
+    for name, part in whole["properties"].items():
+        optional = _is_optional_section(part)
+        section = part["anyOf"][0] if optional else part
+        if "properties" not in section:
+            properties[name] = _edited(part)
+            continue
+        edited = _edited(section)
+        edited["properties"] = {"defaults": _DEFAULTS, **edited["properties"]}
+        definitions[name] = {"title": f"An option of Stateline's group {name}", **edited}
+        reference = {"$ref": f"#/$defs/{name}"}
+        properties[name] = {"anyOf": [reference, {"type": "null"}]} if optional else reference
+    return {
+        "$schema": _DRAFT,
+        "title": "A run file of Stateline, or config.yaml",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
 
 
-def _tree(keys: Iterable[Key]) -> dict[str, Any]:
-    """Nest keys by their paths."""
-    tree: dict[str, Any] = {}
-    for key in keys:
-        inside = tree
-        *sections, name = key.path.split(".")
-        for section in sections:
-            inside = inside.setdefault(section, {})
-        inside[name] = key
+def takes(key: Key) -> str:
+    """Return what values a key takes, for messages: ``a number above 0 (GB) or null``."""
+    *first, last = [_words(part) for part in alternatives(key)]
+    if key.unit:
+        at = 0 if first else -1
+        parts = [*first, last]
+        parts[at] += f" ({key.unit})"
+        *first, last = parts
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def type_of(key: Key) -> str:
+    """Return the types that a key takes, for tables: ``list of str | null``."""
+    names = []
+    for part in alternatives(key):
+        kind = part.get("type", "")
+        if kind == "array":
+            names.append(f"list of {_PYTHON.get(part['items'].get('type', ''), 'any')}")
+        elif "const" in part:
+            names.append(inline(part["const"]))
+        else:
+            names.append(_PYTHON.get(kind, {"object": "dict"}.get(kind, kind)))
+    return "" if key.kind == "inert" and len(names) > 3 else " | ".join(dict.fromkeys(names))
+
+
+def range_of(key: Key) -> str:
+    """Return which values of its type a key takes, for tables; empty where any."""
+    texts = []
+    for part in alternatives(key):
+        choices = choices_of(part)
+        texts += [inline(choice) for choice in choices]
+        texts += [
+            f"{sign} {part[name]:.15g}" for name, (_, sign) in _LIMITS.items() if name in part
+        ]
+    return ", ".join(texts)
+
+
+def alternatives(key: Key) -> list[dict[str, Any]]:
+    """Return the JSON Schema of each type that a key takes."""
+    return _flat(_pieces()[key.path])
+
+
+def types_of(key: Key) -> set[str]:
+    """Return the JSON types that a key takes."""
+    return {part.get("type", "") for part in alternatives(key)}
+
+
+def choices_of(part: Mapping[str, Any]) -> list[Any]:
+    """Return the values that a part of a schema, or of its items, is limited to; empty if none."""
+    part = part.get("items", part)
+    return [part["const"]] if "const" in part else list(part.get("enum", ()))
+
+
+def _words(part: Mapping[str, Any]) -> str:
+    choices = [inline(choice) for choice in choices_of(part)]
+    listed = f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else "".join(choices)
+    if part.get("type") == "array":
+        inner = {"string": "texts", "integer": "whole numbers"}.get(part["items"].get("type", ""))
+        return "a list of " + (listed or inner or "values")
+    if inner := next(iter(part.get("patternProperties", {}).values()), None):
+        return "a mapping of names to " + " or ".join(_words(each) for each in _flat(inner))
+    if choices:
+        return listed
+    limits = [f"{words} {part[name]:.15g}" for name, (words, _) in _LIMITS.items() if name in part]
+    return " ".join([_TYPES[part["type"]], " and ".join(limits)]).strip()
+
+
+def _flat(piece: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        flat
+        for part in piece.get("anyOf", [piece])
+        for flat in (_flat(part) if "anyOf" in part else [dict(part)])
+    ]
+
+
+@functools.cache
+def _pieces() -> dict[str, Any]:
+    """Return the JSON Schema of every key, by dotted path."""
+    found = {}
+    for model in (Config, Workflow):
+        todo = [("", _tree(model))]
+        while todo:
+            path, piece = todo.pop()
+            piece = piece["anyOf"][0] if _is_optional_section(piece) else piece
+            if "properties" in piece:
+                todo += [
+                    (f"{path}.{name}".strip("."), p) for name, p in piece["properties"].items()
+                ]
+            else:
+                found[path] = piece
+    return found
+
+
+def _tree(model: type[Section]) -> dict[str, Any]:
+    """Return the JSON Schema of a section without references, described for a person."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(piece: Any) -> Any:
+        if isinstance(piece, list):
+            return [resolved(part) for part in piece]
+        if not isinstance(piece, dict):
+            return piece
+        if "$ref" in piece:
+            return resolved(definitions[piece["$ref"].rpartition("/")[2]])
+        if "properties" not in piece:
+            about = piece.get("key")
+            kept = {name: part for name, part in piece.items() if name not in _LEFT_OUT}
+            if about is not None:
+                kept["description"] = _description(piece["description"], about)
+            return {name: resolved(part) for name, part in kept.items()}
+        section = {name: resolved(part) for name, part in piece["properties"].items()}
+        needed = list(piece.get("required", ()))
+        return {"type": "object", "properties": section, "additionalProperties": False} | (
+            {"required": needed} if needed else {}
+        )
+
+    tree: dict[str, Any] = resolved(schema)
     return tree
 
 
-def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
-    return {**content, "properties": {"defaults": _DEFAULTS, **content["properties"]}}
+_LEFT_OUT = ("title", "default", "key")
 
 
-def _section(tree: Mapping[str, Any], *, frozen: bool) -> dict[str, Any]:
-    properties = {
-        name: _value(part, frozen=frozen)
-        if isinstance(part, Key)
-        else _section(part, frozen=frozen)
-        for name, part in tree.items()
-    }
-    for name in OPTIONAL_SECTIONS & properties.keys():  # none lies inside another section
-        properties[name]["type"] = ["object", "null"]
-    section = {"type": "object", "properties": properties, "additionalProperties": False}
-    if frozen:
-        section["required"] = [
-            name
-            for name, part in tree.items()
-            if _is_needed(part) and name not in OPTIONAL_SECTIONS
-        ]
-    return section
+def _description(meaning: str, about: Mapping[str, Any]) -> str:
+    unit = f" Unit: {about['unit']}." if about.get("unit") else ""
+    does = about["kind"].capitalize() + ": " + ", ".join(about["readers"])
+    if about["kind"] == "inert":
+        does = f"Read by nothing: {about['reason']}"
+    return f"{' '.join(meaning.split())}.{unit} {does}."
 
 
-def _is_needed(part: Key | Mapping[str, Any]) -> bool:
-    if isinstance(part, Key):
-        return not part.optional and part.kind is not Kind.INERT
-    return any(map(_is_needed, part.values()))
+def _edited(piece: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of what people write: nothing is required, and it can interpolate."""
+    if "properties" in piece:
+        properties = {name: _edited(part) for name, part in piece["properties"].items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    if "items" in piece:
+        piece = {**piece, "items": {"anyOf": [piece["items"], _LATER]}}
+    about = {"description": piece["description"]}
+    return {**about, "anyOf": [{n: part for n, part in piece.items() if n not in about}, _LATER]}
 
 
-def _value(key: Key, *, frozen: bool) -> dict[str, Any]:
-    return {"description": _description(key), **_admitted(key, frozen=frozen)}
-
-
-def _description(key: Key) -> str:
-    unit = f" Unit: {key.unit}." if key.unit else ""
-    if key.kind is Kind.INERT:
-        return f"{key.meaning}.{unit} Read by nothing: {key.reason}."
-    return f"{key.meaning}.{unit} {key.kind.value.capitalize()}: {', '.join(key.stages)}."
-
-
-def _admitted(key: Key, *, frozen: bool) -> dict[str, Any]:
-    if object in key.types:
-        return {"type": [kind for kind in (*_TYPES.values(), "null") if kind != "object"]}
-    is_list = list in key.types
-    if key.choices and not is_list:
-        null = [None] if key.nullable and None not in key.choices else []
-        options: dict[str, Any] = {"enum": [*key.choices, *null]}
-        return options if frozen else {"anyOf": [options, _later()]}
-    types = [_TYPES[kind] for kind in key.types] + ["null"] * key.nullable
-    limits = {
-        "minimum": key.at_least,
-        "exclusiveMinimum": key.above,
-        "maximum": key.at_most,
-        "exclusiveMaximum": key.below,
-    }
-    admitted: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
-    if is_list and key.items is not None:
-        items: dict[str, Any] = {"type": _TYPES[key.items]}
-        if key.choices:
-            items = {"enum": list(key.choices)}
-        admitted["items"] = items if frozen else {"anyOf": [items, _later()]}
-    if str in key.types:
-        admitted["pattern"] = r"\S"
-    elif not frozen:  # limits hold for numbers, a pattern for texts: they don't meet
-        types.append("string")
-        admitted["pattern"] = _NOT_YET
-    whole = {"type": types if len(types) > 1 else types[0], **admitted}
-    return {"anyOf": [{"enum": list(key.words)}, whole]} if key.words else whole
-
-
-def _later() -> dict[str, Any]:
-    return {"type": "string", "pattern": _NOT_YET}
+def _is_optional_section(piece: Mapping[str, Any]) -> bool:
+    return "properties" in piece.get("anyOf", [{}])[0]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.settings.finished import ASIDE, NOTES, left_behind, noted
-from workflow_scripts.settings.run_stages import ASKED
+from workflow_scripts.settings.stages import ASKED
 
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from workflow_scripts.settings.grid import short_keys
 from workflow_scripts.settings.overrides import written
-from workflow_scripts.settings.schema import BY_PATH, Kind, find, leaves
+from workflow_scripts.settings.schema import find, leaves
 from workflow_scripts.settings.slices import canonical_json
 
 _APART = ("report.", "evaluation.resamples", "prediction.baselines", "prediction.unmasking")
@@ -23,8 +23,8 @@ def values_that_count(config: Config) -> dict[str, Any]:
     """Return the values of a config that change a model or its scores, by dotted path."""
     kept = {}
     for path, value in leaves(config):
-        key = BY_PATH.get(path) or find(path)
-        counts = key is not None and key.kind in (Kind.IDENTITY, Kind.EXTENT)
+        key = find(path)
+        counts = key is not None and key.kind in ("identity", "extent")
         if counts and not path.startswith(_APART):
             kept[path] = value
     return kept

@@ -12,29 +12,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.settings.choices import ENSEMBLE, given_model, model_file
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import NUMERICS, write_atomically
+from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.known_digests import edited_files, sealed, signature
-from workflow_scripts.settings.model_path import ENSEMBLE, given_model, known_by
-from workflow_scripts.settings.run_stages import ASKED, asks, home_of, stages_of
-from workflow_scripts.settings.slices import canonical_json, stage_slice
+from workflow_scripts.settings.schema import KEYS, Key
+from workflow_scripts.settings.slices import ABSENT, Slice, canonical_json, value_at
 from workflow_scripts.settings.split_file import (
     dataset_files,
     fetched_name,
     label_files,
     read_split_file,
 )
-
-_ENGINES: Mapping[str, tuple[str, ...]] = {
-    "genes": ("scanpy",),
-    "reference_ends": ("cell-eval2", "pdex"),
-    "evaluate": ("cell-eval2", "pdex"),
-}
-"""Packages that compute what a stage gives."""
-
-_READ_CELLS = ("train", "predict", "predict_baselines", "predict_unmasking")
-"""Stages that read the chosen genes, where some are chosen."""
+from workflow_scripts.settings.stages import (
+    ASKED,
+    STAGES,
+    asks,
+    engines_of,
+    home_of,
+    numerics_of,
+    stages_of,
+)
 
 _FILES = (
     *("data.kwargs.toml_config_path", "data.kwargs.perturbation_features_file"),
@@ -92,15 +91,25 @@ class Run:
         doesn't look at where a job before it re-runs, as freeze_config does. And so do the files
         that the stage reads, whatever their times.
         """
-        content = stage_slice(self.config, stage).content()
-        content["numerics"] = NUMERICS.get(stage, 1)
-        if stage in _ENGINES:
-            content["engines"] = {name: _version(name) for name in _ENGINES[stage]}
-        if stage in _READ_CELLS and self.config["genes"]["select"] != "all":
+        content: dict[str, Any] = dict(self.slice(stage).content())
+        content["numerics"] = numerics_of(stage)
+        if engines := engines_of(stage):
+            content["engines"] = {name: _version(name) for name in engines}
+        if self.config["genes"]["select"] != "all" and _reads_chosen_genes(stage):
             content["genes"] = "chosen"
         if files := _signatures(content["identity"]):
             content["files"] = files
+        content["operational"] = [key.path for key in _keys_of(stage, "operational")]
         return canonical_json(sealed(content))
+
+    def slice(self, stage: str) -> Slice:
+        """Return the settings that trigger a stage; their operational keys are left out."""
+        parts: dict[str, dict[str, Any]] = {"identity": {}, "extent": {}}
+        for kind, part in parts.items():
+            for key in _keys_of(stage, kind):
+                if (value := value_at(self.config, key.path)) is not ABSENT:
+                    part[key.path] = value
+        return Slice(parts["identity"], parts["extent"])
 
     def mend_records(self) -> Iterator[Path]:
         """Take away, or write anew, the records that were edited or damaged; yield their paths.
@@ -188,12 +197,22 @@ class Run:
         return content
 
 
+@functools.cache
+def _keys_of(stage: str, kind: str) -> tuple[Key, ...]:
+    return tuple(key for key in KEYS.values() if stage in key.stages and key.kind == kind)
+
+
+def _reads_chosen_genes(name: str) -> bool:
+    stages = (stage for stage in STAGES.values() if stage.slice == name)
+    return any({"select_genes", "pack_cells"} <= {*stage.after} for stage in stages)
+
+
 def _signatures(values: Mapping[str, Any]) -> dict[str, list[int] | str]:
     """Return the signature of each file that the keys of a stage name, by its path as written.
 
     Left out are files that rules make, which may not be there yet: Snakemake goes by their times.
     """
-    models = [known_by(path) for path in map(given_model, _named(values, _MODELS)) if path]
+    models = [model_file(path) for path in map(given_model, _named(values, _MODELS)) if path]
     files = [*_named(values, _FILES), *(str(path) for path in models if not _is_published(path))]
     found = {path: signature(path) for path in files if not path.startswith(f"{DEMO}/")}
     return {path: there for path, there in found.items() if there is not None}

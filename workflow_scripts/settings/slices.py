@@ -6,7 +6,6 @@ JSON is the one thing that triggers the stage, and all of the config that the st
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -17,9 +16,8 @@ from typing import Any
 import yaml
 
 from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.schema import BY_PATH, Key, Kind, leaves
 
-_ABSENT = object()
+ABSENT = object()
 """Stands for the value of a key that a config lacks."""
 
 
@@ -50,7 +48,11 @@ class Slice:
         for part in (self.identity, self.extent, self.operational):
             if path in part:
                 return part[path]
-        raise KeyError(f"{path} is no key of this stage's settings (see settings/schema)")
+        raise KeyError(f"{path} is no key of this stage's settings (see settings/schema.py)")
+
+    def get(self, path: str) -> Any:
+        """Return the value of an optional key, or None if the config lacks it."""
+        return self[path] if path in self.paths() else None
 
     def section(self, path: str) -> Section:
         """Return a view of everything below a dotted path, sections inside it included."""
@@ -100,43 +102,20 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def stage_slice(config: Mapping[str, Any], stage: str) -> Slice:
-    """Cut out of a resolved config what ``stage`` reads."""
-    parts: dict[Kind, dict[str, Any]] = {Kind.IDENTITY: {}, Kind.EXTENT: {}}
-    for key in _triggering(stage):
-        value: Any = config
-        for name in key.path.split("."):
-            value = value.get(name, _ABSENT) if isinstance(value, Mapping) else _ABSENT
-        if value is not _ABSENT:
-            parts[key.kind][key.path] = value
-    return Slice(parts[Kind.IDENTITY], parts[Kind.EXTENT])
-
-
-@functools.cache
-def _triggering(stage: str) -> tuple[Key, ...]:
-    """Return the keys whose change triggers a stage.
-
-    Stages read operational keys too, but from the frozen config: those trigger nothing.
-    """
-    kinds = (Kind.IDENTITY, Kind.EXTENT)
-    return tuple(key for key in BY_PATH.values() if stage in key.stages and key.kind in kinds)
-
-
-def read_settings(stage: str, slice_file: Path, config_file: Path | None = None) -> Slice:
+def read_settings(slice_file: Path, config_file: Path | None = None) -> Slice:
     """Read what a stage may read of the settings, and nothing else.
 
     Parameters
     ----------
-    stage
-        Its name in the schema.
     slice_file
-        What `freeze_stage` wrote.
+        What `freeze_stage` wrote: what triggers the stage, and the names of its operational keys.
     config_file
-        The frozen config, for the stage's operational keys; None where it has none.
+        The frozen config, for the values of the operational keys; None if the stage has none.
     """
     try:
         content = json.loads(slice_file.read_text())
         identity, extent = content["identity"], content["extent"]
+        names = content["operational"]
     except FileNotFoundError:
         raise ConfigError(f"{slice_file}: no such file; the workflow writes it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -144,12 +123,19 @@ def read_settings(stage: str, slice_file: Path, config_file: Path | None = None)
             f"{slice_file}: not a stage file ({error}); the workflow writes it"
         ) from error
     operational = {}
-    if config_file is not None:
-        for path, value in leaves(shown_config(config_file)):
-            key = BY_PATH.get(path)
-            if key is not None and key.kind is Kind.OPERATIONAL and stage in key.stages:
-                operational[path] = value
+    if config_file is not None and names:
+        config = shown_config(config_file)
+        found = {name: value_at(config, name) for name in names}
+        operational = {name: value for name, value in found.items() if value is not ABSENT}
     return Slice(identity, extent, operational)
+
+
+def value_at(config: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path of a nested config, or `ABSENT`."""
+    value: Any = config
+    for name in path.split("."):
+        value = value.get(name, ABSENT) if isinstance(value, Mapping) else ABSENT
+    return value
 
 
 def shown_config(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from workflow_scripts.settings.compose import DELETED, Composition, Setting, dotted
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.references import is_interpolation
-from workflow_scripts.settings.schema import NOT_ONE, OPTIONAL_SECTIONS, Kind, find
+from workflow_scripts.settings.schema import OPTIONAL_SECTIONS, find
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.yaml_files import KeyPath
 
@@ -75,12 +75,12 @@ def status_of(path: str) -> str:
     """Say what a change of a key does, in the words of a trace."""
     key = find(path)
     if path in OPTIONAL_SECTIONS:
-        return "a section: none of what it is about is done"
+        return "an optional section"
     if key is None:
         return "unknown"
-    if key.kind is Kind.INERT:
+    if key.kind == "inert":
         return f"inert: {key.reason}"
-    return f"{key.kind.value}: {' '.join(key.stages)}"
+    return f"{key.kind}: {' '.join(key.stages)}"
 
 
 def inert_warnings(rows: Sequence[Row]) -> list[str]:
@@ -88,11 +88,11 @@ def inert_warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
     for row in rows:
         key = find(row.parameter)
-        if key is None or key.kind is not Kind.INERT or not row.value:
+        if key is None or key.kind != "inert" or not row.value:
             continue
         default = row.default if row.overridden == "yes" else row.value
-        if key.default is not NOT_ONE:
-            default = inline(key.default)
+        if key.usual is not ...:
+            default = inline(key.usual)
         if row.value != default:
             warnings.append(
                 f"{row.source}: {row.parameter} is set to {row.value} (default {default}), and "

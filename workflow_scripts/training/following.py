@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.settings.finished import NOTES, noted
-from workflow_scripts.settings.run_stages import home_folder
+from workflow_scripts.settings.stages import home_folder
 
 SECONDS_OF_RATE = 60.0
 """The rate is that of the newest steps that took so long together."""

@@ -15,6 +15,12 @@ from workflow_scripts.training.schedule import Schedule
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
+def sets_of_step(settings: Slice) -> int:
+    """Return the cell sets of a training step: of all its accumulated batches."""
+    batches = settings.get("training.gradient_accumulation_steps") or 1
+    return int(settings["training.batch_size"] * batches)
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """Everything that decides the weights at a given step, and how far to go.
@@ -97,7 +103,7 @@ class TrainingPlan:
             model_kwargs=settings.section("model.kwargs"),
             output_space=settings["data.kwargs.output_space"],
             set_size=settings["model.kwargs.cell_set_len"],
-            sets_per_step=settings["training.batch_size"],
+            sets_per_step=sets_of_step(settings),
             by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
             yield_controls=settings["data.kwargs.should_yield_control_cells"],
             map_controls=settings["data.kwargs.map_controls"],
@@ -121,7 +127,7 @@ class TrainingPlan:
             val_freq=settings["training.val_freq"],
             save_every=settings["training.ckpt_every_n_steps"],
             validation_sets=settings["engine.validation_sets"],
-            validation_fraction=settings["engine.val_subsample_fraction"] or 1.0,
+            validation_fraction=settings.get("data.kwargs.val_subsample_fraction") or 1.0,
         )
 
     @classmethod
@@ -135,7 +141,7 @@ class TrainingPlan:
             model_kwargs=settings.section("model.kwargs"),
             output_space=settings["data.kwargs.output_space"],
             set_size=settings["model.kwargs.cell_set_len"],
-            sets_per_step=settings["training.batch_size"],
+            sets_per_step=sets_of_step(settings),
             by_batch=settings["data.kwargs.basal_mapping_strategy"] == "batch",
             yield_controls=settings["data.kwargs.should_yield_control_cells"],
             map_controls=True,

@@ -1,23 +1,127 @@
-"""The reference of all keys, config/README.md, as Markdown."""
+"""Write what is generated from the schema: config/README.md, schemas/, tables of the docs.
+
+Example:
+
+    python docs/document_config.py --check
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from workflow_scripts.settings.compose import Composition, compose_traced
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.settings.compose import Composition, compose, compose_traced
 from workflow_scripts.settings.config_files import options_of
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.explain import meaning_of, range_of, type_of
+from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.settings.explain import changes, differences
+from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.settings.json_schema import editor_schema, range_of, type_of
 from workflow_scripts.settings.references import is_interpolation
-from workflow_scripts.settings.schema import KEYS, Key, Kind, leaves
-from workflow_scripts.settings.schema.workflow_file import KEYS as WORKFLOW_KEYS
+from workflow_scripts.settings.runs import compose_run
+from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS, Key, leaves
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.trace import settings_of
 from workflow_scripts.settings.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from workflow_scripts.models.state_transition import StateTransition
+
+ROOT = Path(__file__).parents[1]
+N_GENES = 18_080  # of the 2025 challenge's cells
+FEATURE_DIM = 5_120  # of ESM2's largest model
+
+_ASKED_TABLE = re.compile(r"<!-- ((?:trace|diff) [^>]*) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the files, or say which ones are stale."""
+    parser = command_parser("python docs/document_config.py", __doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where a file isn't as generated"
+    )
+    given = parser.parse_args(arguments)
+    stale = {path: text for path, text in generated(ROOT).items() if _content(path) != text}
+    if given.check and stale:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        raise ConfigError(f"{names}: not as the schema has it; run python docs/document_config.py")
+    for path, text in stale.items():
+        write_atomically(path, text)
+        print(path.relative_to(ROOT))
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return the text of every generated file, by its path."""
+    sizes = {
+        option: size_of(root / "config", option) for option in options_of(root / "config", "model")
+    }
+    readme = reference(root / "config", sizes, n_genes=N_GENES, feature_dim=FEATURE_DIM)
+    texts = {root / "config" / "README.md": readme}
+    walk = root / "docs" / "config.zh-CN.md"
+    texts[walk] = with_tables(walk.read_text("utf-8"), root / "config")
+    text = json.dumps(editor_schema(), ensure_ascii=False, indent=1)
+    texts[root / "schemas" / "run.schema.json"] = f"{text}\n"
+    return texts
+
+
+def with_tables(page: str, config_dir: Path) -> str:
+    """Put tables of `explain_config`, in Chinese, where a page asks for them by comments."""
+
+    def table(place: re.Match[str]) -> str:
+        command, *words = place[1].split()
+        if command == "trace":
+            asked = compose_run(config_dir, words[0], []).composition
+            found = changes(config_dir, asked, everything=False, lang="zh")
+        else:
+            found = differences(config_dir, *words, everything=False, lang="zh")
+        return f"<!-- {place[1]} -->\n\n{found.render('markdown')}\n<!-- end -->"
+
+    return _ASKED_TABLE.sub(table, page)
+
+
+def _content(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None
+
+
+def model_of(config_dir: Path, option: str, *, n_genes: int, feature_dim: int) -> StateTransition:
+    """Build an option of the group ``model``, for data of these widths."""
+    # Only where a model is built: --help needn't wait for torch.
+    from workflow_scripts.models.from_config import state_transition_settings
+    from workflow_scripts.models.state_transition import StateTransition
+
+    config = compose(config_dir, "config", [], [f"model={option}"])
+    settings = state_transition_settings(
+        config["model"]["kwargs"],
+        input_dim=n_genes,
+        output_dim=n_genes,
+        pert_dim=feature_dim,
+        output_space=config["data"]["kwargs"]["output_space"],
+        expression_output=True,
+    )
+    return StateTransition(settings)
+
+
+def size_of(config_dir: Path, option: str) -> ModelSize:
+    """Count the parameters of an option of the group ``model``, without their memory."""
+    import torch
+
+    with torch.device("meta"):
+        model = model_of(config_dir, option, n_genes=N_GENES, feature_dim=FEATURE_DIM)
+    return ModelSize(_count(model), _count(model.transformer_backbone))
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @dataclass(frozen=True)
@@ -71,8 +175,8 @@ def reference(
 _INTRODUCTION = """\
 # Config: files and keys
 
-*Written by `python -m workflow_scripts.document_config` out of
-[the schema](../workflow_scripts/settings/schema/): change it there, and run that again.*
+*Written by `python docs/document_config.py` from
+[the schema](../workflow_scripts/settings/schema.py): change it there, and run that again.*
 
 A run's config is put together in this order, each winning over those before it: the option files
 that [config.yaml](config.yaml) names, config.yaml's own values, the run file, the overrides
@@ -152,9 +256,13 @@ def _models(
 
 def _section(prefix: str, options: Mapping[str, Composition]) -> Iterator[str]:
     """Write the tables of a section: what is read, then what isn't."""
-    keys = [key for key in KEYS if (key.path.startswith(prefix) if prefix else "." not in key.path)]
-    read = [key for key in keys if key.kind is not Kind.INERT]
-    inert = [key for key in keys if key.kind is Kind.INERT]
+    keys = [
+        key
+        for key in KEYS.values()
+        if (key.path.startswith(prefix) if prefix else "." not in key.path)
+    ]
+    read = [key for key in keys if key.kind != "inert"]
+    inert = [key for key in keys if key.kind == "inert"]
     if read:
         heads = ("Key", *options, "Type", "Range", "Meaning", "Class: read by")
         yield _markdown(
@@ -165,8 +273,8 @@ def _section(prefix: str, options: Mapping[str, Composition]) -> Iterator[str]:
                     *(_default(key, option) for option in options.values()),
                     type_of(key).replace(" | ", " or "),
                     range_of(key) + (f" ({key.unit})" if key.unit else ""),
-                    meaning_of(key, "en"),
-                    f"{key.kind.value}: {', '.join(key.stages)}",
+                    key.meaning,
+                    f"{key.kind}: {', '.join(key.stages)}",
                 )
                 for key in read
             ],
@@ -209,7 +317,7 @@ def _workflow_keys(config_dir: Path) -> str:
             type_of(key).replace(" | ", " or "),
             key.meaning,
         )
-        for key in WORKFLOW_KEYS
+        for key in WORKFLOW_KEYS.values()
     ]
     return _markdown(("Key", "Default", "Type", "Meaning"), rows)
 
@@ -218,3 +326,7 @@ def _markdown(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Write a table without padding: a longer cell changes its own line alone."""
     text = Table(tuple(Column(head, head) for head in heads), tuple(rows)).render("markdown")
     return re.sub(r"-{3,}", "---", re.sub(r" +\|", " |", text))
+
+
+if __name__ == "__main__":
+    run_command(main)

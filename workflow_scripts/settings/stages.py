@@ -1,0 +1,182 @@
+"""The one table of stages: what each rule makes, from what, and with which version of its code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.settings.choices import CHALLENGES, SPOILED_FEATURES, given_model
+
+ASKED = "asked"
+"""Subfolder of a run's folder for what it predicts in place of its test split."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one rule makes of a run.
+
+    Attributes
+    ----------
+    output
+        The file or folder in the run's folder that exists once the stage is done.
+    slice
+        Name of the part of the settings that it reads: the name of its file in ``stages/``, and of
+        the stage in the schema.
+    after
+        Rules whose outputs it reads: when they run again, so does it. ``reference_ends`` counts
+        for none: runs share that file, and each run that links it makes it younger for all.
+    numerics
+        Version of its arithmetic: raise it when the same inputs give other results.
+    engines
+        Packages whose version changes the result.
+    log
+        Its file in ``logs/``, if that is not named like the rule.
+    """
+
+    output: str
+    slice: str
+    after: tuple[str, ...] = ()
+    numerics: int = 1
+    engines: tuple[str, ...] = ()
+    log: str | None = None
+
+    @property
+    def reads_cells(self) -> bool:
+        """Whether it reads the packed cells."""
+        return "pack_cells" in self.after
+
+
+_CHECKED = ("audit_cells", "audit_splits", "validate_features")
+_READ = (*_CHECKED, "select_genes", "validate_target_features", "pack_cells")
+_PREDICTED = ("predict", "predict_baselines", "predict_unmasking")
+_SCORER = ("cell-eval2", "pdex")
+
+STAGES: Mapping[str, Stage] = {
+    "audit_cells": Stage("cells_audit.json", "cells"),
+    "pack_cells": Stage("manifest.json", "cells", ("audit_cells",), numerics=3),
+    "audit_splits": Stage("splits.parquet", "splits", ("audit_cells",), numerics=3),
+    "embed_proteins": Stage("embedded.safetensors", "features", ("audit_cells",)),
+    "validate_features": Stage(
+        "features.safetensors", "features", ("audit_cells", "embed_proteins"), numerics=3
+    ),
+    "list_targets": Stage("targets.parquet", "targets", ("audit_cells", "audit_splits")),
+    "validate_target_features": Stage(
+        "target_features.safetensors", "features", ("list_targets", "validate_features")
+    ),
+    "preflight": Stage(
+        "preflight.json", "preflight", (*_CHECKED, "list_targets", "validate_target_features")
+    ),
+    "select_genes": Stage(
+        "genes.json", "genes", ("audit_splits", "pack_cells"), engines=("scanpy",)
+    ),
+    "train": Stage(
+        "checkpoints/final.ckpt", "train", (*_CHECKED, "select_genes", "pack_cells"), numerics=8
+    ),
+    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=4),
+    "predict_baselines": Stage("baselines", "predict_baselines", _READ, numerics=3),
+    "predict_unmasking": Stage("unmasking", "predict_unmasking", (*_READ, "train")),
+    "write_submission": Stage("submission.vcc", "submit", ("predict",)),
+    "reference_ends": Stage("reference_ends.json", "reference_ends", ("predict",), engines=_SCORER),
+    "evaluate": Stage(
+        "scores.json",
+        "evaluate",
+        (*_CHECKED, "select_genes", "validate_target_features", *_PREDICTED),
+        numerics=7,
+        engines=_SCORER,
+    ),
+    "report": Stage(
+        "report.html", "report", (*_CHECKED, "select_genes", "preflight", "train", "evaluate")
+    ),
+}
+"""Rules in the order in which data flows; those that only write settings or links are left out."""
+
+SLICES: tuple[str, ...] = tuple(dict.fromkeys(stage.slice for stage in STAGES.values()))
+SHARED = ("audit_cells", "pack_cells")
+"""Rules whose output all runs on the same cells share."""
+
+
+def numerics_of(name: str) -> int:
+    """Return the version of the arithmetic of a slice's stages."""
+    return max(stage.numerics for stage in STAGES.values() if stage.slice == name)
+
+
+def engines_of(name: str) -> tuple[str, ...]:
+    """Return the packages whose version changes the result of a slice's stages."""
+    return next((s.engines for s in STAGES.values() if s.slice == name and s.engines), ())
+
+
+def stages_of(config: Mapping[str, Any]) -> dict[str, Stage]:
+    """Return the stages of a run with this nested, resolved config, in the order of `STAGES`."""
+    prediction, challenge = config["prediction"], config["prediction"]["submission"]
+    predicts = asks(config) or config["splits"]["test"] != "none"
+    scored = predicts and prediction["targets"] is None and config.get("evaluation") is not None
+    left_out = {
+        **dict.fromkeys(SHARED, True),
+        "embed_proteins": config["features"]["missing"] != "embed",
+        "list_targets": not asks(config),
+        "validate_target_features": not asks(config),
+        "select_genes": config["genes"]["select"] == "all",
+        "train": given_model(prediction["checkpoint"]) is not None,
+        "predict": not predicts,
+        "predict_baselines": not scored,
+        "predict_unmasking": not (scored and {*prediction["unmasking"]} & {*SPOILED_FEATURES}),
+        "write_submission": not (predicts and challenge),
+        "reference_ends": not scored,
+        "evaluate": not scored,
+    }
+    found = {name: stage for name, stage in STAGES.items() if not left_out.get(name)}
+    if "write_submission" in found:
+        file = CHALLENGES[challenge].file
+        log = f"write_submission_{file.rpartition('.')[2]}.log"
+        found["write_submission"] = replace(found["write_submission"], output=file, log=log)
+    return found
+
+
+def reruns(config: Mapping[str, Any], path: str, slices: tuple[str, ...]) -> list[str]:
+    """Return the rules of a run that start when a key changes.
+
+    Parameters
+    ----------
+    config
+        Nested, resolved config of the run.
+    path, slices
+        The dotted key, and the slices that hold it.
+    """
+    there = {*stages_of(config), *SHARED}
+    readers = [name for name, stage in STAGES.items() if stage.slice in slices]
+    # Of a part that the run lacks, a change of other keys than the one that turns it on is counted
+    # if nothing else reads them.
+    affected = {name for name in readers if name in there or path in _TURNED_ON_BY.get(name, ())}
+    affected = affected or {*readers}
+    for name, stage in STAGES.items():
+        if name in there and not affected.isdisjoint(stage.after):
+            affected.add(name)
+    return [name for name in STAGES if name in affected]
+
+
+_TURNED_ON_BY = {
+    "list_targets": ("prediction.targets", "prediction.adata"),
+    "select_genes": ("genes.select",),
+    "embed_proteins": ("features.missing",),
+    "train": ("prediction.checkpoint",),
+    "write_submission": ("prediction.submission",),
+}
+
+
+def asks(config: Mapping[str, Any]) -> bool:
+    """Return whether a run predicts something else than its test split."""
+    prediction = config["prediction"]
+    return prediction["targets"] is not None or prediction["adata"] is not None
+
+
+def home_of(config: Mapping[str, Any]) -> str:
+    """Return ``output_dir/name``, where a run trains, whatever it predicts."""
+    return os.path.normpath(f"{config.get('output_dir', '.')}/{config['name']}")
+
+
+def home_folder(run: Path) -> Path:
+    """Return the folder where a run trains, from the folder of its predictions."""
+    return run.parents[1] if run.parent.name == ASKED else run
