@@ -90,8 +90,7 @@ def main() -> None:
 
     show("composing, files known", race(repeats, ours=ours, hydra=hydras))
     show("composing, files parsed anew", race(repeats, ours=ours_parsing, hydra=hydras))
-    freeze = ["-m", "workflow_scripts.freeze_config", "--config-dir", str(CONFIG)]
-    freeze += ["--config-name", "config", "--run-file", str(RUN_FILE), "--", *OVERRIDES]
+    freeze = ["-m", "workflow_scripts.config", "show", str(RUN_FILE), *OVERRIDES]
     processes = race(
         max(5, repeats // 3),
         ours=process(*freeze),

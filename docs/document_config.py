@@ -24,7 +24,8 @@ from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain import changes, differences
 from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.json_schema import editor_schema, range_of, type_of
+from workflow_scripts.settings.json_schema import editor_schema, range_of, takes, type_of
+from workflow_scripts.settings.keys import UNSUPPORTED
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS, Key, leaves
@@ -41,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 N_GENES = 18_080  # of the 2025 challenge's cells
 FEATURE_DIM = 5_120  # of ESM2's largest model
 
-_ASKED_TABLE = re.compile(r"<!-- ((?:trace|diff) [^>]*) -->\n.*?<!-- end -->", re.DOTALL)
+_ASKED_TABLE = re.compile(r"<!-- ((?:trace|diff|keys) [^>]*) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,18 +68,20 @@ def generated(root: Path) -> dict[Path, str]:
     }
     readme = reference(root / "config", sizes, n_genes=N_GENES, feature_dim=FEATURE_DIM)
     texts = {root / "config" / "README.md": readme}
-    walk = root / "docs" / "config.zh-CN.md"
-    texts[walk] = with_tables(walk.read_text("utf-8"), root / "config")
+    for page in (root / "docs" / "config.zh-CN.md", root / "docs" / "from_arc_state.md"):
+        texts[page] = with_tables(page.read_text("utf-8"), root / "config")
     text = json.dumps(editor_schema(), ensure_ascii=False, indent=1)
     texts[root / "schemas" / "run.schema.json"] = f"{text}\n"
     return texts
 
 
 def with_tables(page: str, config_dir: Path) -> str:
-    """Put tables of `explain_config`, in Chinese, where a page asks for them by comments."""
+    """Put the tables that a page asks for by comments: `trace` and `diff` in Chinese, `keys`."""
 
     def table(place: re.Match[str]) -> str:
         command, *words = place[1].split()
+        if command == "keys":
+            return f"<!-- {place[1]} -->\n\n{_keys_of_sections(words)}\n<!-- end -->"
         if command == "trace":
             asked = compose_run(config_dir, words[0], []).composition
             found = changes(config_dir, asked, everything=False, lang="zh")
@@ -87,6 +90,22 @@ def with_tables(page: str, config_dir: Path) -> str:
         return f"<!-- {place[1]} -->\n\n{found.render('markdown')}\n<!-- end -->"
 
     return _ASKED_TABLE.sub(table, page)
+
+
+def _keys_of_sections(sections: list[str]) -> str:
+    """Write the table of the keys at the top and in some sections, with what is done with them."""
+    rows = []
+    for key in KEYS.values():
+        if "." in key.path and key.path.partition(".")[0] not in sections:
+            continue
+        if key.kind != "inert":
+            does = f"read: {key.meaning}"
+        elif key.reason.startswith(UNSUPPORTED):
+            does = f"takes {takes(key)} only: {key.reason}"
+        else:
+            does = f"not read: {key.reason}"
+        rows.append((f"`{key.path}`", does))
+    return _markdown(("Key", "Here"), rows)
 
 
 def _content(path: Path) -> str | None:
@@ -183,9 +202,9 @@ that [config.yaml](config.yaml) names, config.yaml's own values, the run file, t
 (`--config overrides='training.lr=3e-4'`). [docs/config.md](../docs/config.md) has the rules.
 
 - What a run changes, and where each value came from:
-  `python -m workflow_scripts.explain_config trace demo`
-- How two options differ: `python -m workflow_scripts.explain_config diff model pertsets state_sm`
-- All about one key: `python -m workflow_scripts.explain_config key training.lr`
+  `python -m workflow_scripts.config trace demo`
+- How two options differ: `python -m workflow_scripts.config diff model pertsets state_sm`
+- All about one key: `python -m workflow_scripts.config key training.lr`
 
 Editors that know YAML schemas complete and check these files as you type: the first lines name a
 part of [schemas/run.schema.json](../schemas/run.schema.json). A run file of yours, wherever it is,

@@ -51,7 +51,7 @@ rule freeze_config:
     message:
         "{wildcards.run}: freezing the config"
     shell:
-        "python -m workflow_scripts.freeze_config --out {output.config:q}"
+        "python -m workflow_scripts.config freeze --out {output.config:q}"
         " --trace {output.trace:q} --provenance {output.provenance:q} {params.arguments} > {log:q} 2>&1"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from workflow_scripts import (
     audit_cells,
     audit_splits,
+    config,
     evaluate,
-    freeze_config,
     list_targets,
     pack_cells,
     predict,
@@ -52,7 +52,7 @@ class Stages:
         self.stage = ""
         files = ["--out", "config.yaml", "--trace", "config.trace.tsv"]
         files += ["--provenance", "provenance.json"]
-        freeze_config.main([*files, *shlex.split(self.run.freeze_arguments())])
+        config.main(["freeze", *files, *shlex.split(self.run.freeze_arguments())])
         Path("stages").mkdir(exist_ok=True)
         for stage in SLICES:
             Path(f"stages/{stage}.json").write_text(self.run.stage_json(stage))

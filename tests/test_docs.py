@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -89,20 +90,14 @@ def test_split_allows_the_claim_beside_it(claim: str, toml: str, tmp_path: Path)
     assert claims(splits.table)["kind"] == claim
 
 
-def test_every_key_of_the_reference_stands_on_the_page_with_what_becomes_of_it():
-    prefix, listed = "", {}
-    for line in section("from_arc_state.md", "Keys").split("\n"):
-        if found := re.match(r"\| (?:`(.+)`|the run) \| here \|$", line):
-            prefix = found[1] or ""
-        elif line.startswith("| `"):
-            names, here = line.strip("| ").split(" | ")
-            listed |= {prefix + name: here.startswith("inert") for name in quoted(names)}
-    theirs = {
-        key.path: key.kind == "inert"
-        for key in KEYS.values()
-        if "." not in key.path or key.path.split(".")[0] in ("data", "model", "training", "wandb")
-    }
-    assert listed == theirs
+def test_the_page_has_every_key_that_the_reference_composes():
+    listed = {row[0].strip("`") for row in table("from_arc_state.md", "Keys")}
+    assert listed >= {key for key in KEYS if key.startswith(("data.", "model.", "training."))}
+    reference = ROOT.parent / "shared" / "reference_keys.json"
+    if not reference.exists():
+        pytest.skip("the reference's keys are not on this machine")
+    theirs = {key for preset in json.loads(reference.read_text()).values() for key in preset}
+    assert theirs <= listed
 
 
 def test_functions_of_overrides_are_those_of_the_grammar():

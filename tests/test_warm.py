@@ -69,14 +69,14 @@ def test_command_has_its_own_folder_and_environment(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "run.yaml").write_text("# @package _global_\nname: ${oc.env:RUN_NAME}\n")
-        command = (warm.python(), "-m", "workflow_scripts.explain_config", "trace", "run.yaml")
+        command = (warm.python(), "-m", "workflow_scripts.config", "trace", "run.yaml")
         done = start(*command, cwd=folder, env={**os.environ, "RUN_NAME": f"the_{name}"})
         assert f"the_{name}" in done.stdout, done.stderr
 
 
 def test_status_and_streams_are_those_of_the_command() -> None:
     for python in (warm.python(), sys.executable):
-        done = start(python, "-m", "workflow_scripts.explain_config", "key", "no.such", cwd=ROOT)
+        done = start(python, "-m", "workflow_scripts.config", "key", "no.such", cwd=ROOT)
         assert (done.returncode, done.stdout) == (2, "")
         assert "no.such" in done.stderr
 
@@ -92,7 +92,7 @@ def test_plain_process_steps_in_where_the_warm_one_is_gone(tmp_path: Path, dies:
     text = Path(warm.python()).read_text()
     client.write_text(text.replace(str(Path(warm.python()).parent), str(tmp_path)))
     client.chmod(0o755)
-    done = start(client, "-m", "workflow_scripts.explain_config", "key", "training.lr", cwd=ROOT)
+    done = start(client, "-m", "workflow_scripts.config", "key", "training.lr", cwd=ROOT)
     assert "the warm process is gone" in done.stderr
     assert "training.lr" in done.stdout
 

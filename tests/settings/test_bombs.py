@@ -82,7 +82,7 @@ def test_large_split_file_is_refused(split_file, name):
 def test_run_file_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path("run.yaml").write_text(RUN_FILES[name])
-    assert is_refused(read("explain_config", "trace", "run.yaml"), "run.yaml")
+    assert is_refused(read("config", "trace", "run.yaml"), "run.yaml")
 
 
 @pytest.mark.long
@@ -90,4 +90,4 @@ def test_run_file_is_refused(tmp_path, monkeypatch, name):
 def test_large_run_file_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path("run.yaml").write_text(SLOW_RUN_FILES[name])
-    assert is_refused(read("explain_config", "trace", "run.yaml"), "run.yaml")
+    assert is_refused(read("config", "trace", "run.yaml"), "run.yaml")

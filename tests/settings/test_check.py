@@ -208,10 +208,10 @@ WRONG: list[tuple[list[str], list[str]]] = [
     ),
     (
         ["cells.datasets={a: 1}"],
-        ["cells.datasets: its entry 'a' is 1; it takes a mapping of names to text"],
+        ["cells.datasets.a: is 1; it takes text or a list of texts"],
     ),
-    (["cells.datasets={a: []}"], ["cells.datasets: its entry 'a' is []; it takes"]),
-    (["cells.datasets={1: a.h5ad}"], ["cells.datasets: its entry 1 is"]),
+    (["cells.datasets={a: []}"], ["cells.datasets.a: is []; it takes text"]),
+    (["cells.datasets={1: a.h5ad}"], ["cells.datasets.1: is"]),
 ]
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow_scripts.explain_config import main
-from workflow_scripts.freeze_config import main as freeze
+from workflow_scripts.config import main
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.stages import STAGES
@@ -70,8 +69,7 @@ def test_frozen_config_comes_from_no_option_that_it_was_not_made_with(
 ) -> None:
     """`state_sm` has the keys of `state`, with other values."""
     frozen = tmp_path / "frozen.yaml"
-    freeze(["--config-dir", str(CONFIG), "--config-name", "config", "model=state_sm"])
-    frozen.write_text(capsys.readouterr().out)
+    frozen.write_text(explain(capsys, "show", "first_run", "model=state_sm"))
     rows = records(capsys, "trace", str(frozen), "--all")
     assert not [row for row in rows if "config/" in " ".join(row.values())]
     assert "model" not in [row["parameter"] for row in rows]
@@ -217,13 +215,13 @@ def test_markdown_keeps_bars_and_lines_inside_their_cells(
 
 def test_command_without_a_question_prints_its_usage() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "workflow_scripts.explain_config"],
+        [sys.executable, "-m", "workflow_scripts.config"],
         capture_output=True,
         text=True,
         cwd=CONFIG.parent,
     )
     assert done.returncode == 2
-    assert "{trace,diff,key}" in done.stderr
+    assert "{show,trace,diff,key,freeze}" in done.stderr
 
 
 def test_key_that_the_run_lacks_is_explained_nevertheless(

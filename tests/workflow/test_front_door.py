@@ -83,9 +83,9 @@ def test_error_leaves_what_was_frozen_before(tmp_path):
             tmp_path, "--config", "runs=first_run", f"overrides={overrides}", "--", target, expect=1
         )
     command = [
-        *(sys.executable, "-m", "workflow_scripts.freeze_config"),
-        *("--config-dir", str(ROOT / "config"), "--config-name", "config"),
+        *(sys.executable, "-m", "workflow_scripts.config", "freeze", "first_run"),
         *("--out", str(folder / "config.yaml"), "--trace", str(folder / "config.trace.tsv")),
+        *("--provenance", str(folder / "provenance.json")),
     ]
     for arguments in (["training.lrr=1"], ["--digest", "0" * 64]):
         assert subprocess.run([*command, *arguments], cwd=ROOT).returncode == 2
@@ -103,12 +103,12 @@ def test_key_that_nothing_reads_warns_by_name_when_it_is_set(tmp_path):
 
 def test_freezing_imports_nothing_heavy(tmp_path):
     program = (
-        "import sys; from workflow_scripts.freeze_config import main; main(sys.argv[1:]); "
+        "import sys; from workflow_scripts.config import main; main(sys.argv[1:]); "
         "print(sorted({'numpy', 'torch', 'pandas', 'pyarrow'} & sys.modules.keys()))"
     )
-    arguments = ["--config-dir", str(ROOT / "config"), "--config-name", "config"]
     files = ["--out", str(tmp_path / "config.yaml"), "--trace", str(tmp_path / "trace.tsv")]
-    command = [sys.executable, "-c", program, *arguments, *files]
+    files += ["--provenance", str(tmp_path / "provenance.json")]
+    command = [sys.executable, "-c", program, "freeze", "first_run", *files]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "[]\n"
 
@@ -140,9 +140,12 @@ def test_workflow_yaml_says_what_a_bare_snakemake_makes():
         (["runs=demo", "overrides=+training.typo=1"], ["training.typo: no such key"]),
         (["run=first_run"], ["--config run=…: no such key; there are runs, overrides"]),
         (["runs=demo", "overrides=~data.kwargs.pert_col"], ["data.kwargs.pert_col: missing"]),
-        (["runs=demo", "overrides=training.train_seed=-1"], ["it must be at least 0"]),
+        (
+            ["runs=demo", "overrides=training.train_seed=-1"],
+            ["a whole number of at least 0"],
+        ),
         (["runs=demo", "overrides=training.devices=3"], ["which 3 devices can't share"]),
-        (["runs=demo", """overrides=["name=''"]"""], ["it must be the name of a folder"]),
+        (["runs=demo", """overrides=["name=''"]"""], ["name: is '', which is empty"]),
         (["runs=demo", "overrides=cells.datasets.simulated=5"], ["cells.datasets.simulated: is 5"]),
         (
             [
@@ -154,7 +157,7 @@ def test_workflow_yaml_says_what_a_bare_snakemake_makes():
         ),
         (
             ["runs=demo", "overrides=training.batch_size=0 training.val_freq=9999"],
-            ["2 problem(s)", "training.batch_size: is 0; it must be at least 1"],
+            ["2 problem(s)", "training.batch_size: is 0; it takes a whole number"],
         ),
     ],
 )
@@ -166,11 +169,9 @@ def test_config_error_stops_everything_with_one_clear_message(tmp_path, config, 
     assert not [path for path in tmp_path.iterdir() if path.name != ".snakemake"]
 
 
-def test_freeze_config_prints_yaml_and_exits_2_on_an_error(tmp_path):
+def test_show_prints_yaml_and_exits_2_on_an_error():
     command = [
-        *(sys.executable, "-m", "workflow_scripts.freeze_config"),
-        *("--config-dir", str(ROOT / "config"), "--config-name", "config"),
-        *("--run-file", str(ROOT / "config" / "runs" / "first_run.yaml"), "--"),
+        *(sys.executable, "-m", "workflow_scripts.config", "show", "first_run"),
     ]
     good = subprocess.run([*command, "training.lr=3e-4"], capture_output=True, text=True, cwd=ROOT)
     assert good.returncode == 0

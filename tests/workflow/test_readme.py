@@ -118,9 +118,9 @@ TYPED = {
     "python -m workflow_scripts.progress --watch": "no run in results",
     "snakemake --cores 4 check --config runs=my_run": "my_run/preflight.json",
     "snakemake --cores 1 --config runs=first_run -- competition/first_run/config.yaml": "100%",
-    "python -m workflow_scripts.explain_config trace first_run": "state_sm",
-    "python -m workflow_scripts.explain_config diff model pertsets state_sm": "hidden_dim",
-    "python -m workflow_scripts.explain_config key training.lr": "train",
+    "python -m workflow_scripts.config trace first_run": "state_sm",
+    "python -m workflow_scripts.config diff model pertsets state_sm": "hidden_dim",
+    "python -m workflow_scripts.config key training.lr": "train",
     "python -m workflow_scripts.storage": "no",
 }
 """What is run as it stands, and what it then says."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.finished_run import OPTIONS, copy_finished_run, screen_of
 from tests.snakemake_runs import Outcome, snakemake
-from workflow_scripts.explain_config import main as explain
+from workflow_scripts.config import main as explain
 
 ROOT = Path(__file__).parents[2]
 FOUND = {
@@ -120,7 +120,7 @@ RULES_OF_STAGE |= {"features": ["validate_features"], "genes": ["select_genes"]}
         "model.kwargs.softplus=false",
     ],
 )
-def test_what_explain_config_says_of_a_key_is_what_snakemake_would_run(folder, change, capsys):
+def test_what_config_key_says_of_a_key_is_what_snakemake_would_run(folder, change, capsys):
     key = change.partition("=")[0]
     explain(["key", key, "--run", str(folder / "run.yaml"), "--format", "json"])
     facts = {row["what"]: row["is"] for row in json.loads(capsys.readouterr().out)}

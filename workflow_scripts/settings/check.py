@@ -18,7 +18,7 @@ from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.json_schema import alternatives, choices_of, takes, types_of
 from workflow_scripts.settings.rules import broken_rules
-from workflow_scripts.settings.schema import KEYS, SECTIONS, Config, Key, leaves
+from workflow_scripts.settings.schema import KEYS, SECTIONS, Config, Key, find, leaves
 from workflow_scripts.settings.suggestions import closest
 
 
@@ -64,7 +64,7 @@ def check_config(
         set_by = [source_of(problem.path)]
         set_by += [f"{source} ({path})" for path in problem.beside if (source := source_of(path))]
         sources = " and ".join(source for source in set_by if source)
-        known = KEYS.get(problem.path)
+        known = find(problem.path)
         about = (f"set by {sources}" if sources else "", known.meaning if known else "")
         lines += [f"      {'; '.join(filter(None, about))}"] * any(about)
     raise ConfigError("\n".join(lines))
@@ -88,6 +88,7 @@ def config_problems(config: Mapping[Any, Any]) -> list[Problem]:
 
 Error = Mapping[str, Any]
 _NAMED = frozenset([*KEYS, *SECTIONS])
+_MAPPINGS = ("cells.datasets", "features.aliases")
 
 
 def _schema_errors(config: Mapping[Any, Any]) -> dict[str, list[Error]]:
@@ -100,7 +101,7 @@ def _schema_errors(config: Mapping[Any, Any]) -> dict[str, list[Error]]:
             # An error of a union or a list has the branch or the item at the end of its place.
             place = [str(part) for part in each["loc"]]
             if each["type"] not in ("extra_forbidden", "invalid_key"):
-                while ".".join(place) not in _NAMED:
+                while ".".join(place) not in _NAMED and ".".join(place[:-1]) not in _MAPPINGS:
                     place.pop()
             elif isinstance(inner := each["input"], Mapping):
                 # Where an unknown section was set is known of the keys in it.
@@ -127,25 +128,24 @@ def _texts(path: str, errors: list[Error], values: Mapping[str, Any]) -> list[st
         ]
     if path in SECTIONS:
         return [f"is {shown(value)}; it is a section, of {_names_in(path)}"]
-    key = KEYS[path]
+    key = find(path)
+    assert key is not None
     if own := [each for each in errors if each["type"] == "value_error"]:
         return [f"is {shown(each['input'])}; {each['ctx']['error']}" for each in own]
+    if path not in KEYS:
+        return [f"is {shown(value)}; it takes {takes(key, entry=True)}"]
     end = f"it takes {takes(key)}" + (f": {key.reason}" if key.reason else "")
-    inside = {_place_inside(key, each): shown(each["input"]) for each in errors}
-    inside.pop("", None)
-    if inside:
-        return [f"{place} is {text}; {end}" for place, text in inside.items()]
+    items = {
+        part + 1: shown(each["input"])
+        for each in errors
+        for part in each["loc"]
+        if isinstance(part, int)
+    }
+    if items:
+        return [f"its item {place} is {text}; {end}" for place, text in items.items()]
     if isinstance(value, Mapping):
         return [f"is a section ({', '.join(map(str, value)) or 'no keys'}); {end}"]
     return [f"is {shown(value)}{_hint(key, value)}; {end}{_close_choice(key, value)}"]
-
-
-def _place_inside(key: Key, error: Error) -> str:
-    """Return which item or entry of a key's value is wrong; empty if the value as a whole is."""
-    rest = error["loc"][key.path.count(".") + 1 :]
-    if rest and "object" in types_of(key):
-        return f"its entry {shown(rest[0])}"
-    return next((f"its item {part + 1}" for part in rest if isinstance(part, int)), "")
 
 
 def shown(value: Any) -> str:

@@ -86,9 +86,15 @@ def editor_schema() -> dict[str, Any]:
     }
 
 
-def takes(key: Key) -> str:
-    """Return what values a key takes, for messages: ``a number above 0 (GB) or null``."""
-    *first, last = [_words(part) for part in alternatives(key)]
+def takes(key: Key, *, entry: bool = False) -> str:
+    """Return what values a key takes, for messages: ``a number above 0 (GB) or null``.
+
+    With ``entry``, what the entries of a key that takes a mapping are.
+    """
+    parts = alternatives(key)
+    if entry:
+        parts = _flat(next(iter(parts[0]["patternProperties"].values())))
+    *first, last = [_words(part) for part in parts]
     if key.unit:
         at = 0 if first else -1
         parts = [*first, last]
@@ -145,8 +151,6 @@ def _words(part: Mapping[str, Any]) -> str:
     if part.get("type") == "array":
         inner = {"string": "texts", "integer": "whole numbers"}.get(part["items"].get("type", ""))
         return "a list of " + (listed or inner or "values")
-    if inner := next(iter(part.get("patternProperties", {}).values()), None):
-        return "a mapping of names to " + " or ".join(_words(each) for each in _flat(inner))
     if choices:
         return listed
     limits = [f"{words} {part[name]:.15g}" for name, (words, _) in _LIMITS.items() if name in part]

@@ -78,10 +78,9 @@ class Run:
     overrides: tuple[str, ...]
 
     def freeze_arguments(self) -> str:
-        """Return the arguments that make `freeze_config` compose this run again."""
-        arguments = ["--config-dir", str(self.config_dir), "--config-name", "config"]
-        arguments += ["--run-file", str(self.run_file), "--digest", self.digest]
-        return shlex.join([*arguments, "--", *self.overrides])
+        """Return the arguments with which `config freeze` composes this run again."""
+        arguments = [str(self.run_file), "--config-dir", str(self.config_dir)]
+        return shlex.join([*arguments, "--digest", self.digest, "--", *self.overrides])
 
     def stage_json(self, stage: str) -> str:
         """Return the canonical JSON of what ``stage`` reads of the settings.

@@ -45,6 +45,7 @@ def compose_run(config_dir: Path, run: str, overrides: Sequence[str]) -> AskedRu
     """
     run_file = find_run_file(config_dir, run)
     named = "name" in read_yaml(run_file).values
+    named = named or any(override.startswith("name=") for override in overrides)
     implied = () if named else (f"name={json.dumps(run_file.stem)}",)
     applied = (*implied, *overrides)
     return AskedRun(compose_traced(config_dir, "config", [run_file], applied), run_file, applied)

@@ -273,8 +273,9 @@ class ModelKwargs(Section):
     decoder_loss_weight: float = identity(TRAIN, gt=0, optional=True)
     """Weight of the loss on decoded genes relative to the loss on the embedding; 1.0 if absent.
     Only used with an embedding (embed_key)"""
-    use_basal_projection: bool = identity(TRAIN)
-    """Encode control cells with n_encoder_layers layers; false: with one linear layer"""
+    use_basal_projection: bool = identity(TRAIN, optional=True)
+    """Encode control cells with n_encoder_layers layers (also if absent); false: with one linear
+    layer"""
     mask_attn: bool = identity(TRAIN, optional=True)
     """Let each cell attend only to itself, not to the others of its set"""
     use_effect_gating_token: bool = inert("the model has no such token", usual=False)

@@ -90,10 +90,8 @@ def inert_warnings(rows: Sequence[Row]) -> list[str]:
         key = find(row.parameter)
         if key is None or key.kind != "inert" or not row.value:
             continue
-        default = row.default if row.overridden == "yes" else row.value
-        if key.usual is not ...:
-            default = inline(key.usual)
-        if row.value != default:
+        default = row.default if key.usual is ... else inline(key.usual)
+        if default and row.value != default:
             warnings.append(
                 f"{row.source}: {row.parameter} is set to {row.value} (default {default}), and "
                 f"nothing reads it: {key.reason}"
