@@ -28,19 +28,19 @@ rule all:
         expand("{run}/config.yaml", run=RUNS),
         expand(
             "{run}/checkpoints/{state}.ckpt",
-            run=training_runs(),
+            run=with_rule("train"),
             state=["final", "best"],
         ),
         expand(
             "{run}/{cells}.h5ad",
-            run=predicting_runs(),
+            run=with_rule("predict"),
             cells=["predictions", "observed"],
         ),
-        submissions(),
-        [file for run in RUNS for file in scored_files(run)],
+        [file for run in RUNS.values() for file in run.submission],
+        [file for run in RUNS for file in RUNS[run].scored],
         expand("{run}/report.html", run=RUNS),
-        comparison(),
-        put_aside(),
+        comparison(RUNS),
+        put_aside(RUNS, ASIDE),
 
 
 rule check:

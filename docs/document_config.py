@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import Composition, compose, compose_traced
 from workflow_scripts.settings.config_files import options_of
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain import changes, differences
-from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.settings.json_schema import editor_schema, range_of, takes, type_of
 from workflow_scripts.settings.keys import UNSUPPORTED
 from workflow_scripts.settings.references import is_interpolation

@@ -41,7 +41,9 @@ rule simulate_demo:
 
 rule fetch_cells:
     input:
-        lambda wildcards: storage(address_of(wildcards).partition("#")[0]),
+        lambda wildcards: storage(
+            FETCHED[f"{FETCHED_TO}/{wildcards.file}"].partition("#")[0]
+        ),
     output:
         f"{FETCHED_TO}/{{file}}",
     log:
@@ -54,7 +56,7 @@ rule fetch_cells:
     conda:
         "../envs/stateline.yaml"
     params:
-        address=address_of,
+        address=lambda wildcards: FETCHED[f"{FETCHED_TO}/{wildcards.file}"],
     message:
         "fetching {params.address}"
     shell:
@@ -82,7 +84,7 @@ rule audit_cells:
         mem_mb=memory(4000, per_mb=0.1),
         runtime=minutes(30, per_gb=4),
     params:
-        settings=lambda wildcards: cells_json(wildcards.cells),
+        settings=lambda wildcards: packing()[wildcards.cells],
         signatures=signatures(source_files),
     message:
         "looking at the cells of {input}"
@@ -95,7 +97,7 @@ rule audit_cells:
 
 rule audit_splits:
     input:
-        lambda wildcards: there(data_key(wildcards.run, "toml_config_path")),
+        of_run("split_file"),
         settings="{run}/stages/splits.json",
         groups=cells_file("groups.parquet"),
         twins=cells_file("twins.parquet"),
@@ -115,7 +117,7 @@ rule audit_splits:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
-        store=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}",
+        store=store("cells"),
     message:
         "{wildcards.run}: applying the split file"
     shell:
@@ -141,7 +143,7 @@ rule pack_cells:
         mem_mb=memory(4000),
         runtime=minutes(60, per_gb=4),
     params:
-        settings=lambda wildcards: cells_json(wildcards.cells),
+        settings=lambda wildcards: packing()[wildcards.cells],
         signatures=signatures(source_files),
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
     message:
@@ -153,7 +155,7 @@ rule pack_cells:
 
 rule select_genes:
     input:
-        lambda wildcards: gene_list(wildcards.run),
+        of_run("gene_list"),
         settings="{run}/stages/genes.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",

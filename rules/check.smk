@@ -17,7 +17,7 @@ localrules:
 # of a job while one before it has to run: so the model's content reaches both through this file.
 rule note_initial_model:
     input:
-        initial_model_file,
+        of_run("initial_model_file"),
     output:
         "{run}/initial_model.json",
     log:
@@ -27,8 +27,8 @@ rule note_initial_model:
     conda:
         "../envs/stateline.yaml"
     params:
-        model=lambda wildcards: initial_model(wildcards.run),
-        signatures=signatures(initial_model_file),
+        model=of_run("initial_model"),
+        signatures=signatures(of_run("initial_model_file")),
     message:
         "{wildcards.run}: which model does it start from?"
     shell:
@@ -38,10 +38,10 @@ rule note_initial_model:
 
 rule preflight:
     input:
-        lambda wildcards: gene_list(wildcards.run),
-        initial_model_note,
-        written_genes,
-        ensemble,
+        of_run("gene_list"),
+        of_run("initial_model_note"),
+        of_run("written_genes"),
+        of_run("ensemble"),
         config=waited_for("config.yaml"),
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),
@@ -68,7 +68,7 @@ rule preflight:
         runtime=minutes(30),
     params:
         record="{run}/preflight",
-        store=lambda wildcards: f"{CACHE}/cells/{cells_digest(wildcards.run)}",
+        store=store("cells"),
     message:
         "{wildcards.run}: is everything ready to train?"
     shell:

@@ -16,27 +16,26 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(str(workflow.current_basedir)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
+from workflow_scripts.cache.digests import canonical_json, signature, text_digest
+from workflow_scripts.cache.writing import ASIDE
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
-from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import ASIDE
-from workflow_scripts.settings.known_digests import signature
-from workflow_scripts.settings.choices import (
-    CHALLENGES,
-    FEATURE_BASELINES,
-    VALIDATION,
-    given_model,
-    model_file,
-    own_checkpoint,
+from workflow_scripts.cells.split_file import FETCHED as FETCHED_TO
+from workflow_scripts.errors import ConfigError
+from workflow_scripts.inputs import (
+    CELLS,
+    DEMO_FILES,
+    SHOWN,
+    RunInputs,
+    compared,
+    comparison,
+    put_aside,
+    runs_of_target_jobs,
 )
-from workflow_scripts.settings.replicates import values_that_count
-from workflow_scripts.settings.run import DEMO, from_here
-from workflow_scripts.settings.stages import stages_of
+from workflow_scripts.reporting.replicates import values_that_count
+from workflow_scripts.settings.run import from_here
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema import WORKFLOW_KEYS
-from workflow_scripts.settings.slices import canonical_json, text_digest
-from workflow_scripts.settings.split_file import FETCHED as FETCHED_TO
 from workflow_scripts.settings.yaml_files import read_yaml
-from workflow_scripts.stage_states import is_out_of_date
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
 # Without conda or a container, jobs have the Python that runs Snakemake, activated or not.
@@ -54,51 +53,19 @@ if unknown := sorted(config.keys() - set(known)):
 config = {**read_yaml(ROOT / "config" / "workflow.yaml").values, **config}
 CACHE = str(Path(str(config["cache_dir"] or "cache")).expanduser())
 
-# What rules declare of the cells lies in the working directory, wherever the cache is: Snakemake
-# deletes a declared file before its job, and another invocation may be reading a shared cache.
-CELLS = "cache/cells"
-
+CONFIG = Path(from_here(str(ROOT / "config")))
 try:
-    RUNS = resolve_runs(
-        Path(from_here(str(ROOT / "config"))),
-        config["runs"],
-        config["overrides"],
-        contexts_to_leave_out,
+    found = runs_of_target_jobs(sys.argv, CONFIG) or resolve_runs(
+        CONFIG, config["runs"], config["overrides"], contexts_to_leave_out
     )
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+RUNS = {folder: RunInputs.of(run) for folder, run in found.items()}
 if workflow.is_main_process:  # and not once more in every remote job
     for warning in dict.fromkeys(
         text for run in RUNS.values() for text in run.warnings
     ):
         logger.warning(f"warning: {warning}")
-
-# What the rule simulate_demo writes; it is named in config/runs/demo.yaml.
-DEMO_FILES = [
-    f"{DEMO}/{name}"
-    for name in (
-        "sim_alpha.h5ad",
-        "sim_beta.h5ad",
-        "sim_gamma.h5ad",
-        "starter.toml",
-        "ESM2_like_features.pt",
-        "README.txt",
-    )
-]
-
-
-# What scoring leaves, and what the report shows of it.
-SHOWN = (
-    "metrics.tsv",
-    "scores.json",
-    "effects.parquet",
-    "metrics_per_perturbation.parquet",
-)
-SCORED = (
-    *SHOWN,
-    "genes.parquet",
-    "evaluation_results.json",
-)
 
 
 def one_of(names):
@@ -117,5 +84,5 @@ wildcard_constraints:
 
 # Files that runs name by an address, by where they are fetched to.
 FETCHED = {
-    name: address for run in RUNS.values() for name, address in run.addresses().items()
+    name: address for run in RUNS.values() for name, address in run.addresses.items()
 }

@@ -10,7 +10,7 @@
 #        {run}/evaluation_results.json  what the engine itself writes of the model, by context
 #        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
 
-from workflow_scripts.settings.kept import SHARED_ENDS as ENDS_FOLDER
+from workflow_scripts.cache.kept import SHARED_ENDS as ENDS_FOLDER
 
 SHARED_ENDS = f"{CACHE}/{ENDS_FOLDER}"
 
@@ -47,10 +47,10 @@ rule evaluate:
         predictions="{run}/predictions.h5ad",
         observed="{run}/observed.h5ad",
         baselines="{run}/baselines",
-        unmasking=unmasking,
+        unmasking=of_run("unmasking"),
         ends="{run}/reference_ends.json",
         splits="{run}/splits.parquet",
-        features=known_features,
+        features=of_run("known_features"),
     output:
         metrics=report(
             "{run}/metrics.tsv",

@@ -11,8 +11,8 @@
 
 rule embed_proteins:
     input:
-        lambda wildcards: feature_files(wildcards.run),
-        lambda wildcards: there(feature_setting(wildcards.run, "embedding", "fasta")),
+        of_run("feature_files"),
+        of_run("fasta"),
         settings="{run}/stages/features.json",
         groups=cells_file("groups.parquet"),
         cells_audit=cells_file("cells_audit.json"),
@@ -41,15 +41,11 @@ rule embed_proteins:
 
 rule validate_features:
     input:
-        lambda wildcards: feature_files(wildcards.run),
+        of_run("feature_files"),
         settings="{run}/stages/features.json",
         groups=cells_file("groups.parquet"),
         cells_audit=cells_file("cells_audit.json"),
-        embedded=branch(
-            lambda wildcards: feature_setting(wildcards.run, "missing") == "embed",
-            then="{run}/embedded.safetensors",
-            otherwise=[],
-        ),
+        embedded=of_run("embedded"),
     output:
         features="{run}/features.safetensors",
         audit="{run}/features_audit.json",
@@ -78,16 +74,12 @@ rule validate_features:
 # Apart from the run's features, so that what is asked for changes nothing of what trains.
 rule validate_target_features:
     input:
-        lambda wildcards: feature_files(wildcards.run),
+        of_run("feature_files"),
         settings="{run}/stages/features.json",
         targets="{run}/targets.parquet",
         cells_audit=cells_file("cells_audit.json"),
         features="{run}/features.safetensors",
-        embedded=branch(
-            lambda wildcards: feature_setting(wildcards.run, "missing") == "embed",
-            then="{run}/embedded.safetensors",
-            otherwise=[],
-        ),
+        embedded=of_run("embedded"),
     output:
         features="{run}/target_features.safetensors",
         audit="{run}/target_features_audit.json",

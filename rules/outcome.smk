@@ -28,9 +28,9 @@ def say_what_came_of_it():
             )
         else:
             print(f"{run}: {there}", *warnings_of(run), sep="\n")
-    for page in comparison()[:1]:
+    for page in comparison(RUNS)[:1]:
         if Path(page).exists():
-            print(f"{len(compared_runs())} runs compared: {Path(page).resolve()}")
+            print(f"{len(compared(RUNS))} runs compared: {Path(page).resolve()}")
 
 
 def warnings_of(run):

@@ -13,12 +13,12 @@
 
 rule list_targets:
     input:
-        target_list,
+        of_run("target_list"),
         settings="{run}/stages/targets.json",
         groups=asked_file("groups.parquet"),
         cells_audit=asked_file("cells_audit.json"),
         genes=asked_file("genes.txt"),
-        run_genes=genes_to_find,
+        run_genes=of_run("genes_to_find"),
         splits="{run}/splits.parquet",
     output:
         targets="{run}/targets.parquet",
@@ -34,7 +34,7 @@ rule list_targets:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
-        store=lambda wildcards: f"{CACHE}/cells/{asked_digest(wildcards.run)}",
+        store=store("asked_cells"),
     message:
         "{wildcards.run}: looking at what is to be predicted"
     shell:
@@ -49,13 +49,13 @@ rule predict:
         passed=waited_for("preflight.json"),
         config=waited_for("config.yaml"),
         settings="{run}/stages/predict.json",
-        weights=weights,
+        weights=of_run("weights"),
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
-        genes=chosen_genes,
-        written=written_genes,
-        others=ensemble,
-        features=vectors,
+        genes=of_run("chosen_genes"),
+        written=of_run("written_genes"),
+        others=of_run("ensemble"),
+        features=of_run("vectors"),
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),
     output:
@@ -74,7 +74,8 @@ rule predict:
         gpu=1,
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
-        model=lambda wildcards, input: given_weights(wildcards.run) or input.weights,
+        model=lambda wildcards, input: RUNS[wildcards.run].given_weights
+        or input.weights,
     message:
         "{wildcards.run}: predicting the test cells"
     shell:
@@ -94,9 +95,9 @@ rule predict_baselines:
         settings="{run}/stages/predict_baselines.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
-        genes=chosen_genes,
-        written=written_genes,
-        features=baseline_features,
+        genes=of_run("chosen_genes"),
+        written=of_run("written_genes"),
+        features=of_run("baseline_features"),
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),
     output:
@@ -128,13 +129,13 @@ rule predict_unmasking:
         passed=waited_for("preflight.json"),
         config=waited_for("config.yaml"),
         settings="{run}/stages/predict_unmasking.json",
-        weights=weights,
+        weights=of_run("weights"),
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
-        genes=chosen_genes,
-        written=written_genes,
-        others=ensemble,
-        features=vectors,
+        genes=of_run("chosen_genes"),
+        written=of_run("written_genes"),
+        others=of_run("ensemble"),
+        features=of_run("vectors"),
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),
     output:
@@ -152,7 +153,8 @@ rule predict_unmasking:
         gpu=1,
     params:
         finished=lambda wildcards: f"{wildcards.run}/finished",
-        model=lambda wildcards, input: given_weights(wildcards.run) or input.weights,
+        model=lambda wildcards, input: RUNS[wildcards.run].given_weights
+        or input.weights,
     message:
         "{wildcards.run}: predicting the test cells from features that say nothing"
     shell:

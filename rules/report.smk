@@ -17,14 +17,16 @@ rule report:
         splits_audit="{run}/splits_audit.json",
         features_audit="{run}/features_audit.json",
         preflight="{run}/preflight.json",
-        genes=chosen_genes,
+        genes=of_run("chosen_genes"),
         training=lambda wildcards: (
-            [] if given_weights(wildcards.run) else f"{wildcards.run}/training.csv"
+            []
+            if RUNS[wildcards.run].given_weights
+            else f"{wildcards.run}/training.csv"
         ),
         starts=lambda wildcards: (
-            [] if given_weights(wildcards.run) else f"{wildcards.run}/starts.json"
+            [] if RUNS[wildcards.run].given_weights else f"{wildcards.run}/starts.json"
         ),
-        scored=lambda wildcards: scored_files(wildcards.run)[: len(SHOWN)],
+        scored=lambda wildcards: RUNS[wildcards.run].scored[: len(SHOWN)],
     output:
         report(
             "{run}/report.html",
@@ -45,13 +47,13 @@ rule report:
     params:
         scored=lambda wildcards: [
             part
-            for file in scored_files(wildcards.run)[: len(SHOWN)]
+            for file in RUNS[wildcards.run].scored[: len(SHOWN)]
             for part in (f"--{Path(file).stem.replace('_', '-')}", file)
         ],
         # Read if they are there: to lose one is no reason to run anything.
         benchmarks=lambda wildcards: [
             f"{wildcards.run}/benchmarks",
-            f"{CELLS}/{cells_digest(wildcards.run)}/benchmarks",
+            f"{RUNS[wildcards.run].cells}/benchmarks",
         ],
     message:
         "{wildcards.run}: writing {output}"
@@ -65,35 +67,35 @@ rule report:
         " --out {output:q} > {log:q} 2>&1"
 
 
-if comparison():
+if comparison(RUNS):
 
     rule compare:
         input:
-            expand("{run}/config.yaml", run=compared_runs()),
-            expand("{run}/reference_ends.json", run=compared_runs()),
+            expand("{run}/config.yaml", run=compared(RUNS)),
+            expand("{run}/reference_ends.json", run=compared(RUNS)),
             [
                 f"{run}/training.csv"
-                for run in compared_runs()
-                if given_weights(run) is None
+                for run in compared(RUNS)
+                if RUNS[run].given_weights is None
             ],
-            [file for run in compared_runs() for file in scored_files(run)[:2]],
+            [file for run in compared(RUNS) for file in RUNS[run].scored[:2]],
         output:
             page=report(
-                comparison()[0],
+                comparison(RUNS)[0],
                 caption="captions/compare.rst",
                 category="Comparison",
                 labels={"what": "page"},
             ),
             table=report(
-                comparison()[1],
+                comparison(RUNS)[1],
                 caption="captions/compare.rst",
                 category="Comparison",
                 labels={"what": "table"},
             ),
         log:
-            f"{comparison()[0]}.log",
+            f"{comparison(RUNS)[0]}.log",
         benchmark:
-            f"{Path(comparison()[0]).parent}/benchmarks/compare.tsv"
+            f"{Path(comparison(RUNS)[0]).parent}/benchmarks/compare.tsv"
         conda:
             "../envs/stateline.yaml"
         resources:
@@ -101,7 +103,7 @@ if comparison():
             runtime=minutes(30),
         params:
             # Names and what differs stand on the page.
-            runs=compared_runs(),
+            runs=compared(RUNS),
             replicates=replicates(),
         message:
             "comparing the runs: {output.page}"

@@ -22,9 +22,9 @@ rule train:
         settings="{run}/stages/train.json",
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
-        genes=chosen_genes,
+        genes=of_run("chosen_genes"),
         features="{run}/features.safetensors",
-        initial=initial_model_note,
+        initial=of_run("initial_model_note"),
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",

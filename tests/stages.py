@@ -24,6 +24,7 @@ from workflow_scripts import (
     validate_features,
     write_submission,
 )
+from workflow_scripts.cells.run_cells import cells_json
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.stages import SLICES
@@ -64,7 +65,7 @@ class Stages:
 
     def check(self) -> None:
         """Look at the inputs, as the target `check` does."""
-        cells = self.run.cells_json()
+        cells = cells_json(self.run)
         found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
         found["genes"] = "genes.txt"
         self.start("cells", audit_cells.main, settings=cells, audit=CELLS_AUDIT, **found)
@@ -102,7 +103,7 @@ class Stages:
     def pack(self) -> None:
         """Pack the cells, and choose genes where not all are read."""
         packed = {"audit": CELLS_AUDIT, "manifest": f"{STORE}/manifest.json"}
-        self.start("cells", pack_cells.main, settings=self.run.cells_json(), **packed)
+        self.start("cells", pack_cells.main, settings=cells_json(self.run), **packed)
         if self.chosen:
             self.start(
                 *("genes", select_genes.main),

@@ -14,10 +14,10 @@ from tests.pages import quoted, section, table
 from tests.snakemake_runs import snakemake
 from workflow_scripts.cells.claims import claims
 from workflow_scripts.cells.manifest import EMBEDDING, FILES
+from workflow_scripts.cells.split_file import read_split_file
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.features.reading import FORMATS
 from workflow_scripts.settings.schema import KEYS
-from workflow_scripts.settings.split_file import read_split_file
 from workflow_scripts.training.metrics_file import COLUMNS
 
 ROOT = Path(__file__).parents[1]

@@ -18,12 +18,12 @@ from tests.read_only import open_place, unable_to_write
 from tests.stages import CELLS_AUDIT, ROOT, STORE, Stages
 from tests.tiny_run import write_tiny_run
 from workflow_scripts import storage
+from workflow_scripts.cache.identity import IdentityFolder
+from workflow_scripts.cache.kept import bytes_freed, bytes_of, identity_folders
 from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.cells.uses import RUNS, register_run
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import IdentityFolder
-from workflow_scripts.settings.kept import bytes_freed, bytes_of, identity_folders
+from workflow_scripts.errors import DataError
 
 HOLDER = """
 import fcntl, sys
@@ -155,7 +155,7 @@ def test_process_that_waited_for_what_was_removed_makes_it_again(tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         program = (
             "import sys; from pathlib import Path\n"
-            "from workflow_scripts.settings.finished import IdentityFolder\n"
+            "from workflow_scripts.cache.identity import IdentityFolder\n"
             "work = IdentityFolder(Path(sys.argv[1]), 'a' * 32)\n"
             "with work.lock():\n"
             "    (work.path / 'made').touch()\n"

@@ -16,9 +16,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.writing import publish_text, publishing
 from workflow_scripts.command import command_parser, json_with, run_command
 from workflow_scripts.settings.findings import from_dicts, render
-from workflow_scripts.settings.finished import publish_text, publishing
 
 
 def main(arguments: Sequence[str]) -> None:

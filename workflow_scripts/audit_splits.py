@@ -16,14 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workflow_scripts.cache.writing import publish_text, publishing
+from workflow_scripts.cells.run_cells import cells_json
+from workflow_scripts.cells.split_file import SplitFile, read_split_file
 from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
-from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors, printable
-from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import Slice, read_settings
-from workflow_scripts.settings.split_file import SplitFile, read_split_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,7 @@ def _by_hand(split_file: str, overrides: Sequence[str]) -> None:
 
     named = f"data.kwargs.toml_config_path={json.dumps(split_file)}"
     run = resolve_by_hand(BY_HAND, [named, *overrides])
-    content = json.loads(run.cells_json())
+    content = json.loads(cells_json(run))
     audit = audit_slice(content)
     stage = run.slice("splits")
     splits, _ = _split(audit.groups, audit.twins, audit.report, stage)

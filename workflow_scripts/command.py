@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.errors import NO_ROOM, ConfigError, DataError, StoppedError
+from workflow_scripts.cache.locks import hold_log
+from workflow_scripts.cache.writing import refuse_damaged
+from workflow_scripts.errors import NO_ROOM, ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order, printable
-from workflow_scripts.settings.finished import hold_log, refuse_damaged
 
 BY_HAND = Path(__file__).parents[1] / "config"
 """The config tree whose defaults hold for a command that is given files by hand."""

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from workflow_scripts import __version__
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.replicates import differing, replicate_groups
+from workflow_scripts.errors import DataError
+from workflow_scripts.reporting.replicates import differing, replicate_groups
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts import __version__
+from workflow_scripts.cache.records import sealed
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import CommandParser, command_parser, run_command
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.explain import LANGUAGES, changes, differences, one_key
-from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.known_digests import sealed
 from workflow_scripts.settings.runs import compose_run, frozen_digest
 from workflow_scripts.settings.tables import FORMATS, Table
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
             command(
                 "freeze",
                 "write the config of a run and where it came from",
-                "first_run --out c.yaml --trace c.tsv --provenance c.json",
+                "demo --out c.yaml --trace c.tsv --provenance c.json",
             )
         )
     )

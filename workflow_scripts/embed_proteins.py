@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.writing import publishing
 from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.features.names import KnownNames
 from workflow_scripts.features.proteins import read_fasta
 from workflow_scripts.gpu_slots import own_gpus
-from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import file_digest, publishing
 from workflow_scripts.settings.slices import read_settings
 
 if TYPE_CHECKING:

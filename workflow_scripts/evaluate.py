@@ -20,15 +20,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.identity import IdentityFolder
+from workflow_scripts.cache.writing import refuse_damaged
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import (
-    IdentityFolder,
-    file_digest,
-    identity_of,
-    refuse_damaged,
-)
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.settings.stages import identity_of
 
 OUTPUTS = {
     "metrics.tsv": "metrics",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,9 +28,9 @@ def main(arguments: Sequence[str]) -> None:
 
     import torch
 
+    from workflow_scripts.cache.writing import replacing
     from workflow_scripts.models import load_model, read_description
     from workflow_scripts.models.reference_export import export_reference
-    from workflow_scripts.settings.finished import replacing
 
     model, description = load_model(given.model), read_description(given.model)
     content, differences = export_reference(model, description)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.writing import link
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import ConfigError, DataError
-from workflow_scripts.settings.finished import file_digest, link
+from workflow_scripts.errors import ConfigError, DataError
 
 SHA256 = "sha256="
 

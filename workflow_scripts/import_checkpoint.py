@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import file_digest
 
 
 def main(arguments: Sequence[str]) -> None:

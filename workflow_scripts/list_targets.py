@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.cache.writing import publish_text, publishing
 from workflow_scripts.cells.uses import register_run
 from workflow_scripts.command import command_parser, run_command, show_findings
 from workflow_scripts.prediction.target_list import TargetSettings, genes_lacking, resolve_targets
 from workflow_scripts.settings.findings import Finding, from_dicts, listing
-from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.slices import read_settings
 
 

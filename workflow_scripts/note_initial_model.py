@@ -11,9 +11,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.writing import publish_text
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.choices import model_file
-from workflow_scripts.settings.finished import file_digest, publish_text
 
 
 def main(arguments: Sequence[str]) -> None:

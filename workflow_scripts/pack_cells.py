@@ -20,18 +20,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.digests import file_digest, stamp
+from workflow_scripts.cache.identity import IdentityFolder
+from workflow_scripts.cache.records import KnownDigests
+from workflow_scripts.cache.writing import note_digest
 from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest, write_manifest
 from workflow_scripts.command import command_parser, json_with, run_command
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors, render
-from workflow_scripts.settings.finished import (
-    IdentityFolder,
-    file_digest,
-    identity_of,
-    note_digest,
-)
-from workflow_scripts.settings.known_digests import KnownDigests, stamp
 from workflow_scripts.settings.slices import Slice
+from workflow_scripts.settings.stages import identity_of
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -15,11 +15,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.identity import IdentityFolder
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.prediction.input_arguments import add_input_arguments, input_digests
 from workflow_scripts.settings.choices import FEATURE_BASELINES
-from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.settings.stages import identity_of
 
 
 def main(arguments: Sequence[str]) -> None:

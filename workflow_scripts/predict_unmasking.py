@@ -17,12 +17,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.identity import IdentityFolder
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.input_arguments import add_model_arguments, model_digests
 from workflow_scripts.settings.choices import SPOILED_FEATURES
-from workflow_scripts.settings.finished import IdentityFolder, identity_of
 from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.settings.stages import identity_of
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -23,13 +23,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.writing import publish_text, write_atomically
 from workflow_scripts.cells.gene_choice import GeneChoice, read_gene_list
 from workflow_scripts.command import command_parser, run_command, show_findings
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, ENSEMBLE, given_model
-from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
-from workflow_scripts.settings.finished import file_digest, publish_text, write_atomically
 from workflow_scripts.settings.slices import Slice, read_settings
 
 if TYPE_CHECKING:

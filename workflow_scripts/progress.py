@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.errors import DataError
 from workflow_scripts.failures import failure_of
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.kept import find_runs
 from workflow_scripts.settings.slices import shown_config
-from workflow_scripts.settings.stages import stages_of
+from workflow_scripts.settings.stages import find_runs, stages_of
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.stage_states import (
     State,

@@ -15,10 +15,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.digests import canonical_json
+from workflow_scripts.cache.identity import IdentityFolder
+from workflow_scripts.cache.kept import ENDS
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.finished import IdentityFolder, identity_of, write_atomically
-from workflow_scripts.settings.kept import ENDS
-from workflow_scripts.settings.slices import Slice, canonical_json, read_settings
+from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.settings.stages import identity_of
 
 
 def main(arguments: Sequence[str]) -> None:

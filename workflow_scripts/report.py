@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.finished import write_atomically
 
 _INPUTS: Mapping[str, str] = {
     "config": "frozen config (YAML)",

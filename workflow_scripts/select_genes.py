@@ -15,10 +15,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.writing import publish_text, publishing
 from workflow_scripts.cells.gene_choice import GeneChoice
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import publish_text, publishing
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.slices import read_settings
 
 

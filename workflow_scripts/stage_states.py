@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from workflow_scripts.cache.locks import is_held
 from workflow_scripts.failures import tells_its_end
-from workflow_scripts.settings.finished import is_held
 from workflow_scripts.settings.stages import STAGES, Stage
 
 SECONDS_TO_START = 60.0

@@ -15,24 +15,24 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workflow_scripts.cells.manifest import Manifest
-from workflow_scripts.cells.uses import forget, kept_in_cache
-from workflow_scripts.command import BY_HAND as CONFIG
-from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.reporting.words import counted
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.findings import size
-from workflow_scripts.settings.finished import DIGESTS, is_damaged, is_locked, remove_identity
-from workflow_scripts.settings.kept import (
+from workflow_scripts.cache.identity import is_locked, remove_identity
+from workflow_scripts.cache.kept import (
     Kept,
     bytes_freed,
     bytes_of,
-    find_runs,
     kept_by_run,
     kept_ends,
     left_over,
 )
-from workflow_scripts.settings.stages import home_folder
+from workflow_scripts.cache.writing import DIGESTS, is_damaged
+from workflow_scripts.cells.manifest import Manifest
+from workflow_scripts.cells.uses import forget, kept_in_cache
+from workflow_scripts.command import BY_HAND as CONFIG
+from workflow_scripts.command import command_parser, run_command
+from workflow_scripts.errors import DataError
+from workflow_scripts.reporting.words import counted
+from workflow_scripts.settings.findings import size
+from workflow_scripts.settings.stages import find_runs, home_folder
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.yaml_files import read_yaml
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.digests import check_zip
+from workflow_scripts.cache.identity import NOTES, noted
+from workflow_scripts.cache.writing import publish_file
 from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import NOTES, check_zip, noted, publish_file
 
 
 def main(arguments: Sequence[str]) -> None:

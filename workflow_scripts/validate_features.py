@@ -20,10 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.writing import publish_text, publishing
+from workflow_scripts.cells.run_cells import cells_json
 from workflow_scripts.command import BY_HAND, command_parser, run_command, show_findings
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import from_dicts, has_errors
-from workflow_scripts.settings.finished import publish_text, publishing
 from workflow_scripts.settings.runs import resolve_by_hand
 from workflow_scripts.settings.slices import read_settings
 
@@ -87,7 +88,7 @@ def _by_hand(file: str, overrides: Sequence[str]) -> None:
 
     named = f"data.kwargs.perturbation_features_file={json.dumps(file)}"
     run = resolve_by_hand(BY_HAND, [named, *overrides])
-    cells = json.loads(run.cells_json())
+    cells = json.loads(cells_json(run))
     control = run.config["data"]["kwargs"]["control_pert"]
     settings = FeatureSettings.from_slice(run.slice("features"))
     if cells["datasets"] or "unreadable" in cells:

@@ -20,8 +20,8 @@ from typing import Any
 
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.command import command_parser, json_with, run_command
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.changes import changed_keys, changed_stage
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.runs import resolve_runs

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cache.identity import IdentityFolder
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.settings.choices import SUBMISSION
-from workflow_scripts.settings.finished import IdentityFolder, file_digest, identity_of
 from workflow_scripts.settings.slices import read_settings
+from workflow_scripts.settings.stages import identity_of
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.audit import CellAudit, audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
-from workflow_scripts.settings.split_file import label_files
+from workflow_scripts.cells.split_file import label_files
 
 GOOD = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 10_000.0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.packed import pack_arguments
 from workflow_scripts import pack_cells
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from tests.cells.test_splits import FROM_TOML, FROM_TRAIN, GOOD, errors, groups,
 from tests.screens import write_screen
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
+from workflow_scripts.cells.split_file import SplitFile
 from workflow_scripts.cells.splits import split_groups
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.runs import resolve_run, resolve_runs
-from workflow_scripts.settings.split_file import SplitFile
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -143,8 +143,8 @@ def test_one_context_is_not_enough(folder):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["splits.test=none"], "splits.test says what is tested as well"),
-        (["splits.make.contexts=[screen.k562]"], "splits.make.contexts says what is tested"),
+        (["splits.test=none"], "splits.test also defines what is tested"),
+        (["splits.make.contexts=[screen.k562]"], "splits.make.contexts also defines what"),
         (["splits.leave_out=k562"], "it takes dataset.context, or each_context"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from tests.cells.test_packing import pack, settings
 from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.file_audit import audit_file
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 
 @pytest.mark.parametrize("encoding", ["csr", "csc"])

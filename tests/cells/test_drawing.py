@@ -13,8 +13,8 @@ import pytest
 from tests.cells.test_splits import FROM_TOML, FROM_TRAIN, GOOD, errors, groups, of, split
 from workflow_scripts.cells.drawing import MakeSettings, draw_alike, split_file_text
 from workflow_scripts.cells.filters import FilterSettings
+from workflow_scripts.cells.split_file import SplitFile, read_split_file
 from workflow_scripts.cells.splits import Splits, SplitSettings, split_groups, splits_report
-from workflow_scripts.settings.split_file import SplitFile, read_split_file
 
 NO_FILE = SplitFile("no split file", {}, ("d",), {}, {})
 

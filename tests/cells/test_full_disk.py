@@ -11,8 +11,8 @@ import pytest
 
 from tests.packed import ROOT, pack_arguments
 from tests.screens import write_screen
+from workflow_scripts.cache.kept import identity_folders
 from workflow_scripts.command import run_command
-from workflow_scripts.settings.kept import identity_folders
 
 GENES = [f"g{number}" for number in range(500)]
 

@@ -21,7 +21,7 @@ from workflow_scripts.cells.gene_selection import (
     training_rows,
 )
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 GENES = [f"g{number}" for number in range(200)]
 HVG = GeneChoice("hvg", n_top=25, keep_targets=False, file=None)

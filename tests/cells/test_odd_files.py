@@ -12,7 +12,7 @@ import pytest
 from tests.preflight.good_run import Inputs, write_good
 from tests.snakemake_runs import snakemake
 from workflow_scripts import audit_splits, validate_features
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 CONTROL = "data.kwargs.control_pert=control"
 CELLS = ("data.kwargs.toml_config_path=run/starter.toml", CONTROL)

@@ -16,9 +16,9 @@ from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
+from workflow_scripts.cells.split_file import label_files
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.split_file import label_files
+from workflow_scripts.errors import DataError
 
 COLUMNS = Columns("gene", "cell_type", "gem_group")
 

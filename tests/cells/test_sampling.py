@@ -14,7 +14,7 @@ import pytest
 from workflow_scripts.cells.epochs import EpochPlan
 from workflow_scripts.cells.groups import describe_small_groups, make_groups
 from workflow_scripts.cells.sampling import SetSampler, draw, fixed_sets
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 KEYS = ["dataset", "file", "context", "perturbation"]
 

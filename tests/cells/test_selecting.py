@@ -10,7 +10,7 @@ import pytest
 
 from tests.cells.test_packing import pack
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 SOME = ["g17", "g3", "g29", "g0", "g8"]
 

@@ -18,7 +18,7 @@ from workflow_scripts.cells.simulation import (
     SimulationSettings,
     simulate,
 )
-from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.simulate_demo import main
 
 SMALL = SimulationSettings(n_contexts=3, n_perturbations=16, n_cells=2000, n_genes=200)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from workflow_scripts.cells.split_file import dataset_files, read_split_file
 from workflow_scripts.cells.splits import Splits, SplitSettings, claims, split_groups
-from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.split_file import dataset_files, read_split_file
+from workflow_scripts.errors import ConfigError
 
 FROM_TOML = SplitSettings("from_toml", 0.1, "error", 42)
 FROM_TRAIN = SplitSettings("from_train", 0.4, "error", 42)

@@ -15,10 +15,10 @@ import pytest
 from tests.packed import pack_arguments
 from tests.read_only import open_place, unable_to_write
 from workflow_scripts import pack_cells
+from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cells.manifest import FILES, KNOWN_DIGESTS, SCHEMA, Manifest
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import file_digest
+from workflow_scripts.errors import DataError
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_packing_remembers_what_it_wrote_so_that_opening_reads_no_file(cells, mo
     def fail(path: Path) -> str:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("workflow_scripts.settings.known_digests.file_digest", fail)
+    monkeypatch.setattr("workflow_scripts.cache.records.file_digest", fail)
     store = CellStore.open(cells / "manifest.json")
     assert store.n_cells == len(store.cells) == len(store.barcodes)
 
@@ -113,7 +113,7 @@ def test_copied_store_is_read_once(cells, tmp_path, monkeypatch, copy):
     copied = tmp_path / "elsewhere"
     shutil.copytree(cells, copied, copy_function=copy)
     read: list[str] = []
-    digest = "workflow_scripts.settings.known_digests.file_digest"
+    digest = "workflow_scripts.cache.records.file_digest"
     original = file_digest
 
     def noting(path: Path) -> str:

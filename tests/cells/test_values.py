@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from workflow_scripts.cells.values import ValueSummary, decide_values
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 
 def counts(n_rows: int = 40, n_genes: int = 60) -> np.ndarray:

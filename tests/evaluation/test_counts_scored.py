@@ -16,10 +16,10 @@ from cell_eval2.cli import main as cell_eval2_command
 from cell_eval2.competition import competition_members
 from scipy.sparse import csr_matrix
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.evaluation.engine import EvaluationSettings
 from workflow_scripts.evaluation.reference_ends import Reference, compute_all
 from workflow_scripts.evaluation.scoring import evaluate
-from workflow_scripts.settings.errors import DataError
 
 CONTROL = "non-targeting"
 SETTINGS = EvaluationSettings("vcc2026", "vcc2026", ("pds_cosine",), "counts")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.evaluation.scoring import evaluate
-from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.slices import Slice
 
 SETTINGS = EvaluationSettings()

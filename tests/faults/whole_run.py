@@ -10,7 +10,7 @@ import anndata
 import pandas as pd
 import torch
 
-from workflow_scripts.settings.finished import NOTES
+from workflow_scripts.cache.identity import NOTES
 
 ALL = os.environ.get("STATELINE_FAULTS") == "all"
 """Whether everything is asked for, which takes many minutes (`make faults`)."""

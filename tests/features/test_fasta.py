@@ -6,8 +6,8 @@ import gzip
 
 import pytest
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.proteins import read_fasta, windows
-from workflow_scripts.settings.errors import DataError
 
 
 def test_headers_of_all_sources_give_gene_symbols(tmp_path):

@@ -14,8 +14,8 @@ import safetensors.torch
 import scipy.sparse
 import torch
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.reading import read_entries
-from workflow_scripts.settings.errors import DataError
 
 NAMES = ["A", "NA", "HLA-A", "control"]
 MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 7

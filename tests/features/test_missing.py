@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.features.feature_audits import LABELS, VECTORS, audit, found, vector, without
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.features.names import KnownNames, alias_setting, visible
 from workflow_scripts.features.validation import FeatureSettings
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.slices import Slice
 
 

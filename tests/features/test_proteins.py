@@ -20,9 +20,9 @@ from transformers import EsmConfig, EsmModel, EsmTokenizer
 
 from tests.tiny_esm import write_fasta, write_tiny_esm
 from workflow_scripts.embed_proteins import main
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.features.embedding import ProteinEncoder, embed_cached
 from workflow_scripts.features.proteins import windows
-from workflow_scripts.settings.errors import ConfigError, DataError
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.reading import read_entries
-from workflow_scripts.settings.errors import DataError
 
 NAMES = ["A", "NA", "HLA-A", "control"]
 MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 7

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.reading import read_entries
-from workflow_scripts.settings.errors import DataError
 
 ROWS = [["A", "0.5", "-1e-3"], ["B", "2.5", "3"], ["NA", "4", "5.25"]]
 MATRIX = np.array([[0.5, -1e-3], [2.5, 3], [4, 5.25]], np.float32)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.models import (
     GeneDecoderSettings,
     SetLoss,
@@ -12,7 +13,6 @@ from workflow_scripts.models import (
     set_loss,
     state_transition_settings,
 )
-from workflow_scripts.settings.errors import ConfigError
 
 Kwargs = Callable[[str], dict[str, Any]]
 Settings = Callable[..., StateTransitionSettings]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import (
     GeneDecoderSettings,
     ModelDescription,
@@ -18,7 +19,6 @@ from workflow_scripts.models import (
     StateTransitionSettings,
 )
 from workflow_scripts.models.initial_weights import Transfer, take_weights
-from workflow_scripts.settings.errors import DataError
 
 Settings = Callable[..., StateTransitionSettings]
 GENES = [f"GENE{i}" for i in range(24)]

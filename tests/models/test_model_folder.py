@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import (
     ModelDescription,
     StateTransition,
@@ -15,7 +16,6 @@ from workflow_scripts.models import (
     read_description,
     save_model,
 )
-from workflow_scripts.settings.errors import DataError
 
 DESCRIPTION = ModelDescription(
     gene_names=tuple(f"GENE{i}" for i in range(24)),

@@ -20,13 +20,13 @@ from tests.models.reference_files import (
     imported,
     same,
 )
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.models import (
     StateTransition,
     load_model,
     read_description,
     set_loss,
 )
-from workflow_scripts.settings.errors import ConfigError, DataError
 
 
 @pytest.fixture(autouse=True)

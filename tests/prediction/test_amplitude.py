@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.prediction.test_predictions import splits, store  # noqa: F401
+from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.amplitude import amplify, fit_amplitude
 from workflow_scripts.prediction.targets import targets_of_controls, targets_of_test
 from workflow_scripts.prediction.writing import Predicted
-from workflow_scripts.settings.errors import DataError
 
 
 @pytest.fixture

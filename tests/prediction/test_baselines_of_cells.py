@@ -18,13 +18,13 @@ from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.simulated_folder import write_screen
 from workflow_scripts.cells.simulation import CONTROL, SimulationSettings, simulate
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction import notes
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.targets import Targets, targets_of_test
 from workflow_scripts.prediction.writing import Blocks
 from workflow_scripts.settings.choices import BASELINES, FEATURE_BASELINES
-from workflow_scripts.settings.errors import DataError
 
 SMALL = Columns("gene", "cell_type", "gem_group")
 DEMO = Columns("target_gene", "cell_type", "batch_var")

@@ -15,6 +15,7 @@ from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.counts import (
     CountDraws,
     check_counts,
@@ -31,7 +32,6 @@ from workflow_scripts.prediction.writing import (
     write_predicted,
 )
 from workflow_scripts.settings.choices import COUNTS
-from workflow_scripts.settings.errors import DataError
 
 
 def in_blocks(cells: np.ndarray, targets: Targets, sets_per_pass: int) -> Blocks:  # noqa: F811

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from workflow_scripts.settings.check_together import combinations
 
 from tests.prediction.test_predictions import small_model, splits, store, targets  # noqa: F401
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import ModelDescription, save_model
 from workflow_scripts.prediction.ensemble import Ensemble
 from workflow_scripts.prediction.readiness import Asked
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.settings.rules import broken_rules
 
 
 def test_mean_of_the_models_is_predicted(store, targets, tmp_path):  # noqa: F811
@@ -59,7 +59,8 @@ def test_model_that_does_not_fit_is_named(store, tmp_path):  # noqa: F811
 
 def test_what_is_no_path_is_said():
     values = {"prediction.ensemble": ["runs/a/final.ckpt", "last.ckpt", "best"]}
-    (problem,) = combinations(values, frozenset())
-    assert problem.text == (
-        "'best' is no path of a model: a checkpoint (….ckpt) or a folder, as ./best"
+    ((path, text, _),) = broken_rules(values, frozenset())
+    assert path == "prediction.ensemble"
+    assert text == (
+        "'best' is not the path of a model: a checkpoint (….ckpt) or a folder, as ./best"
     )

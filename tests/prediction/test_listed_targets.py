@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from tests.prediction.test_predictions import small_model, splits, store  # noqa: F401
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.prediction.baselines import Baselines
 from workflow_scripts.prediction.inputs import join_notes
 from workflow_scripts.prediction.model import predict_with_model, unknown_batches
 from workflow_scripts.prediction.readiness import check_batches
 from workflow_scripts.prediction.targets import novelty, targets_of_list
-from workflow_scripts.settings.errors import DataError
 
 ASKED = pd.DataFrame({"perturbation": ["new", "B"], "context": ["rpe1", "k562"], "n_cells": [9, 2]})
 

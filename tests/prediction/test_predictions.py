@@ -15,6 +15,7 @@ from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
+from workflow_scripts.cells.split_file import SplitFile
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.vectors import Features
@@ -30,7 +31,6 @@ from workflow_scripts.prediction.writing import (
     write_observed,
     write_predicted,
 )
-from workflow_scripts.settings.split_file import SplitFile
 
 PERTURBATIONS = ("control", "A", "B", "C")
 

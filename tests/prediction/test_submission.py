@@ -17,10 +17,10 @@ from anndata import AnnData
 from cell_eval2.norm import validate_input_type
 from scipy.sparse import csr_matrix, issparse
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.submission import write_submission
 from workflow_scripts.prediction.target_list import TargetSettings, resolve_targets
 from workflow_scripts.settings.choices import VCC2025, VCC2026
-from workflow_scripts.settings.errors import DataError
 
 CONTROL = "non-targeting"
 

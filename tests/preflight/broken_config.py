@@ -9,7 +9,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "a key that nothing reads, set to do something": (
         ("model.kwargs.nb_decoder=true",),
-        ("model.kwargs.nb_decoder: is true; it can be false",),
+        ("model.kwargs.nb_decoder: is true; it takes false",),
     ),
     "a text in place of a number": (
         ("training.lr=fast",),
@@ -29,7 +29,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "embedding without a model": (
         ("features.missing=embed", "features.embedding.fasta=proteins.fa"),
-        ("features.embedding.model", "name an ESM2 model"),
+        ("features.embedding.model", "features.missing=embed needs it"),
     ),
     "typo of a metric": (
         ("evaluation.extra_metrics=[pds_cosin]",),
@@ -41,7 +41,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "a list of genes that nothing would read": (
         ("genes.file=mine.txt",),
-        ("genes.file: is 'mine.txt', which nothing would read, as genes.select is all",),
+        ("genes.file: is 'mine.txt', but genes.select is all, where nothing reads it",),
     ),
     "an embedding that nothing decodes": (
         ("data.kwargs.embed_key=X_pca",),

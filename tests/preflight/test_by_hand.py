@@ -9,7 +9,7 @@ import torch
 
 from tests.preflight.good_run import PERTURBATIONS, Inputs, good_vectors, write_good
 from workflow_scripts import audit_splits, validate_features
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 CONTROL = "data.kwargs.control_pert=control"
 CELLS = ("data.kwargs.toml_config_path=run/starter.toml", CONTROL)

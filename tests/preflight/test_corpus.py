@@ -21,7 +21,7 @@ from tests.preflight import (
 from tests.preflight.broken import Broken
 from tests.preflight.good_run import Inputs, write_good
 from tests.stages import ROOT, Stages
-from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.settings.runs import resolve_run
 
 CORPUS: dict[str, Broken] = {

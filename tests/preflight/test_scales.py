@@ -12,7 +12,7 @@ from tests.preflight.good_run import Inputs
 from tests.preflight.test_corpus import findings
 from tests.preflight.test_spellings import inputs  # noqa: F401
 from tests.stages import Stages
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 CUT = slice(0, 40)
 """Half of the genes, so that the sums of cells say nothing."""

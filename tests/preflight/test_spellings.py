@@ -12,7 +12,7 @@ import torch
 from tests.preflight.good_run import Inputs, good_vectors, write_good
 from tests.preflight.test_corpus import findings
 from tests.stages import Stages
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 
 @pytest.fixture

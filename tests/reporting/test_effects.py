@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.effects import read_panels, summarise_effects
 from workflow_scripts.reporting.inputs import InputPaths
-from workflow_scripts.settings.errors import DataError
 
 
 def test_sums_over_batches_equal_the_statistics_of_the_whole(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.report import main
 from workflow_scripts.reporting.inputs import InputPaths, read_run
 from workflow_scripts.reporting.run_facts import commands
-from workflow_scripts.settings.errors import ConfigError, DataError
 
 Write = Callable[..., InputPaths]
 

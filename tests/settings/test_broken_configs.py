@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose
-from workflow_scripts.settings.errors import ConfigError
 
 NESTED = "\n".join(f"{' ' * depth}a:" for depth in range(330))
 MERGED = "a0: &a0 {x: 1}\n" + "".join(

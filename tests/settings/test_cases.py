@@ -19,9 +19,9 @@ import pytest
 import yaml
 from hydra_oracle import hydra_refuses, hydra_yaml
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "cases"
 

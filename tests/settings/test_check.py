@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from cell_eval2.catalog import CATALOG
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.json_schema import alternatives, choices_of, types_of
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import KEYS, Key

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hydra_oracle import hydra_refuses
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose
-from workflow_scripts.settings.errors import ConfigError
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from docs import document_config
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.json_schema import editor_schema, types_of
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import KEYS, Key

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from workflow_scripts.config import main
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.stages import STAGES
 

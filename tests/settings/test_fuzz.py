@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from random_trees import random_tree
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.schema import KEYS
 
 # How many examples: few in every test run, and many where somebody asks (`make fuzz`).

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.grid import runs_of
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.runs import resolve_runs

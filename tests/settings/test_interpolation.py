@@ -9,9 +9,9 @@ import pytest
 import yaml
 from hydra_oracle import hydra_refuses, hydra_yaml
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose, compose_traced
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 
 TREE = """
 a: {b: {c: 1, d: [1, 2]}, n: null, m: '???', s: text, u: '${.s}', v: '${..k}'}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hydra_oracle import hydra_refuses, hydra_yaml
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.overrides import split_overrides
 
 VALUES = [

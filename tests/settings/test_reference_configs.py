@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.runs import resolve_run
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.settings.replicates import differing, replicates_among
+from workflow_scripts.reporting.replicates import differing, replicates_among
 from workflow_scripts.settings.runs import resolve_run
 
 CONFIG = Path(__file__).parents[2] / "config"

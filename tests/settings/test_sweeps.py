@@ -17,9 +17,9 @@ from hydra_oracle import hydra_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.overrides import parse_override, sweep_parts, written
 
 CONFIG = "defaults: [{db: mysql}, _self_]\nlr: 1\nseed: 2\nname: x\nl: [1]\nm: {}\nn: null\n"

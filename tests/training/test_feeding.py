@@ -17,8 +17,8 @@ from tests.training.test_readers import PATHS, SETTINGS, pack, reader_of
 from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.sampling import SetRows, SetSampler
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.batches import Batch, BatchMaker, Feeder
 from workflow_scripts.training.readers import DeviceReader
 

@@ -11,7 +11,7 @@ from tests.screens import write_screen
 from tests.training.test_readers import pack
 from tests.training.test_step_memory import LLAMA, plan
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.training.trainer import training_groups
 
 ROLES = {"control": "control", "A": "train", "B": "train", "C": "val"}

@@ -18,8 +18,8 @@ import torch
 
 from tests import warm
 from tests.training.training_runs import ROOT, kill_after, same
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import load_model
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.checkpoints import STATE
 
 

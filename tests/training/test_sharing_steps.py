@@ -19,7 +19,7 @@ from torch.testing import assert_close
 from tests.cells.test_sampling import sampler
 from tests.screens import write_screen
 from tests.training.training_runs import ROOT, Training, same
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.training import trainer
 from workflow_scripts.training.processes import Processes, Share, started_by
 

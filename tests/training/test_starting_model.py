@@ -17,8 +17,8 @@ from torch import Tensor
 from tests.stages import Stages
 from tests.tiny_run import write_tiny_run
 from tests.training.test_step_memory import LLAMA, module_and_batch, plan
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import load_model, read_description, save_model
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
 
 FROZEN = ("transformer_backbone.", "pert_encoder.")

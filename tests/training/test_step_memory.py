@@ -12,9 +12,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from tests.cells.test_packing import pack
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import set_loss, state_transition_settings
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.training import step_memory, trainer
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.module import TrainingModule

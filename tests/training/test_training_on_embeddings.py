@@ -15,8 +15,8 @@ import torch
 from tests.stages import Stages
 from tests.tiny_run import write_tiny_run
 from tests.training.test_step_memory import DECODER, LLAMA, module_and_batch, plan
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import load_model, read_description
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.readiness import narrow_residual
 from workflow_scripts.training.step import make_optimizer
 

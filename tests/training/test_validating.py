@@ -15,8 +15,8 @@ from tests.screens import write_screen
 from tests.training.training_runs import Training, kill_after, same
 from workflow_scripts.cells.groups import Group
 from workflow_scripts.cells.sampling import SetRows
+from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.inputs import VALIDATION_SCORES
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.metrics_file import SCORES
 from workflow_scripts.training.validating import Validation, badness
 

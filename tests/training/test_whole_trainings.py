@@ -13,7 +13,7 @@ import wandb
 
 from tests.training.training_runs import same
 from tests.training.wandb_files import history, runs
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 
 def test_diverged_training_stops_with_the_step_and_keeps_its_last_good_checkpoint(training):

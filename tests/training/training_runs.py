@@ -26,11 +26,11 @@ from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
+from workflow_scripts.cells.split_file import read_split_file
 from workflow_scripts.cells.splits import SplitSettings, split_groups
 from workflow_scripts.features.validation import FeatureSettings, validate_features
 from workflow_scripts.features.vectors import write_features
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.split_file import read_split_file
 from workflow_scripts.training.metrics_file import UNREPEATED
 from workflow_scripts.training.starts import STARTS, read_starts
 

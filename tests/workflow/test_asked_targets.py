@@ -157,7 +157,7 @@ def test_what_can_not_be_predicted_is_said_before_anything_trains(tmp_path: Path
     alone = snakemake(
         tmp_path, "check", *OPTIONS, "overrides=prediction.cells_per_target=4", expect=1
     )
-    assert "nothing would read without prediction.targets" in alone.text
+    assert "nothing reads it without prediction.targets" in alone.text
 
 
 def test_another_file_on_another_scale_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import torch
 from tests.screens import write_screen
 from tests.snakemake_runs import ROOT, Outcome, snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
+from workflow_scripts.settings.stages import STAGES
 
 RECORD = {"freeze_config", "freeze_stage"}
 COPIED = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
@@ -148,9 +149,10 @@ def edit_code(project: Project) -> None:
 
 
 def raise_numerics(project: Project) -> None:
-    name = "tool/workflow_scripts/settings/finished.py"
-    (version,) = re.findall(r'"evaluate": (\d+)', (project.folder / name).read_text())
-    project.edit(name, f'"evaluate": {version}', f'"evaluate": {int(version) + 1}')
+    version = STAGES["evaluate"].numerics
+    assert version > 1
+    name = "tool/workflow_scripts/settings/stages.py"
+    project.edit(name, f"numerics={version},", f"numerics={version + 1},")
 
 
 def asking(**overrides: str) -> Callable[[Project], None]:

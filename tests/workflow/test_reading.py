@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from tests.pages import quoted, section, table
 from tests.stages import Stages
 from tests.tiny_run import write_tiny_run
+from workflow_scripts.cells.run_cells import cells_json, datasets_of
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.slices import Slice, read_settings
@@ -175,8 +175,8 @@ def test_files_of_the_cells_are_found_through_either_key(
     monkeypatch.chdir(tmp_path)
     by_toml = resolve_run(ROOT / "config", "run.yaml", [])
     by_key = resolve_run(ROOT / "config", "run.yaml", ["cells.datasets={screen: screen.h5ad}"])
-    assert by_toml.cells_json() == by_key.cells_json()
+    assert cells_json(by_toml) == cells_json(by_key)
     (tmp_path / "other.h5ad").write_bytes(b"")
     other = resolve_run(ROOT / "config", "run.yaml", ["cells.datasets={screen: other.h5ad}"])
-    assert other.cells_json() != by_key.cells_json()
-    assert replace(by_toml).datasets() == {"screen": ["screen.h5ad"]}
+    assert cells_json(other) != cells_json(by_key)
+    assert datasets_of(by_toml) == {"screen": ["screen.h5ad"]}

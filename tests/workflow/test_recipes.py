@@ -12,7 +12,7 @@ import pytest
 from tests.recipes import HELD_OUT_LINES, RUNS, STAND_INS
 from tests.snakemake_runs import snakemake
 from tests.stages import Stages
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.runs import resolve_run
 
 pytestmark = pytest.mark.long

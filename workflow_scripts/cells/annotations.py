@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.labels import canonical
 

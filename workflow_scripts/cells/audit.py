@@ -29,7 +29,7 @@ from workflow_scripts.cells.label_audit import (
 )
 from workflow_scripts.cells.leakage import describe_twins, find_twins, namesakes
 from workflow_scripts.cells.values import compare_sums
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import Finding
 from workflow_scripts.settings.labels import names_no_perturbation, targets_of
 from workflow_scripts.settings.slices import Slice

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from workflow_scripts.settings.errors import ConfigError, DataError
+from workflow_scripts.cells.run_cells import datasets_of
+from workflow_scripts.cells.split_file import SplitFile
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.run import Run
-from workflow_scripts.settings.split_file import SplitFile
 from workflow_scripts.settings.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def contexts_to_leave_out(run: Run) -> list[str]:
     """
     keys = run.config["data"]["kwargs"]
     found = set()
-    for dataset, files in run.datasets().items():
+    for dataset, files in datasets_of(run).items():
         for path in files:
             try:
                 contexts = _perturbed_contexts(path, keys)

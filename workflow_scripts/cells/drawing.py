@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
+from workflow_scripts.cells.split_file import SplitFile
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.split_file import SplitFile
 from workflow_scripts.settings.suggestions import nearest
 
 

@@ -14,8 +14,8 @@ from workflow_scripts.cells.blocks import CellBlocks, dense_windows
 from workflow_scripts.cells.matrices import Matrix, find_node
 from workflow_scripts.cells.sampled import choose_rows, read_dense, sample_rows
 from workflow_scripts.cells.store_writing import RowWriter
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.choices import EMBED_KEY
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 NO_NAMES = np.empty(0, dtype=object)

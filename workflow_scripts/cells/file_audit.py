@@ -38,7 +38,7 @@ from workflow_scripts.cells.values import (
     decide_values,
     one_sum,
 )
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import Finding, Severity, listing
 
 GROUP_COLUMNS = ("dataset", "file", "context", "perturbation", "is_control", "n_cells")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.cells.gene_names import audit_genes
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.slices import Slice
 

@@ -14,12 +14,12 @@ import pandas as pd
 import scipy.sparse
 from jaxtyping import Int64
 
+from workflow_scripts.cache.digests import canonical_json, text_digest
 from workflow_scripts.cells.gene_choice import KEY, GeneChoice
 from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.cells.splits import used_targets
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.slices import canonical_json, text_digest
+from workflow_scripts.errors import DataError
 
 TRAINING = ("train", "control")
 """Splits whose cells train: what is held out may not decide which genes there are."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 _PLACE = ["dataset", "file", "context"]

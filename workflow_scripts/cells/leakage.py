@@ -12,7 +12,7 @@ import scipy.sparse
 from workflow_scripts.cells.digests import LEAST_VALUES, gene_keys, row_digests
 from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 
 _GROUP = ["dataset", "file", "context", "perturbation"]

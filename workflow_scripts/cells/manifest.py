@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.cache.digests import canonical_json, text_digest
+from workflow_scripts.cache.records import KnownDigests
+from workflow_scripts.cache.writing import write_atomically
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.known_digests import KnownDigests
-from workflow_scripts.settings.slices import canonical_json, text_digest
 
 SCHEMA = 3
 """Version of the store's layout; another one is refused."""

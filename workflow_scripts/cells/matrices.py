@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from workflow_scripts.cells.annotations import DAMAGED, as_text, read_names, reading
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
 

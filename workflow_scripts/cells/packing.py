@@ -14,6 +14,7 @@ import pandas as pd
 import scipy.sparse
 from tqdm import tqdm
 
+from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cells.annotations import open_h5ad
 from workflow_scripts.cells.blocks import CellBlocks
 from workflow_scripts.cells.cell_settings import CellSettings
@@ -25,9 +26,8 @@ from workflow_scripts.cells.matrices import find_matrix
 from workflow_scripts.cells.sources import Source, decide, plan_sources
 from workflow_scripts.cells.store_writing import StoreWriter
 from workflow_scripts.cells.values import ValueSummary
-from workflow_scripts.settings.errors import NO_ROOM, DataError
+from workflow_scripts.errors import NO_ROOM, DataError
 from workflow_scripts.settings.findings import size
-from workflow_scripts.settings.finished import file_digest
 
 _KEYS = ["dataset", "file", "context", "perturbation", "batch"]
 

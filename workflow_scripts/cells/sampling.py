@@ -25,7 +25,7 @@ from jaxtyping import Int64
 
 from workflow_scripts.cells.epochs import EpochPlan, Weighting
 from workflow_scripts.cells.groups import Group
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 _EPOCH, _CONTROLS, _FIXED, _FIXED_CONTROLS = 1, 2, 3, 4
 """Purposes of a draw: kept apart, so that no two share random numbers."""

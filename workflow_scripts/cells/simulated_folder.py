@@ -19,7 +19,7 @@ from workflow_scripts.cells.simulation import (
     SimulatedScreen,
     SimulationSettings,
 )
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 FEATURES = "ESM2_like_features.pt"
 SPLITS = "starter.toml"

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 
 CONTROL = "non-targeting"
 CONTEXTS = ("sim_alpha", "sim_beta", "sim_gamma", "sim_delta", "sim_epsilon", "sim_zeta")

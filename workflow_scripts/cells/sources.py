@@ -16,7 +16,7 @@ from workflow_scripts.cells.embeddings import check_widths, find_embedding
 from workflow_scripts.cells.matrices import find_matrix
 from workflow_scripts.cells.sampled import sample_rows
 from workflow_scripts.cells.values import Values, ValueSummary, decide_values
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from workflow_scripts.cells.split_file import SplitFile
 from workflow_scripts.settings.findings import Finding, listing
-from workflow_scripts.settings.split_file import SplitFile
 
 
 def audit_plan(groups: pd.DataFrame, plan: SplitFile, overlap: str) -> list[Finding]:

@@ -13,10 +13,10 @@ from workflow_scripts.cells.cross_validation import leave_out
 from workflow_scripts.cells.drawing import MakeSettings, draw_validation, make_split
 from workflow_scripts.cells.filters import FilterSettings, find_filtered
 from workflow_scripts.cells.split_audit import audit_plan, audit_result
+from workflow_scripts.cells.split_file import SplitFile
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.labels import targets_of
 from workflow_scripts.settings.slices import Slice
-from workflow_scripts.settings.split_file import SplitFile
 
 SPLIT_COLUMNS = ("dataset", "file", "context", "perturbation", "is_control", "n_cells", "split")
 

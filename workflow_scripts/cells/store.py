@@ -23,7 +23,7 @@ from jaxtyping import Float32, Float64, Int32, Int64
 from workflow_scripts.cells.gather import gather_counts, gather_stored, gather_values
 from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.cells.manifest import ARRAYS, EMBEDDING, Manifest
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 CELL_COLUMNS = ("dataset", "file", "context", "perturbation", "batch", "is_control")
 """Columns of the table of cells that name things; source_row and total stand beside them."""

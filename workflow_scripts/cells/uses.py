@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflow_scripts.cache.digests import canonical_json, text_digest
+from workflow_scripts.cache.kept import Kept, identity_folders
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.cells.manifest import KNOWN_DIGESTS, Manifest
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.kept import Kept, identity_folders
-from workflow_scripts.settings.slices import canonical_json, text_digest
 
 RUNS = "runs"
 """Folder, beside a store's identities, of the runs that took it."""

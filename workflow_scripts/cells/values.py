@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import Finding
 
 Values = Literal["counts", "log1p"]

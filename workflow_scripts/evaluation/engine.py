@@ -17,7 +17,7 @@ from cell_eval2.catalog import CATALOG, MetricSpec, resolve_metrics
 from cell_eval2.evaluation_results import build_document, no_document_reason
 from cell_eval2.run import _compute_metrics_with_facts, metric_output_names
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.slices import Slice
 
 PERTURBATION = "perturbation"

@@ -14,8 +14,8 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import issparse, vstack
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.evaluation.engine import SCALES
-from workflow_scripts.settings.errors import DataError
 
 _COLUMNS = ("perturbation", "context")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.evaluation.competition import competition_score, is_competition
 from workflow_scripts.evaluation.context_scores import Scoring
 from workflow_scripts.evaluation.diagnosis import diagnose, summarise_genes
@@ -39,7 +40,6 @@ from workflow_scripts.evaluation.strata import (
     stratified,
 )
 from workflow_scripts.evaluation.unmasking import unmask
-from workflow_scripts.settings.errors import DataError
 
 # The name under which the trained model's predictions come; all others are baselines.
 MODEL = "model"

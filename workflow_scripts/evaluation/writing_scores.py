@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from workflow_scripts.cache.records import sealed
 from workflow_scripts.evaluation.scoring import Evaluation
 from workflow_scripts.evaluation.strata import KEYS
-from workflow_scripts.settings.known_digests import sealed
 
 
 def write_evaluation(

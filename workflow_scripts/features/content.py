@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Collection
 from pathlib import Path
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 HDF5 = "an HDF5 file"
 PARQUET = "a Parquet file"

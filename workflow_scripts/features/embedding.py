@@ -20,10 +20,10 @@ from jaxtyping import Float32
 from tqdm import tqdm
 from transformers import AutoTokenizer, EsmModel
 
+from workflow_scripts.cache.writing import is_damaged, publishing
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.features.proteins import windows
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import is_damaged, publishing
 
 NUMERICS = 1
 """Raised when the same sequence and model would give another vector."""

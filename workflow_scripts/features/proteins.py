@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 _GENE = re.compile(r"\bGN=(\S+)|\bgene_symbol:(\S+)|\[gene=([^\]\s]+)\]")
 _GENCODE = 8

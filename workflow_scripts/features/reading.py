@@ -10,6 +10,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features import content
 from workflow_scripts.features.table_files import (
     MOST_VALUES,
@@ -20,7 +21,6 @@ from workflow_scripts.features.table_files import (
 )
 from workflow_scripts.features.text_table import read_text_table
 from workflow_scripts.features.torch_file import load_torch_file
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
 

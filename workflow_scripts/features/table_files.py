@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 Entry = tuple[object, object]

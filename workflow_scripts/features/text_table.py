@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.table_files import Entry
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 _SEPARATORS = (",", ";", "\t")

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.cache.digests import check_zip
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import check_zip
 
 _ENCODINGS = {"U": "utf-32", "S": "utf-8"}
 

@@ -14,6 +14,8 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import Float32
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.features.assignment import (
     Assignment,
     Policies,
@@ -31,9 +33,7 @@ from workflow_scripts.features.entries import FileCheck, plain_entries
 from workflow_scripts.features.reading import read_entries
 from workflow_scripts.features.summary import vector_norm
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding, has_errors, listing
-from workflow_scripts.settings.finished import file_digest
 from workflow_scripts.settings.slices import Slice
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Float32
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 
 
 def check_keys(

@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from workflow_scripts.cache.digests import check_zip, file_digest
+from workflow_scripts.errors import DataError
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.models.training_checkpoint import (
@@ -29,8 +31,6 @@ from workflow_scripts.models.training_checkpoint import (
 )
 from workflow_scripts.settings.choices import CHECKPOINT
 from workflow_scripts.settings.choices import MODEL_DESCRIPTION as DESCRIPTION
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import check_zip, file_digest
 
 WEIGHTS = "model.safetensors"
 FORMAT = "stateline-model/1"

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.models.backbone_settings import BACKBONES, BackboneSettings
 from workflow_scripts.models.config_values import check_keys, flag, integer, number, required
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.settings.choices import BACKBONE, READ_BY
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.keys import UNSUPPORTED
 from workflow_scripts.settings.schema import KEYS
 

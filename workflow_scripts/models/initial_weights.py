@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.files import ModelDescription
 from workflow_scripts.models.matching import WHOLE, Places, match_axes, match_genes
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.state_transition import StateTransition
-from workflow_scripts.settings.errors import DataError
 
 _FREE = {"attention_dropout", "residual_dropout", "embedding_dropout"}
 """What two backbones with the same weights may differ in: it acts in training alone."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models.files import ModelDescription
 from workflow_scripts.models.model_settings import StateTransitionSettings
-from workflow_scripts.settings.errors import DataError
 
 
 @dataclass(frozen=True)

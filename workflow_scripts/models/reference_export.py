@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.files import ModelDescription
 from workflow_scripts.models.from_config import GPT2_NORM_EPS, LLAMA_NORM_EPS
@@ -27,7 +28,6 @@ from workflow_scripts.models.reference_names import (
     reference_name,
 )
 from workflow_scripts.models.state_transition import StateTransition
-from workflow_scripts.settings.errors import DataError
 
 EXTRA_TOKENS = 1
 """Positions that the reference's presets keep free beside the cells."""

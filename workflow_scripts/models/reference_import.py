@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workflow_scripts.cache.digests import check_zip
+from workflow_scripts.errors import DataError
 from workflow_scripts.models.files import ModelDescription
 from workflow_scripts.models.from_config import model_key_names, state_transition_settings
 from workflow_scripts.models.gene_decoder import GeneDecoderSettings
@@ -27,8 +29,6 @@ from workflow_scripts.models.reference_names import (
 )
 from workflow_scripts.models.state_transition import StateTransition
 from workflow_scripts.settings.choices import EXPRESSION
-from workflow_scripts.settings.errors import DataError
-from workflow_scripts.settings.finished import check_zip
 from workflow_scripts.settings.schema import KEYS
 
 MARK = "stateline_export"

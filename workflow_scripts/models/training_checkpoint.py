@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 KEY = "stateline"
 """Entry of a checkpoint that describes its model."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks, Predicted
-from workflow_scripts.settings.errors import DataError
 
 
 def amplify(blocks: Blocks, store: CellStore, targets: Targets, factor: float) -> Blocks:

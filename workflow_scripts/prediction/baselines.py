@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     Additive,
@@ -27,7 +28,6 @@ from workflow_scripts.prediction.notes import Asked, remarks
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.unmasking import circle
 from workflow_scripts.prediction.writing import Blocks, Predicted
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 

@@ -14,10 +14,10 @@ from jaxtyping import Float32, Float64, Int64
 from scipy import stats
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.readiness import NO_COUNTS
 from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.choices import COUNTS
-from workflow_scripts.settings.errors import DataError
 
 _PURPOSE = 11
 """Of these random numbers: no other draw shares its key."""

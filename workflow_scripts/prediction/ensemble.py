@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     ModelDescription,
@@ -22,7 +23,6 @@ from workflow_scripts.prediction.model import predict_with_model, unknown_batche
 from workflow_scripts.prediction.readiness import Asked, misfits
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks
-from workflow_scripts.settings.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cells.manifest import Manifest
+from workflow_scripts.models.model_path import model_digest
 from workflow_scripts.settings.choices import ENSEMBLE, WRITTEN_GENES
-from workflow_scripts.settings.finished import file_digest, model_digest
 from workflow_scripts.settings.slices import Slice
 
 

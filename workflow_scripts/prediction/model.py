@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import StateTransition
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.prediction.writing import Blocks, Predicted
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.suggestions import nearest
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from workflow_scripts.cells.gene_choice import read_gene_list
 from workflow_scripts.cells.gene_names import audit_genes
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import (
     ModelDescription,
     StateTransitionSettings,
@@ -15,7 +16,6 @@ from workflow_scripts.models import (
 )
 from workflow_scripts.models.origins import other_splits
 from workflow_scripts.settings.choices import CHALLENGES, COUNTS, VALIDATION, WRITTEN_GENES
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.suggestions import nearest
 

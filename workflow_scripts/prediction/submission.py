@@ -19,11 +19,11 @@ from anndata import AnnData
 from jaxtyping import Int64
 from scipy.sparse import csr_matrix
 
+from workflow_scripts.cache.writing import replacing
+from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.matrices import SparseMatrix
 from workflow_scripts.settings.choices import COUNTS, LOG1P, VCC2025, VCC2026, Challenge
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.finished import replacing
 
 _ROWS = 4096
 """Cells that are read at once."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from workflow_scripts.cells.label_audit import audit_spellings
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.choices import CHALLENGES, SUBMISSION
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.settings.labels import canonical
 from workflow_scripts.settings.slices import Slice

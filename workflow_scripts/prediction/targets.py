@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64
 from workflow_scripts.cells.groups import Group, make_groups
 from workflow_scripts.cells.sampling import SetRows, fixed_sets
 from workflow_scripts.cells.store import CellStore
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 from workflow_scripts.settings.findings import listing
 
 

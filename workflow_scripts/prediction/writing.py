@@ -16,11 +16,11 @@ from jaxtyping import Float32, Int64
 from scipy.sparse import csr_matrix
 from tqdm import tqdm
 
+from workflow_scripts.cache.writing import replacing
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.matrices import DenseMatrix, Matrix, SparseMatrix, new_matrix
 from workflow_scripts.prediction.targets import Targets
 from workflow_scripts.settings.choices import COUNTS, LOG1P
-from workflow_scripts.settings.finished import replacing
 
 
 class Predicted(NamedTuple):

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import pandas as pd
 
+from workflow_scripts.cache.kept import ENDS
+from workflow_scripts.cache.writing import refuse_damaged
 from workflow_scripts.reporting.compared_figures import score_against_cost, validation_curves
 from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.inputs import (
@@ -29,8 +31,6 @@ from workflow_scripts.reporting.words import (
     number,
 )
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.finished import refuse_damaged
-from workflow_scripts.settings.kept import ENDS
 
 _NOTHING = 1e-9
 """Differences below this are those of rounding."""

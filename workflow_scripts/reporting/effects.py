@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 GROUP = ["model", "context", "perturbation"]
 COLUMNS = [*GROUP, "gene", "observed_effect", "predicted_effect"]

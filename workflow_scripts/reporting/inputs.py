@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.costs import read_costs
 from workflow_scripts.reporting.formats import (
     CellsAudit,
@@ -26,7 +27,6 @@ from workflow_scripts.reporting.formats import (
 )
 from workflow_scripts.reporting.words import MODEL
 from workflow_scripts.settings.choices import UNMASKING
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.slices import read_settings
 
 ALL = "(all)"

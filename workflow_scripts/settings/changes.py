@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.schema import leaves
 from workflow_scripts.settings.slices import shown_config

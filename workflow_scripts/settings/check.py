@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import MISSING
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.json_schema import alternatives, choices_of, takes, types_of
 from workflow_scripts.settings.rules import broken_rules
 from workflow_scripts.settings.schema import KEYS, SECTIONS, Config, Key, find, leaves

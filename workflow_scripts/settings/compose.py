@@ -17,6 +17,7 @@ from typing import Any
 from deepmerge import Merger
 from omegaconf import OmegaConf
 
+from workflow_scripts.errors import ConfigError, kind_of
 from workflow_scripts.settings.compose_errors import key_error, list_error
 from workflow_scripts.settings.config_files import (
     ROOT,
@@ -25,7 +26,6 @@ from workflow_scripts.settings.config_files import (
     is_file,
     options_of,
 )
-from workflow_scripts.settings.errors import ConfigError, kind_of
 from workflow_scripts.settings.hydra_internals import (
     DefaultsList,
     DefaultsTreeNode,

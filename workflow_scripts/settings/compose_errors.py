@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from workflow_scripts.settings.errors import ConfigError, kind_of
+from workflow_scripts.errors import ConfigError, kind_of
 from workflow_scripts.settings.hydra_internals import Override
 from workflow_scripts.settings.suggestions import nearest
 

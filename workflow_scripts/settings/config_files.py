@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.hydra_internals import (
     ConfigRepository,
     ConfigResult,

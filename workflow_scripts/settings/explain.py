@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.check import meant
 from workflow_scripts.settings.compose import (
     DELETED,
@@ -19,7 +20,6 @@ from workflow_scripts.settings.compose import (
 )
 from workflow_scripts.settings.config_files import groups_of, options_of
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.json_schema import range_of, type_of
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.cache.digests import text_digest
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.overrides import SweepPart, sweep_parts, written
-from workflow_scripts.settings.slices import text_digest
 from workflow_scripts.settings.yaml_files import read_yaml
 
 SWEEP = "sweep"

@@ -94,12 +94,9 @@ def takes(key: Key, *, entry: bool = False) -> str:
     parts = alternatives(key)
     if entry:
         parts = _flat(next(iter(parts[0]["patternProperties"].values())))
-    *first, last = [_words(part) for part in parts]
-    if key.unit:
-        at = 0 if first else -1
-        parts = [*first, last]
-        parts[at] += f" ({key.unit})"
-        *first, last = parts
+    words = [_words(part) for part in parts]
+    words[0] += f" ({key.unit})" if key.unit else ""
+    *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.errors import ConfigError, shortened
+from workflow_scripts.errors import ConfigError, shortened
 from workflow_scripts.settings.hydra_internals import (
     Glob,
     IntervalSweep,

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.suggestions import nearest
 
 _REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^${}:'\"]+?)\s*\}")

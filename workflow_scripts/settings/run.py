@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.digests import canonical_json, signature
+from workflow_scripts.cache.records import edited_files, sealed
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.settings.choices import ENSEMBLE, given_model, model_file
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.errors import ConfigError
-from workflow_scripts.settings.finished import write_atomically
-from workflow_scripts.settings.known_digests import edited_files, sealed, signature
 from workflow_scripts.settings.schema import KEYS, Key
-from workflow_scripts.settings.slices import ABSENT, Slice, canonical_json, value_at
-from workflow_scripts.settings.split_file import (
-    dataset_files,
-    fetched_name,
-    label_files,
-    read_split_file,
-)
+from workflow_scripts.settings.slices import ABSENT, Slice, value_at
 from workflow_scripts.settings.stages import (
-    ASKED,
     STAGES,
     asks,
     engines_of,
@@ -143,58 +135,6 @@ class Run:
         """Rules that work on this run; those that only write or link are left out."""
         return frozenset(stages_of(self.config))
 
-    def datasets(self) -> dict[str, list[str]]:
-        """Return the files of every dataset.
-
-        Raises
-        ------
-        ConfigError
-            Where the split file that names them can't be read.
-        """
-        return dataset_files(self._datasets())
-
-    def _datasets(self) -> Mapping[str, str | Sequence[str]]:
-        given: Mapping[str, str | Sequence[str]] | None = self.config["cells"]["datasets"]
-        if given is None:
-            toml = self.config["data"]["kwargs"]["toml_config_path"]
-            given = read_split_file(Path(toml)).datasets if toml else {}
-        return given
-
-    def addresses(self) -> dict[str, str]:
-        """Return the address of each file that has to be fetched, by where it is fetched to."""
-        try:
-            given = [*self._datasets().values(), self.config["prediction"]["adata"] or []]
-        except ConfigError:  # the audit of the cells says why
-            return {}
-        entries = [one for part in given for one in ([part] if isinstance(part, str) else part)]
-        return {name: entry for entry in entries if (name := fetched_name(entry))}
-
-    def cells_json(self) -> str:
-        """Return the canonical JSON of the cells slice: what is packed, and how.
-
-        A split file that can't be read, or that names nothing that is there, is no error yet: the
-        slice says so, for the audit to report it together with all the rest.
-        """
-        content = self._cells_content()
-        try:
-            content.update(_files_of(self._datasets()))
-        except ConfigError as error:
-            content.update(datasets={}, unreadable=str(error))
-        return canonical_json(content)
-
-    def asked_cells_json(self) -> str:
-        """Return the cells slice of the files that are predicted from: as the run's, but theirs."""
-        content = self._cells_content()
-        if column := self.config["prediction"]["context_col"]:
-            content["identity"]["data.kwargs.cell_type_key"] = column
-        content.update(_files_of({ASKED: self.config["prediction"]["adata"]}))
-        return canonical_json(content)
-
-    def _cells_content(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.stage_json("cells"))
-        del content["seal"], content["identity"]["cells.datasets"]  # the files stand beside
-        return content
-
 
 @functools.cache
 def _keys_of(stage: str, kind: str) -> tuple[Key, ...]:
@@ -227,30 +167,10 @@ def _is_published(path: Path) -> bool:
     return path.parent.name == "checkpoints" and (path.parents[1] / "stages").is_dir()
 
 
-def _files_of(datasets: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
-    """Return the files of datasets by label, and what names them where it leads to none.
-
-    Those below the working directory are named from there, so that a project can be moved.
-    """
-    files = dataset_files(datasets)
-    content: dict[str, Any] = {"datasets": {}}
-    for name, paths in files.items():
-        labels = label_files([os.path.abspath(path) for path in paths])
-        content["datasets"][name] = {label: from_here(path) for label, path in labels.items()}
-    if empty := {name: _absolute(datasets[name]) for name in files if not files[name]}:
-        content["matched_nothing"] = empty
-    return content
-
-
 def from_here(path: str) -> str:
     """Return a path from the working directory, where it lies below that."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
-
-
-def _absolute(given: str | Sequence[str]) -> list[str]:
-    entries = [given] if isinstance(given, str) else given
-    return [os.path.abspath(os.path.expanduser(entry)) for entry in entries]
 
 
 _version = functools.cache(version)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.digests import canonical_json, text_digest
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.choices import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.compose import Composition, compose_traced
-from workflow_scripts.settings.errors import ConfigError
 from workflow_scripts.settings.grid import runs_of, value_in_name, values_in_names
 from workflow_scripts.settings.overrides import split_overrides, written
 from workflow_scripts.settings.run import Run
-from workflow_scripts.settings.slices import canonical_json, text_digest
 from workflow_scripts.settings.stages import ASKED, home_of
 from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml

@@ -6,7 +6,6 @@ JSON is the one thing that triggers the stage, and all of the config that the st
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from workflow_scripts.settings.errors import ConfigError
+from workflow_scripts.errors import ConfigError
 
 ABSENT = object()
 """Stands for the value of a key that a config lacks."""
@@ -92,16 +91,6 @@ class Section(Mapping[str, Any]):
         return len(self._names)
 
 
-def canonical_json(value: Any) -> str:
-    """Return JSON text that depends on the content alone, not on the order of keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def text_digest(text: str) -> str:
-    """Return the SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def read_settings(slice_file: Path, config_file: Path | None = None) -> Slice:
     """Read what a stage may read of the settings, and nothing else.
 
@@ -115,7 +104,7 @@ def read_settings(slice_file: Path, config_file: Path | None = None) -> Slice:
     try:
         content = json.loads(slice_file.read_text())
         identity, extent = content["identity"], content["extent"]
-        names = content["operational"]
+        names = [] if config_file is None else content["operational"]
     except FileNotFoundError:
         raise ConfigError(f"{slice_file}: no such file; the workflow writes it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -123,7 +112,7 @@ def read_settings(slice_file: Path, config_file: Path | None = None) -> Slice:
             f"{slice_file}: not a stage file ({error}); the workflow writes it"
         ) from error
     operational = {}
-    if config_file is not None and names:
+    if config_file is not None:
         config = shown_config(config_file)
         found = {name: value_at(config, name) for name in names}
         operational = {name: value for name, value in found.items() if value is not ABSENT}

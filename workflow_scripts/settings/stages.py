@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.digests import canonical_json, text_digest
 from workflow_scripts.settings.choices import CHALLENGES, SPOILED_FEATURES, given_model
 
 ASKED = "asked"
@@ -103,6 +104,27 @@ def numerics_of(name: str) -> int:
     return max(stage.numerics for stage in STAGES.values() if stage.slice == name)
 
 
+def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Return the identity of a stage's work, 32 hexadecimal characters.
+
+    Parameters
+    ----------
+    stage
+        Name of its slice.
+    settings
+        Identity part of the stage's slice.
+    inputs
+        Name to content digest of every input that the result depends on.
+    """
+    content = {
+        "stage": stage,
+        "numerics": numerics_of(stage),
+        "settings": dict(settings),
+        "inputs": dict(inputs),
+    }
+    return text_digest(canonical_json(content))[:32]
+
+
 def engines_of(name: str) -> tuple[str, ...]:
     """Return the packages whose version changes the result of a slice's stages."""
     return next((s.engines for s in STAGES.values() if s.slice == name and s.engines), ())
@@ -180,3 +202,14 @@ def home_of(config: Mapping[str, Any]) -> str:
 def home_folder(run: Path) -> Path:
     """Return the folder where a run trains, from the folder of its predictions."""
     return run.parents[1] if run.parent.name == ASKED else run
+
+
+def find_runs(places: Iterable[Path]) -> list[Path]:
+    """Return the run folders that places are or hold."""
+    runs = set()
+    for place in places:
+        for folder, folders, files in os.walk(place):
+            if "config.yaml" in files and "stages" in folders:
+                runs.add(Path(folder))
+                folders[:] = {ASKED} & {*folders}
+    return sorted(runs)

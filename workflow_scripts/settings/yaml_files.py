@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from workflow_scripts.settings.errors import ConfigError, kind_of, shortened
+from workflow_scripts.errors import ConfigError, kind_of, shortened
 from workflow_scripts.settings.hydra_internals import get_yaml_loader, package_header
 
 KeyPath = tuple[Any, ...]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from workflow_scripts.cells.groups import Group
 from workflow_scripts.cells.sampling import SetRows
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.readers import Buffer, CellReader
 

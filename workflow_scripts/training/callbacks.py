@@ -14,7 +14,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from workflow_scripts.settings.errors import DataError, StoppedError
+from workflow_scripts.errors import DataError, StoppedError
 from workflow_scripts.training.batches import Batch, Feeder
 from workflow_scripts.training.checkpoint_writer import CheckpointWriter
 from workflow_scripts.training.checkpoints import STATE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import lightning
 
-from workflow_scripts.settings.errors import NO_ROOM, DataError
-from workflow_scripts.settings.finished import link
+from workflow_scripts.cache.writing import link
+from workflow_scripts.errors import NO_ROOM, DataError
 from workflow_scripts.training.checkpoints import (
     LAST,
     best_name,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models.objective import Objective, objective
-from workflow_scripts.settings.errors import DataError
 
 ObjectiveOf = Callable[..., Objective]
 """What has the signature of `models.objective`."""

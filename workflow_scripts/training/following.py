@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.settings.finished import NOTES, noted
+from workflow_scripts.cache.identity import NOTES, noted
 from workflow_scripts.settings.stages import home_folder
 
 SECONDS_OF_RATE = 60.0

@@ -16,8 +16,8 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.loggers import Logger
 
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.compiling import ObjectiveOf, objective_for
 from workflow_scripts.training.estimates import DataSizes
 from workflow_scripts.training.fit import machine_limits, most_sets_at_once

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.models.effect_scores import EFFECT_SCORES
-from workflow_scripts.settings.finished import write_atomically
 from workflow_scripts.training.validating import badness
 
 LOG = "training.csv"

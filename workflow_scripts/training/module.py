@@ -10,10 +10,10 @@ import lightning
 import torch
 from torch import Tensor
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.models import StateTransition
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.objective import objective
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.compiling import ObjectiveOf

@@ -10,7 +10,7 @@ from typing import Literal
 
 import psutil
 
-from workflow_scripts.settings.errors import DataError
+from workflow_scripts.errors import DataError
 
 LEAST_WATCHED = 0.3
 """Seconds over which it is watched what other work leaves free: the system counts in hundredths."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.models import load_model, read_description
 from workflow_scripts.models.initial_weights import check_start
 from workflow_scripts.models.origins import other_splits
-from workflow_scripts.settings.errors import ConfigError, DataError
 from workflow_scripts.settings.findings import Finding
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.starting_model import freezes, planned_settings

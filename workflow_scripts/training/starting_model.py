@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     ModelDescription,
@@ -17,7 +18,6 @@ from workflow_scripts.models import (
 )
 from workflow_scripts.models.from_config import either, state_transition_settings
 from workflow_scripts.models.initial_weights import take_weights
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.training.plan import TrainingPlan
 
 

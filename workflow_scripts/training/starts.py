@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workflow_scripts.settings.errors import StoppedError
-from workflow_scripts.settings.finished import write_atomically
+from workflow_scripts.cache.writing import write_atomically
+from workflow_scripts.errors import StoppedError
 
 if TYPE_CHECKING:
     from workflow_scripts.training.machine import Machine

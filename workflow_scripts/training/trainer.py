@@ -18,11 +18,11 @@ from workflow_scripts.cells.groups import Group, describe_small_groups, make_gro
 from workflow_scripts.cells.leakage import leaks
 from workflow_scripts.cells.sampling import SetSampler, fixed_sets
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import ModelDescription
 from workflow_scripts.models.from_config import set_loss
 from workflow_scripts.models.objective import objective
-from workflow_scripts.settings.errors import DataError
 from workflow_scripts.settings.findings import render
 from workflow_scripts.training.batches import AHEAD, BatchMaker, Feeder
 from workflow_scripts.training.callbacks import StepKeeper

@@ -1,4 +1,4 @@
-"""Content digests of files, computed once for as long as a file is as it was."""
+"""Records that remember digests, and records that notice their own edits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.finished import file_digest, write_atomically
-from workflow_scripts.settings.slices import canonical_json, text_digest
+from workflow_scripts.cache.digests import canonical_json, file_digest, stamp, text_digest
+from workflow_scripts.cache.writing import write_atomically
 
 SAID_BYTES = 500_000_000
 """Files from this size are announced before they are read: about a third of a second of SHA-256."""
-
-SMALL_BYTES = 1_000_000
-"""Files up to this size are compared by content: those that Snakemake compares so as well."""
 
 
 class KnownDigests:
@@ -62,28 +59,6 @@ class KnownDigests:
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
-
-
-def stamp(path: Path) -> list[int]:
-    """Return a file's size, time of change in nanoseconds, and inode."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def signature(path: str | Path) -> list[int] | str | None:
-    """Return what tells a file from another one that takes its place; None where there is none.
-
-    Its stamp, or if parsing can afford to read it, its digest. The order of times
-    doesn't do: a file that `mv` or `rsync` puts in place is often the older one.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return None
-    try:
-        now = stamp(path)
-        return file_digest(path) if now[0] <= SMALL_BYTES else now
-    except OSError:
-        return None
 
 
 def sealed(content: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> dict[str, Any]:

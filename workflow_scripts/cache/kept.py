@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.settings.finished import ASIDE, NOTES, left_behind, noted
-from workflow_scripts.settings.stages import ASKED
+from workflow_scripts.cache.identity import NOTES, noted
+from workflow_scripts.cache.writing import ASIDE, left_behind
 
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""
@@ -91,17 +91,6 @@ def identity_folders(parent: Path) -> list[Path]:
         for path in parent.glob("*")
         if re.fullmatch("[0-9a-f]{32}", path.name) and path.is_dir() and not path.is_symlink()
     )
-
-
-def find_runs(places: Iterable[Path]) -> list[Path]:
-    """Return the run folders that places are or hold."""
-    runs = set()
-    for place in places:
-        for folder, folders, files in os.walk(place):
-            if "config.yaml" in files and "stages" in folders:
-                runs.add(Path(folder))
-                folders[:] = {ASKED} & {*folders}
-    return sorted(runs)
 
 
 def bytes_of(folder: Path) -> int:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.errors import ConfigError, kind_of
+from workflow_scripts.cache.digests import text_digest
+from workflow_scripts.errors import ConfigError, kind_of
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.labels import canonical
-from workflow_scripts.settings.slices import text_digest
 
 SPLITS = ("train", "val", "test")
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")

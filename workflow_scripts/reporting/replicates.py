@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from workflow_scripts.cache.digests import canonical_json
 from workflow_scripts.settings.grid import short_keys
 from workflow_scripts.settings.overrides import written
 from workflow_scripts.settings.schema import find, leaves
-from workflow_scripts.settings.slices import canonical_json
 
 _APART = ("report.", "evaluation.resamples", "prediction.baselines", "prediction.unmasking")
 """Keys that change no score of a model."""

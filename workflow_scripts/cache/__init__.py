@@ -1,0 +1,1 @@
+"""Finished work, kept by content: digests, atomic writes, identities and their locks."""

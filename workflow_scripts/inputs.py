@@ -1,0 +1,321 @@
+"""What the jobs of a run read: the input functions of the rules."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from snakemake.target_jobs import parse_target_jobs_cli_args
+
+from workflow_scripts.cache.digests import text_digest
+from workflow_scripts.cells.run_cells import addresses_of, asked_cells_json, cells_json
+from workflow_scripts.settings.choices import (
+    CHALLENGES,
+    FEATURE_BASELINES,
+    VALIDATION,
+    given_model,
+    model_file,
+    own_checkpoint,
+)
+from workflow_scripts.settings.run import DEMO, Run, from_here
+from workflow_scripts.settings.runs import resolve_run
+from workflow_scripts.settings.stages import stages_of
+from workflow_scripts.stage_states import is_out_of_date
+
+CELLS = "cache/cells"
+"""Folder of what rules declare of the cells.
+
+It is in the working directory wherever the cache is: Snakemake deletes a declared file before its
+job, and another invocation may be reading a shared cache.
+"""
+
+DEMO_FILES = tuple(
+    f"{DEMO}/{name}"
+    for name in (
+        *("sim_alpha.h5ad", "sim_beta.h5ad", "sim_gamma.h5ad"),
+        *("starter.toml", "ESM2_like_features.pt", "README.txt"),
+    )
+)
+"""What the rule simulate_demo writes, as config/runs/demo.yaml names it."""
+
+SHOWN = (*("metrics.tsv", "scores.json", "effects.parquet", "metrics_per_perturbation.parquet"),)
+"""Outputs of scoring that the report shows."""
+
+SCORED = (*SHOWN, "genes.parquet", "evaluation_results.json")
+
+
+@dataclass(frozen=True)
+class RunInputs(Run):
+    """A run with the files that its jobs read, each as a list that can be empty.
+
+    A file of a person that is missing is not an input: the audits report it together with
+    everything else that is wrong, and its appearance later changes the inputs, so that they run
+    again.
+    """
+
+    @classmethod
+    def of(cls, run: Run) -> RunInputs:
+        """Add the inputs to a run."""
+        return cls(**{field.name: getattr(run, field.name) for field in fields(Run)})
+
+    def there(self, path: str | Path | None) -> list[str]:
+        """Return a person's file as an input, if it exists or a rule makes it."""
+        if path is None:
+            return []
+        made = str(path) in DEMO_FILES or str(path) in self.addresses
+        return [str(path)] if made or Path(path).exists() else []
+
+    @functools.cached_property
+    def addresses(self) -> Mapping[str, str]:
+        """Address of each file that has to be fetched, by where it is fetched to."""
+        return addresses_of(self)
+
+    @functools.cached_property
+    def packing(self) -> Mapping[str, str]:
+        """Settings of the packed cells that the run needs, by the digest that names them."""
+        texts = [cells_json(self)]
+        if self.reads_other_cells:
+            texts.append(asked_cells_json(self))
+        return {text_digest(text)[:16]: text for text in texts}
+
+    @property
+    def reads_other_cells(self) -> bool:
+        """Whether it predicts from other cells than those it trains on."""
+        return self._prediction["adata"] is not None
+
+    @property
+    def cells(self) -> str:
+        """Folder of what is declared of its packed cells."""
+        return f"{CELLS}/{next(iter(self.packing))}"
+
+    @property
+    def asked_cells(self) -> str:
+        """The same of the cells that it predicts from: its own, or others."""
+        return f"{CELLS}/{[*self.packing][-1]}"
+
+    @property
+    def _prediction(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.config["prediction"]
+        return found
+
+    @property
+    def split_file(self) -> list[str]:
+        """The split file."""
+        return self.there(self.config["data"]["kwargs"]["toml_config_path"])
+
+    @property
+    def feature_files(self) -> list[str]:
+        """The feature files."""
+        given = self.config["data"]["kwargs"]["perturbation_features_file"]
+        return [file for path in _listed(given) for file in self.there(path)]
+
+    @property
+    def fasta(self) -> list[str]:
+        """The protein sequences."""
+        return self.there(self.config["features"]["embedding"]["fasta"])
+
+    @property
+    def embedded(self) -> list[str]:
+        """The vectors of embedded proteins, if missing ones are embedded."""
+        asked = self.config["features"]["missing"] == "embed"
+        return [f"{self.folder}/embedded.safetensors"] if asked else []
+
+    @property
+    def gene_list(self) -> list[str]:
+        """The list of the genes to read."""
+        return self.there(self.config["genes"]["file"])
+
+    @property
+    def chosen_genes(self) -> list[str]:
+        """The selection of genes, unless all are read."""
+        all_are_read = self.config["genes"]["select"] == "all"
+        return [] if all_are_read else [f"{self.folder}/genes.json"]
+
+    @property
+    def initial_model(self) -> str | None:
+        """Path of the model that training starts from."""
+        path: str | None = self.config["model"]["kwargs"].get("init_from")
+        return path
+
+    @property
+    def initial_model_file(self) -> list[str]:
+        """The file that stands for that model."""
+        return self.there(model_file(self.initial_model)) if self.initial_model else []
+
+    @property
+    def initial_model_note(self) -> list[str]:
+        """The note of that model's content."""
+        return [f"{self.folder}/initial_model.json"] if self.initial_model else []
+
+    @property
+    def given_weights(self) -> str | None:
+        """Path of the model that predicts, if the run trains none."""
+        return given_model(self._prediction["checkpoint"])
+
+    @property
+    def weights(self) -> list[str]:
+        """The file that stands for the model that predicts."""
+        if path := self.given_weights:
+            return self.there(model_file(path))
+        return [f"{self.folder}/checkpoints/{own_checkpoint(self._prediction['checkpoint'])}"]
+
+    @property
+    def ensemble(self) -> list[str]:
+        """The files that stand for the other models that predict."""
+        paths = map(model_file, self._prediction["ensemble"])
+        return [file for path in paths for file in self.there(path)]
+
+    @property
+    def target_list(self) -> list[str]:
+        """The table of what to predict."""
+        return self.there(self._prediction["targets"])
+
+    @property
+    def written_genes(self) -> list[str]:
+        """The list of the genes that predictions contain."""
+        return self.there(self._prediction["genes"])
+
+    @property
+    def genes_to_find(self) -> list[str]:
+        """The genes that other cells must have, if they are known before the selection."""
+        known = self.reads_other_cells and self.config["genes"]["select"] == "all"
+        return [f"{self.cells}/genes.txt"] if known else []
+
+    @property
+    def known_features(self) -> list[str]:
+        """The features of what trains and of what is predicted."""
+        names = ["features", *(["target_features"] if self.asks else [])]
+        return [f"{self.folder}/{name}.safetensors" for name in names]
+
+    @property
+    def vectors(self) -> list[str]:
+        """The features that the model is asked for.
+
+        Of the perturbations that are predicted, and if an amplitude is fitted or controls are
+        predicted, also of those of the run.
+        """
+        scored = self.config.get("evaluation") or {}
+        fits = self._prediction["amplitude"] == VALIDATION or scored.get("controls") == "predicted"
+        return [*reversed(self.known_features)][: 2 if fits else 1]
+
+    @property
+    def baseline_features(self) -> list[str]:
+        """The features that baselines read."""
+        reads = {*self._prediction["baselines"]} & {*FEATURE_BASELINES}
+        return self.known_features if reads else []
+
+    @property
+    def unmasking(self) -> list[str]:
+        """The predictions of negative controls that the model makes."""
+        return [f"{self.folder}/unmasking"] if "predict_unmasking" in self.stages else []
+
+    @property
+    def scored(self) -> list[str]:
+        """What scoring writes, if the run is scored."""
+        return [f"{self.folder}/{name}" for name in SCORED] if "evaluate" in self.stages else []
+
+    @property
+    def submission(self) -> list[str]:
+        """The file for a competition."""
+        kind = self._prediction["submission"]
+        asked = kind is not None and "predict" in self.stages
+        return [f"{self.folder}/{CHALLENGES[kind].file}"] if asked else []
+
+    def asked_file(self, name: str) -> list[str]:
+        """Return a file about what is predicted in place of the test split."""
+        return [f"{self.folder}/{name}"] if self.asks else []
+
+    def other_cells_file(self, name: str) -> list[str]:
+        """Return a file about the other cells that it predicts from."""
+        return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
+
+    @functools.cached_property
+    def is_behind(self) -> bool:
+        """Whether an earlier start left an output older than something that it is made from."""
+        cells = Path(self.cells)
+        files = (cells / "cells_audit.json", cells / "manifest.json")
+        return is_out_of_date(Path(self.folder), stages_of(self.config), *files)
+
+
+def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str, Run] | None:
+    """Return the runs, by folder, of the jobs that a remote Snakemake process was started for.
+
+    Each is composed again from its provenance: of a large sweep, a job needs one run.
+
+    Parameters
+    ----------
+    arguments
+        The command line, as ``sys.argv``.
+    config_dir
+        The config tree.
+
+    Returns
+    -------
+    None if there are no such jobs, one of them belongs to several runs, or a run is not as it was
+    frozen: then all runs have to be resolved.
+    """
+    if "--target-jobs" not in arguments:
+        return None
+    after = arguments[arguments.index("--target-jobs") + 1 :]
+    entries = list(itertools.takewhile(lambda text: not text.startswith("--"), after))
+    found = {}
+    for job in parse_target_jobs_cli_args(entries):
+        folder = job.wildcards.get("run", "")
+        try:
+            record = json.loads(Path(folder, "provenance.json").read_text(encoding="utf-8"))
+            run_file = from_here(str(config_dir.resolve().parent / record["run_file"]))
+            run = resolve_run(config_dir, run_file, record["overrides"])
+            if (run.folder, run.digest) != (folder, record["digest"]):
+                return None
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        found[folder] = run
+    return found
+
+
+def compared(runs: Mapping[str, RunInputs]) -> list[str]:
+    """Return the folders of the runs that are compared: the scored ones, if there are several."""
+    folders = [folder for folder, run in runs.items() if run.scored]
+    return folders if len(folders) > 1 else []
+
+
+def comparison(runs: Mapping[str, RunInputs]) -> list[str]:
+    """Return the page and the table that compare runs, which lie beside the runs."""
+    folders = {str(Path(folder).parent) for folder in compared(runs)}
+    if not folders:
+        return []
+    place = folders.pop() if len(folders) == 1 else os.path.commonpath([*folders])
+    return [os.path.normpath(f"{place}/compare.{ending}") for ending in ("html", "tsv")]
+
+
+def put_aside(runs: Mapping[str, RunInputs], ending: str) -> list[str]:
+    """Return what was found damaged and is not made again yet: Snakemake sees no need by itself.
+
+    Parameters
+    ----------
+    runs
+        Runs by folder.
+    ending
+        Ending of the damaged file, which lies beside the missing one.
+    """
+    folders = [folder for run in runs.values() for folder in _folders_of(run)]
+    found = {
+        f"{folder}/{path.name.removesuffix(ending)}"
+        for folder in dict.fromkeys(folders)
+        for path in Path(folder).glob(f"*{ending}")
+    }
+    return sorted(path for path in found if not Path(path).exists())
+
+
+def _folders_of(run: RunInputs) -> Iterator[str]:
+    yield from (run.cells, run.asked_cells, run.folder, f"{run.folder}/checkpoints")
+
+
+def _listed(given: str | Sequence[str] | None) -> Sequence[str | None]:
+    return [given] if given is None or isinstance(given, str) else given
