@@ -63,7 +63,7 @@ except ConfigError as error:
 RUNS = {folder: RunInputs.of(run) for folder, run in found.items()}
 if workflow.is_main_process:  # and not once more in every remote job
     for warning in dict.fromkeys(
-        text for run in RUNS.values() for text in run.warnings
+        text for run in RUNS.values() for text in run.all_warnings
     ):
         logger.warning(f"warning: {warning}")
 

@@ -14,7 +14,12 @@ from typing import Any
 from snakemake.target_jobs import parse_target_jobs_cli_args
 
 from workflow_scripts.cache.digests import text_digest
-from workflow_scripts.cells.run_cells import addresses_of, asked_cells_json, cells_json
+from workflow_scripts.cells.run_cells import (
+    addresses_of,
+    asked_cells_json,
+    cells_json,
+    ignored_datasets,
+)
 from workflow_scripts.settings.choices import (
     CHALLENGES,
     FEATURE_BASELINES,
@@ -70,6 +75,11 @@ class RunInputs(Run):
             return []
         made = str(path) in DEMO_FILES or str(path) in self.addresses
         return [str(path)] if made or Path(path).exists() else []
+
+    @functools.cached_property
+    def all_warnings(self) -> tuple[str, ...]:
+        """What a person should know of the config and of the files that it names."""
+        return (*self.warnings, *ignored_datasets(self))
 
     @functools.cached_property
     def addresses(self) -> Mapping[str, str]:
@@ -266,7 +276,7 @@ def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str,
     entries = list(itertools.takewhile(lambda text: not text.startswith("--"), after))
     found = {}
     for job in parse_target_jobs_cli_args(entries):
-        folder = job.wildcards.get("run", "")
+        folder = job.wildcards_dict.get("run", "")
         try:
             record = json.loads(Path(folder, "provenance.json").read_text(encoding="utf-8"))
             run_file = from_here(str(config_dir.resolve().parent / record["run_file"]))

@@ -70,7 +70,6 @@ def test_split_file_is_refused(split_file, name):
 
 
 @pytest.mark.long
-@pytest.mark.xfail(strict=True, reason="Config")
 @pytest.mark.parametrize("name", SLOW_SPLIT_FILES)
 def test_large_split_file_is_refused(split_file, name):
     split_file.write_text(SLOW_SPLIT_FILES[name])

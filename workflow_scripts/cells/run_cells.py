@@ -41,6 +41,23 @@ def addresses_of(run: Run) -> dict[str, str]:
     return {name: entry for entry in entries if (name := fetched_name(entry))}
 
 
+def ignored_datasets(run: Run) -> list[str]:
+    """Return the warning that ``cells.datasets`` replaces what the split file says of datasets."""
+    given, toml = run.config["cells"]["datasets"], run.config["data"]["kwargs"]["toml_config_path"]
+    if not given or not toml:
+        return []
+    try:
+        others = read_split_file(Path(toml)).datasets
+    except ConfigError:  # the audit of the splits reports it
+        return []
+    if not others or dataset_files(others) == dataset_files(given):
+        return []
+    return [
+        f"{run.run_file}: cells.datasets names the files, and the [datasets] of {toml} are "
+        "ignored; set cells.datasets=null to use those"
+    ]
+
+
 def cells_json(run: Run) -> str:
     """Return the canonical JSON of the cells slice: what is packed, and how.
 

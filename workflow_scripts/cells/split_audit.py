@@ -10,6 +10,9 @@ import pandas as pd
 from workflow_scripts.cells.split_file import SplitFile
 from workflow_scripts.settings.findings import Finding, listing
 
+_SHOWN = 20
+"""Unknown labels of a list that are reported one by one."""
+
 
 def audit_plan(groups: pd.DataFrame, plan: SplitFile, overlap: str) -> list[Finding]:
     """Find every selector that matches nothing, and every contradiction.
@@ -81,14 +84,17 @@ def _audit_lists(
     here = groups[full == name]
     labels = sorted(here.loc[~here["is_control"].astype(bool), "perturbation"].unique())
     controls = set(here.loc[here["is_control"].astype(bool), "perturbation"])
+    known = {*labels, *controls}
     findings = []
     for split, given in lists.items():
         where = f'[fewshot."{name}"] {split}'
+        unknown = [label for label in given if label not in known]
         findings += [
-            _unmatched(path, where, "perturbation", label, labels)
-            for label in given
-            if label not in labels and label not in controls
+            _unmatched(path, where, "perturbation", label, labels) for label in unknown[:_SHOWN]
         ]
+        if more := unknown[_SHOWN:]:
+            text = f"{path}: {where}: the data also lacks {len(more):,} more perturbations"
+            findings.append(Finding("error", "unknown-perturbation", text, tuple(more)))
         if split != "train" and (named := sorted(controls & set(given))):
             findings.append(
                 Finding(

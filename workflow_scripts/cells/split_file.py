@@ -32,6 +32,8 @@ FETCHED = "cache/fetched"
 
 _SECTIONS = ("datasets", "training", "zeroshot", "fewshot")
 
+_MOST_TABLES = 10_000
+_TABLE = re.compile(r"^\s*\[", re.MULTILINE)
 _MOST_PATTERNS = 10_000
 """Paths that one entry may stand for; more is a slip, as of braces in braces."""
 
@@ -75,7 +77,13 @@ class SplitFile:
 def read_split_file(path: Path) -> SplitFile:
     """Read a split file; a ConfigError names the file, the entry and what it may be."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        dots = max((line.partition("=")[0].count(".") for line in text.splitlines()), default=0)
+        if len(_TABLE.findall(text)) > _MOST_TABLES or dots > 100:
+            raise ConfigError(
+                f"{path}: has more than {_MOST_TABLES:,} sections, or a key of more than 100 parts"
+            )
+        content = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: no such split file; data.kwargs.toml_config_path names it, "

@@ -1,0 +1,151 @@
+"""What the jobs of a run read, and which runs a remote job resolves."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny_run import write_tiny_run
+from workflow_scripts.config import main as config
+from workflow_scripts.inputs import RunInputs, compared, comparison, runs_of_target_jobs
+from workflow_scripts.settings.runs import resolve_run
+
+CONFIG = Path(__file__).parents[1] / "config"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_tiny_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def inputs(*overrides: str) -> RunInputs:
+    return RunInputs.of(resolve_run(CONFIG, "run.yaml", overrides))
+
+
+def test_inputs_of_a_plain_run(folder: Path) -> None:
+    run = inputs()
+    assert run.split_file == ["starter.toml"]
+    assert run.weights == [f"{run.folder}/checkpoints/final.ckpt"]
+    assert run.vectors == run.known_features == [f"{run.folder}/features.safetensors"]
+    for name in ("gene_list", "chosen_genes", "initial_model_file", "ensemble", "submission"):
+        assert getattr(run, name) == [], name
+    assert run.cells == run.asked_cells
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "expected"),
+    [
+        ("chosen_genes", ["genes.select=hvg"], ["{run}/genes.json"]),
+        ("weights", ["prediction.checkpoint=best"], ["{run}/checkpoints/best.ckpt"]),
+        ("weights", ["prediction.checkpoint=mine.ckpt"], ["mine.ckpt"]),
+        ("ensemble", ["prediction.ensemble=[mine.ckpt,./other]"], ["mine.ckpt"]),
+        ("initial_model_file", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
+        ("initial_model_note", ["+model.kwargs.init_from=x.ckpt"], ["{run}/initial_model.json"]),
+        ("baseline_features", ["prediction.baselines=[control]"], []),
+        ("baseline_features", ["prediction.baselines=[ridge]"], ["{run}/features.safetensors"]),
+        ("unmasking", ["prediction.unmasking=[same_cells]"], []),
+        ("unmasking", ["prediction.unmasking=[random_features]"], ["{run}/unmasking"]),
+        ("submission", ["prediction.submission=vcc2025"], ["{run}/submission.vcc"]),
+        (
+            "embedded",
+            [
+                "features.missing=embed",
+                *("features.embedding.model=m", "features.embedding.fasta=f"),
+            ],
+            ["{run}/embedded.safetensors"],
+        ),
+        ("scored", ["~evaluation"], []),
+    ],
+)
+def test_inputs_follow_the_config(
+    folder: Path, name: str, overrides: list[str], expected: list[str]
+) -> None:
+    Path("mine.ckpt").write_bytes(b"")
+    run = inputs(*overrides)
+    assert getattr(run, name) == [text.format(run=run.folder) for text in expected]
+
+
+def test_inputs_of_what_is_predicted_in_place_of_the_test_split(folder: Path) -> None:
+    Path("targets.tsv").write_text("perturbation\nGENE1\n")
+    run = inputs("prediction.targets=targets.tsv", "prediction.adata=screen.h5ad")
+    assert run.target_list == ["targets.tsv"]
+    assert run.vectors == [f"{run.folder}/target_features.safetensors"]
+    fitted = inputs("prediction.targets=targets.tsv", "prediction.amplitude=validation")
+    assert len(fitted.vectors) == 2
+    assert run.cells != run.asked_cells
+    assert run.other_cells_file("genes.txt") == [f"{run.asked_cells}/genes.txt"]
+    assert inputs().other_cells_file("genes.txt") == []
+
+
+def test_runs_are_compared_if_there_are_several(folder: Path) -> None:
+    one, other = inputs("name=a"), inputs("name=b")
+    assert compared({one.folder: one}) == comparison({one.folder: one}) == []
+    both = {one.folder: one, other.folder: other}
+    assert compared(both) == [*both]
+    assert [Path(path).name for path in comparison(both)] == ["compare.html", "compare.tsv"]
+
+
+def test_datasets_of_the_split_file_that_are_ignored_are_reported(folder: Path) -> None:
+    Path("other.h5ad").write_bytes(b"")
+    (warning,) = inputs("cells.datasets={screen: other.h5ad}").all_warnings
+    assert warning == (
+        "run.yaml: cells.datasets names the files, and the [datasets] of starter.toml are ignored; "
+        "set cells.datasets=null to use those"
+    )
+    assert inputs("cells.datasets={screen: ./screen.h5ad}").all_warnings == ()
+    assert inputs().all_warnings == ()
+
+
+def frozen(*overrides: str) -> RunInputs:
+    """Freeze a run, as the rule does before its other jobs start."""
+    run = inputs(*overrides)
+    Path(run.folder).mkdir(parents=True)
+    files: list[str] = []
+    for option, name in (
+        ("--out", "config.yaml"),
+        ("--trace", "config.trace.tsv"),
+        ("--provenance", "provenance.json"),
+    ):
+        files += [option, f"{run.folder}/{name}"]
+    config(["freeze", *files, *shlex.split(run.freeze_arguments())])
+    return run
+
+
+def target(*jobs: str) -> list[str]:
+    return ["snakemake", "--target-jobs", *jobs, "--allowed-rules", "train"]
+
+
+def test_a_remote_job_resolves_its_own_run_alone(folder: Path) -> None:
+    first, second = frozen("name=a", "training.lr=1"), frozen("name=b")
+    jobs = [f"train:run={run.folder}" for run in (first, second)]
+    found = runs_of_target_jobs(target(jobs[0]), CONFIG)
+    assert found is not None
+    assert [*found] == [first.folder]
+    assert found[first.folder].stage_json("train") == first.stage_json("train")
+    both = runs_of_target_jobs(target(*jobs), CONFIG) or {}
+    assert [*both] == [first.folder, second.folder]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: target("pack_cells:cells=0123456789abcdef"),
+        lambda run: target("compare:"),
+        lambda run: ["snakemake", "--cores", "1"],
+        lambda run: target("train:run=out/unknown"),
+        lambda run: Path("run.yaml").write_text("name: changed\n") and target(job(run)),
+        lambda run: Path(run.folder, "provenance.json").write_text("{") and target(job(run)),
+    ],
+)
+def test_all_runs_are_resolved_where_one_does_not_do(folder: Path, change: Any) -> None:
+    run = frozen("name=a")
+    assert runs_of_target_jobs(change(run), CONFIG) is None
+
+
+def job(run: RunInputs) -> str:
+    return f"train:run={run.folder}"
