@@ -72,9 +72,10 @@ def commands(folder: Path, threads: int) -> dict[str, list[str]]:
     ours = [sys.executable, "-m", "workflow_scripts.evaluate", "--threads", str(threads)]
     ours += ["--settings", str(folder / "evaluate.json")]
     ours += ["--observed", str(folder / "observed.h5ad")]
-    ours += ["--predictions", f"model={folder / 'predicted.h5ad'}"]
+    ours += ["--predictions", str(folder / "predicted.h5ad")]
     ours += [f"--{name}={folder / name}.out" for name in OUTPUTS]
-    ends = [f"--reference-ends={folder / 'ends.json'}", f"--reference-dir={folder / 'shared'}"]
+    ours += ["--work-dir", str(folder / "work")]
+    ends = [f"--reference-ends={folder / 'ends.json'}", f"--shared-dir={folder / 'shared'}"]
     plain = [str(Path(sys.executable).parent / "cell-eval2"), "run"]
     plain += ["-ap", str(folder / "predicted.h5ad"), "-ar", str(folder / "observed.h5ad")]
     plain += ["--preset", "v2", "--profile", "minimal", "--input-type", "lognorm"]
@@ -93,6 +94,8 @@ def seconds(command: list[str]) -> tuple[float, float]:
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
+    if "--work-dir" in command and "--predictions" in command:  # or the next call returns at once
+        shutil.rmtree(command[command.index("--work-dir") + 1])
     if status:
         raise SystemExit(f"{command}:\n{said[-2000:]}")
     assert isinstance(usage, resource.struct_rusage)
@@ -120,7 +123,7 @@ def main() -> None:
         ends = [sys.executable, "-m", "workflow_scripts.reference_ends"]
         ends += ["--settings", str(folder / "reference_ends.json")]
         ends += ["--observed", str(folder / "observed.h5ad"), "--out", str(folder / "ends.json")]
-        ends += ["--shared-dir", str(folder / "shared"), "--threads", str(given.threads)]
+        ends += ["--work-dir", str(folder / "shared"), "--threads", str(given.threads)]
         took: dict[str, list[tuple[float, float]]] = {"reference_ends, once": [seconds(ends)]}
         asked_for = commands(folder, given.threads)
         for turn in range(given.rounds + 1):

@@ -118,13 +118,12 @@ rule audit_splits:
         runtime=minutes(30),
     params:
         store=store("cells"),
+        run="{run}",
+        work_dir=finished,
     message:
         "{wildcards.run}: applying the split file"
     shell:
-        "python -m workflow_scripts.audit_splits --settings {input.settings:q}"
-        " --groups {input.groups:q} --twins {input.twins:q} --cells-audit {input.cells_audit:q}"
-        " --store {params.store:q} --splits {output.splits:q} --split-file {output.split_file:q}"
-        " --audit {output.audit:q} > {log:q} 2>&1"
+        command("audit_splits")
 
 
 rule pack_cells:
@@ -171,9 +170,9 @@ rule select_genes:
     resources:
         mem_mb=memory(8000),
         runtime=minutes(60),
+    params:
+        work_dir=finished,
     message:
         "{wildcards.run}: choosing the genes to read"
     shell:
-        "python -m workflow_scripts.select_genes --settings {input.settings:q}"
-        " --cells {input.cells:q} --splits {input.splits:q}"
-        " --genes {output.genes:q} --table {output.table:q} > {log:q} 2>&1"
+        command("select_genes")

@@ -46,16 +46,16 @@ rule preflight:
         settings="{run}/stages/preflight.json",
         batches=cells_file("batches.parquet"),
         cells=cells_file("cells_audit.json"),
-        genes=cells_file("genes.txt"),
+        all_genes=cells_file("genes.txt"),
         splits="{run}/splits_audit.json",
-        table="{run}/splits.parquet",
+        split_table="{run}/splits.parquet",
         features="{run}/features_audit.json",
         targets=if_asked("targets_audit.json"),
         target_features=if_asked("target_features_audit.json"),
         target_batches=other_cells("batches.parquet"),
         target_cells=other_cells("cells_audit.json"),
     output:
-        "{run}/preflight.json",
+        passed="{run}/preflight.json",
     log:
         "{run}/logs/preflight.log",
     benchmark:
@@ -67,19 +67,13 @@ rule preflight:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
+        run="{run}",
         record="{run}/preflight",
         store=store("cells"),
     message:
         "{wildcards.run}: is everything ready to train?"
     shell:
-        "python -m workflow_scripts.preflight --run {wildcards.run:q} --settings {input.settings:q}"
-        " --config {input.config:q} --cells {input.cells:q} --batches {input.batches:q}"
-        " --splits {input.splits:q} --split-table {input.table:q} --features {input.features:q}"
-        " --all-genes {input.genes:q} --store {params.store:q}"
-        " --targets {input.targets:q} --target-features {input.target_features:q}"
-        " --target-batches {input.target_batches:q} --target-cells {input.target_cells:q}"
-        " --record {params.record:q} --passed {output:q}"
-        " > {log:q} 2>&1"
+        command("preflight")
 
 
 rule why:

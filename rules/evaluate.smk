@@ -20,7 +20,7 @@ rule reference_ends:
         settings="{run}/stages/reference_ends.json",
         observed="{run}/observed.h5ad",
     output:
-        "{run}/reference_ends.json",
+        out="{run}/reference_ends.json",
     log:
         "{run}/logs/reference_ends.log",
     benchmark:
@@ -32,13 +32,11 @@ rule reference_ends:
         mem_mb=memory(4000, per_mb=16),
         runtime=minutes(120, per_gb=60),
     params:
-        shared=SHARED_ENDS,
+        work_dir=SHARED_ENDS,
     message:
         "{wildcards.run}: scoring the mean response and a replicate of its test cells"
     shell:
-        "python -m workflow_scripts.reference_ends --settings {input.settings:q}"
-        " --observed {input.observed:q} --out {output:q} --shared-dir {params.shared:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        command("reference_ends")
 
 
 rule evaluate:
@@ -48,7 +46,7 @@ rule evaluate:
         observed="{run}/observed.h5ad",
         baselines="{run}/baselines",
         unmasking=of_run("unmasking"),
-        ends="{run}/reference_ends.json",
+        reference_ends="{run}/reference_ends.json",
         splits="{run}/splits.parquet",
         features=of_run("known_features"),
     output:
@@ -75,18 +73,9 @@ rule evaluate:
         mem_mb=memory(4000, per_mb=16),
         runtime=minutes(120, per_gb=60),
     params:
-        finished=lambda wildcards: f"{wildcards.run}/finished",
-        shared=SHARED_ENDS,
+        shared_dir=SHARED_ENDS,
+        work_dir=finished,
     message:
         "{wildcards.run}: scoring the predictions beside the baselines"
     shell:
-        "python -m workflow_scripts.evaluate --settings {input.settings:q}"
-        " --observed {input.observed:q} --predictions model={input.predictions:q}"
-        " --baselines {input.baselines:q} --unmasking {input.unmasking:q}"
-        " --reference-ends {input.ends:q}"
-        " --reference-dir {params.shared:q} --metrics {output.metrics:q}"
-        " --scores {output.scores:q} --effects {output.effects:q}"
-        " --per-perturbation {output.per_perturbation:q} --genes {output.genes:q}"
-        " --results {output.results:q}"
-        " --splits {input.splits:q} --features {input.features:q}"
-        " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
+        command("evaluate")

@@ -46,6 +46,7 @@ rule validate_features:
         groups=cells_file("groups.parquet"),
         cells_audit=cells_file("cells_audit.json"),
         embedded=of_run("embedded"),
+        one_hot_of=[],
     output:
         features="{run}/features.safetensors",
         audit="{run}/features_audit.json",
@@ -60,15 +61,11 @@ rule validate_features:
         mem_mb=memory(4000, per_mb=4),
         runtime=minutes(30),
     params:
-        embedded=lambda wildcards, input: (
-            ["--embedded", input.embedded] if input.embedded else []
-        ),
+        work_dir=finished,
     message:
         "{wildcards.run}: checking the perturbation features"
     shell:
-        "python -m workflow_scripts.validate_features --settings {input.settings:q}"
-        " --groups {input.groups:q} --cells-audit {input.cells_audit:q}"
-        " {params.embedded:q} --features {output.features:q} --audit {output.audit:q} > {log:q} 2>&1"
+        command("validate_features")
 
 
 # Apart from the run's features, so that what is asked for changes nothing of what trains.
@@ -76,9 +73,9 @@ rule validate_target_features:
     input:
         of_run("feature_files"),
         settings="{run}/stages/features.json",
-        targets="{run}/targets.parquet",
+        groups="{run}/targets.parquet",
         cells_audit=cells_file("cells_audit.json"),
-        features="{run}/features.safetensors",
+        one_hot_of="{run}/features.safetensors",
         embedded=of_run("embedded"),
     output:
         features="{run}/target_features.safetensors",
@@ -94,13 +91,8 @@ rule validate_target_features:
         mem_mb=memory(4000, per_mb=4),
         runtime=minutes(30),
     params:
-        embedded=lambda wildcards, input: (
-            ["--embedded", input.embedded] if input.embedded else []
-        ),
+        work_dir=finished,
     message:
         "{wildcards.run}: checking the features of what is to be predicted"
     shell:
-        "python -m workflow_scripts.validate_features --settings {input.settings:q}"
-        " --groups {input.targets:q} --cells-audit {input.cells_audit:q}"
-        " --one-hot-of {input.features:q} {params.embedded:q}"
-        " --features {output.features:q} --audit {output.audit:q} > {log:q} 2>&1"
+        command("validate_features")

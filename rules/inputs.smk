@@ -29,6 +29,13 @@ def other_cells(name):
     return lambda wildcards: RUNS[wildcards.run].other_cells_file(name)
 
 
+def scored_file(name):
+    """Return the input function for a file of the scores of a run, if it is scored."""
+    return lambda wildcards: (
+        f"{wildcards.run}/{name}" if RUNS[wildcards.run].scored else []
+    )
+
+
 def store(folder):
     """Return the parameter that names the packed cells of a run, in the cache."""
     return (
@@ -59,6 +66,11 @@ def signatures(files):
     return lambda wildcards: canonical_json(
         {path: signature(path) for path in files(wildcards)}
     )
+
+
+def finished(wildcards):
+    """Return the folder of a run's finished work."""
+    return f"{wildcards.run}/finished"
 
 
 def waited_for(name):

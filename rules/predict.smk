@@ -35,13 +35,12 @@ rule list_targets:
         runtime=minutes(30),
     params:
         store=store("asked_cells"),
+        run="{run}",
+        work_dir=finished,
     message:
         "{wildcards.run}: looking at what is to be predicted"
     shell:
-        "python -m workflow_scripts.list_targets --settings {input.settings:q}"
-        " --groups {input.groups:q} --cells-audit {input.cells_audit:q} --genes {input.genes:q}"
-        " --run-genes {input.run_genes:q} --splits {input.splits:q} --store {params.store:q}"
-        " --targets {output.targets:q} --audit {output.audit:q} > {log:q} 2>&1"
+        command("list_targets")
 
 
 rule predict:
@@ -73,19 +72,13 @@ rule predict:
         runtime=minutes(240),
         gpu=1,
     params:
-        finished=lambda wildcards: f"{wildcards.run}/finished",
-        model=lambda wildcards, input: RUNS[wildcards.run].given_weights
+        checkpoint=lambda wildcards, input: RUNS[wildcards.run].given_weights
         or input.weights,
+        work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells"
     shell:
-        "python -m workflow_scripts.predict --settings {input.settings:q}"
-        " --config {input.config:q} --checkpoint {params.model:q}"
-        " --cells {input.cells:q} --splits {input.splits:q} --genes {input.genes:q}"
-        " --features {input.features:q} --targets {input.targets:q}"
-        " --asked-cells {input.asked_cells:q}"
-        " --predictions {output.predictions:q} --observed {output.observed:q}"
-        " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
+        command("predict")
 
 
 rule predict_baselines:
@@ -101,7 +94,7 @@ rule predict_baselines:
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),
     output:
-        directory("{run}/baselines"),
+        out_dir=directory("{run}/baselines"),
     log:
         "{run}/logs/predict_baselines.log",
     benchmark:
@@ -112,16 +105,11 @@ rule predict_baselines:
         mem_mb=memory(8000),
         runtime=minutes(240),
     params:
-        finished=lambda wildcards: f"{wildcards.run}/finished",
+        work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells with the baselines"
     shell:
-        "python -m workflow_scripts.predict_baselines --settings {input.settings:q}"
-        " --config {input.config:q} --cells {input.cells:q}"
-        " --splits {input.splits:q} --genes {input.genes:q}"
-        " --features {input.features:q} --targets {input.targets:q}"
-        " --asked-cells {input.asked_cells:q} --out-dir {output:q}"
-        " --work-dir {params.finished:q} > {log:q} 2>&1"
+        command("predict_baselines")
 
 
 rule predict_unmasking:
@@ -139,7 +127,7 @@ rule predict_unmasking:
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),
     output:
-        directory("{run}/unmasking"),
+        out_dir=directory("{run}/unmasking"),
     log:
         "{run}/logs/predict_unmasking.log",
     benchmark:
@@ -152,18 +140,13 @@ rule predict_unmasking:
         runtime=minutes(240),
         gpu=1,
     params:
-        finished=lambda wildcards: f"{wildcards.run}/finished",
-        model=lambda wildcards, input: RUNS[wildcards.run].given_weights
+        checkpoint=lambda wildcards, input: RUNS[wildcards.run].given_weights
         or input.weights,
+        work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells from features that say nothing"
     shell:
-        "python -m workflow_scripts.predict_unmasking --settings {input.settings:q}"
-        " --config {input.config:q} --checkpoint {params.model:q}"
-        " --cells {input.cells:q} --splits {input.splits:q} --genes {input.genes:q}"
-        " --features {input.features:q} --targets {input.targets:q}"
-        " --asked-cells {input.asked_cells:q} --out-dir {output:q}"
-        " --work-dir {params.finished:q} --threads {threads} > {log:q} 2>&1"
+        command("predict_unmasking")
 
 
 rule write_submission:
@@ -171,7 +154,7 @@ rule write_submission:
         settings="{run}/stages/submit.json",
         predictions="{run}/predictions.h5ad",
     output:
-        "{run}/submission.{ending}",
+        out="{run}/submission.{ending}",
     log:
         "{run}/logs/write_submission_{ending}.log",
     benchmark:
@@ -182,10 +165,8 @@ rule write_submission:
         mem_mb=memory(4000),
         runtime=minutes(120),
     params:
-        finished=lambda wildcards: f"{wildcards.run}/finished",
+        work_dir=finished,
     message:
         "{wildcards.run}: writing {output} for a competition"
     shell:
-        "python -m workflow_scripts.write_submission --settings {input.settings:q}"
-        " --predictions {input.predictions:q} --out {output:q}"
-        " --work-dir {params.finished:q} > {log:q} 2>&1"
+        command("write_submission")

@@ -18,7 +18,7 @@ rule report:
         features_audit="{run}/features_audit.json",
         preflight="{run}/preflight.json",
         genes=of_run("chosen_genes"),
-        training=lambda wildcards: (
+        training_metrics=lambda wildcards: (
             []
             if RUNS[wildcards.run].given_weights
             else f"{wildcards.run}/training.csv"
@@ -26,9 +26,12 @@ rule report:
         starts=lambda wildcards: (
             [] if RUNS[wildcards.run].given_weights else f"{wildcards.run}/starts.json"
         ),
-        scored=lambda wildcards: RUNS[wildcards.run].scored[: len(SHOWN)],
+        metrics=scored_file("metrics.tsv"),
+        scores=scored_file("scores.json"),
+        effects=scored_file("effects.parquet"),
+        metrics_per_perturbation=scored_file("metrics_per_perturbation.parquet"),
     output:
-        report(
+        out=report(
             "{run}/report.html",
             caption="captions/report.rst",
             category="Runs",
@@ -45,11 +48,6 @@ rule report:
         mem_mb=memory(4000),
         runtime=minutes(30),
     params:
-        scored=lambda wildcards: [
-            part
-            for file in RUNS[wildcards.run].scored[: len(SHOWN)]
-            for part in (f"--{Path(file).stem.replace('_', '-')}", file)
-        ],
         # Read if they are there: to lose one is no reason to run anything.
         benchmarks=lambda wildcards: [
             f"{wildcards.run}/benchmarks",
@@ -58,13 +56,7 @@ rule report:
     message:
         "{wildcards.run}: writing {output}"
     shell:
-        "python -m workflow_scripts.report --settings {input.settings:q}"
-        " --config {input.config:q} --trace {input.trace:q} --provenance {input.provenance:q}"
-        " --cells-audit {input.cells_audit:q} --splits-audit {input.splits_audit:q}"
-        " --features-audit {input.features_audit:q} --preflight {input.preflight:q}"
-        " --genes {input.genes:q} --training-metrics {input.training:q}"
-        " --starts {input.starts:q} {params.scored:q} --benchmarks {params.benchmarks:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        command("report")
 
 
 if comparison(RUNS):

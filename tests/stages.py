@@ -70,7 +70,7 @@ class Stages:
         found["genes"] = "genes.txt"
         self.start("cells", audit_cells.main, settings=cells, audit=CELLS_AUDIT, **found)
         self.start(
-            *("splits", audit_splits.main),
+            *("splits", audit_splits.audit_splits),
             **{
                 "settings": "stages/splits.json",
                 "groups": "groups.parquet",
@@ -78,21 +78,23 @@ class Stages:
             },
             **{"cells-audit": CELLS_AUDIT, "split-file": "splits.toml"},
             **{"splits": "splits.parquet", "audit": "splits_audit.json", "store": STORE},
+            **{"run": ".", "work-dir": "finished"},
         )
         self.start(
-            *("features", validate_features.main),
+            *("features", validate_features.validate_features),
             **{"settings": "stages/features.json", "groups": "groups.parquet"},
             **{"cells-audit": CELLS_AUDIT, "features": "features.safetensors"},
-            **{"audit": "features_audit.json"},
+            **{"audit": "features_audit.json", "work-dir": "finished"},
         )
         self.start(
-            *("targets", list_targets.main),
+            *("targets", list_targets.list_targets),
             **{"settings": "stages/targets.json", "groups": "groups.parquet"},
             **{"cells-audit": CELLS_AUDIT, "splits": "splits.parquet"},
             **{"targets": "targets.parquet", "audit": "targets_audit.json"},
+            **{"store": STORE, "run": ".", "work-dir": "finished"},
         )
         self.start(
-            *("preflight", preflight.main),
+            *("preflight", preflight.preflight),
             **{"run": "tiny", "settings": "stages/preflight.json", "config": "config.yaml"},
             **{"cells": CELLS_AUDIT, "batches": "batches.parquet"},
             **{"store": STORE, "all-genes": "genes.txt"},
@@ -106,9 +108,10 @@ class Stages:
         self.start("cells", pack_cells.main, settings=cells_json(self.run), **packed)
         if self.chosen:
             self.start(
-                *("genes", select_genes.main),
+                *("genes", select_genes.select_genes),
                 **{"settings": "stages/genes.json", "cells": f"{STORE}/manifest.json"},
                 **{"splits": "splits.parquet", "table": "genes.tsv", **self.chosen},
+                **{"work-dir": "finished"},
             )
 
     @property
@@ -133,42 +136,42 @@ class Stages:
         """Predict, score and report."""
         cells = {"cells": f"{STORE}/manifest.json", "splits": "splits.parquet", **self.chosen}
         self.start(
-            *("predict", predict.main),
+            *("predict", predict.predict),
             **{"settings": "stages/predict.json", "config": "config.yaml", **cells},
             **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
             **{"predictions": "predictions.h5ad", "observed": "observed.h5ad"},
             **{"work-dir": "finished"},
         )
         self.start(
-            *("predict_baselines", predict_baselines.main),
+            *("predict_baselines", predict_baselines.predict_baselines),
             **{"settings": "stages/predict_baselines.json", "config": "config.yaml", **cells},
             **{"features": "features.safetensors"},
             **{"out-dir": "baselines", "work-dir": "finished"},
         )
         self.start(
-            *("predict_unmasking", predict_unmasking.main),
+            *("predict_unmasking", predict_unmasking.predict_unmasking),
             **{"settings": "stages/predict_unmasking.json", "config": "config.yaml", **cells},
             **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
             **{"out-dir": "unmasking", "work-dir": "finished"},
         )
         if self.run.config["prediction"]["submission"] is not None:
             self.start(
-                *("submit", write_submission.main),
+                *("submit", write_submission.write_submission),
                 **{"settings": "stages/submit.json", "predictions": "predictions.h5ad"},
                 **{"out": "submission.vcc", "work-dir": "finished"},
             )
         self.start(
-            *("reference_ends", reference_ends.main),
+            *("reference_ends", reference_ends.reference_ends),
             **{"settings": "stages/reference_ends.json", "observed": "observed.h5ad"},
-            **{"out": "reference_ends.json", "shared-dir": "shared_ends"},
+            **{"out": "reference_ends.json", "work-dir": "shared_ends"},
         )
         scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
         self.start(
-            *("evaluate", evaluate.main),
+            *("evaluate", evaluate.evaluate),
             **{"settings": "stages/evaluate.json", "observed": "observed.h5ad", **scores},
-            **{"predictions": "model=predictions.h5ad", "baselines": "baselines"},
+            **{"predictions": "predictions.h5ad", "baselines": "baselines"},
             **{"unmasking": "unmasking"},
-            **{"reference-ends": "reference_ends.json", "reference-dir": "shared_ends"},
+            **{"reference-ends": "reference_ends.json", "shared-dir": "shared_ends"},
             **{"per-perturbation": "per_perturbation.parquet", "genes": "genes.parquet"},
             **{"results": "evaluation_results.json"},
             **{"splits": "splits.parquet", "features": "features.safetensors"},
@@ -177,7 +180,7 @@ class Stages:
         audits = {f"{name}-audit": f"{name}_audit.json" for name in ("splits", "features")}
         audits["cells-audit"] = CELLS_AUDIT
         self.start(
-            *("report", report.main),
+            *("report", report.report),
             **{"settings": "stages/report.json", "config": "config.yaml", **audits, **scores},
             **{"trace": "config.trace.tsv", "starts": "starts.json"},
             **{"metrics-per-perturbation": "per_perturbation.parquet"},

@@ -1,37 +1,24 @@
-r"""Show everything that the audits of a run found, and stop it where something is wrong.
-
-Whatever comes of it, findings.json and findings.html are left in --record.
-
-Example:
-
-    python -m workflow_scripts.preflight --run results/demo \
-        --settings results/demo/stages/preflight.json --config results/demo/config.yaml \
-        --cells cache/cells/…/cells_audit.json --batches cache/cells/…/batches.parquet \
-        --all-genes cache/cells/…/genes.txt --store cache/cells/… \
-        --splits results/demo/splits_audit.json --split-table results/demo/splits.parquet \
-        --features results/demo/features_audit.json \
-        --record results/demo/preflight --passed preflight.json
-"""
+"""Show everything that the audits of a run found, and stop it if something is wrong."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow_scripts.cache.digests import file_digest
-from workflow_scripts.cache.writing import publish_text, write_atomically
+from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.cells.gene_choice import GeneChoice, read_gene_list
-from workflow_scripts.command import command_parser, run_command, show_findings
+from workflow_scripts.command import run_command, show_findings
 from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.reporting.preflight_page import render_preflight
 from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, ENSEMBLE, given_model
 from workflow_scripts.settings.findings import Finding, from_dicts, has_errors
-from workflow_scripts.settings.slices import Slice, read_settings
+from workflow_scripts.settings.slices import Slice
+from workflow_scripts.stage import Folder, Output, Store, stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,40 +29,63 @@ if TYPE_CHECKING:
     from workflow_scripts.training.step_memory import Device
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Read the audits, show and keep their findings, and write the pass stamp if all is well."""
-    parser = command_parser("python -m workflow_scripts.preflight", __doc__)
-    parser.add_argument(
-        "--run", required=True, metavar="FOLDER", help="folder of the run, for what is said"
-    )
-    parser.add_argument("--settings", type=Path, required=True, help="stage file of preflight")
-    parser.add_argument("--config", type=Path, required=True, help="frozen config (YAML)")
-    parser.add_argument("--cells", type=Path, required=True, help="audit of the cells (JSON)")
-    parser.add_argument(
-        "--batches", type=Path, required=True, help="groups by technical batch (Parquet)"
-    )
-    parser.add_argument("--splits", type=Path, required=True, help="audit of the splits (JSON)")
-    parser.add_argument(
-        "--split-table", type=Path, required=True, help="split of each group (Parquet)"
-    )
-    parser.add_argument("--features", type=Path, required=True, help="audit of the features (JSON)")
-    parser.add_argument("--all-genes", type=Path, required=True, help="genes of the cells (text)")
-    parser.add_argument("--store", type=Path, required=True, help="where cells are packed to")
-    asked = parser.add_argument_group("where something else than the test split is predicted")
-    asked.add_argument("--targets", type=Path, nargs="?", help="audit of what is asked for (JSON)")
-    asked.add_argument(
-        "--target-features", type=Path, nargs="?", help="audit of its features (JSON)"
-    )
-    asked.add_argument(
-        "--target-cells", type=Path, nargs="?", help="audit of the cells predicted from (JSON)"
-    )
-    asked.add_argument(
-        "--target-batches", type=Path, nargs="?", help="their groups by technical batch (Parquet)"
-    )
-    parser.add_argument("--record", type=Path, required=True, help="folder that keeps the findings")
-    parser.add_argument("--passed", type=Path, required=True, help="pass stamp to write (JSON)")
-    given = parser.parse_args(arguments)
-    # Only now: --help and mistyped options needn't wait for these.
+@dataclass(frozen=True)
+class AuditFiles:
+    """What the audits of a run wrote.
+
+    Attributes
+    ----------
+    cells
+        Audit of the cells (JSON).
+    batches
+        Groups of cells by technical batch (Parquet).
+    all_genes
+        Genes of the cells (text).
+    splits
+        Audit of the splits (JSON).
+    split_table
+        Split of each group (Parquet).
+    features
+        Audit of the features (JSON).
+    targets
+        Audit of what is predicted in place of the test split (JSON).
+    target_features
+        Audit of its features (JSON).
+    target_cells
+        Audit of the cells that are predicted from (JSON), if they are others.
+    target_batches
+        Their groups by technical batch (Parquet).
+    """
+
+    cells: Path
+    batches: Path
+    all_genes: Path
+    splits: Path
+    split_table: Path
+    features: Path
+    targets: Path | None
+    target_features: Path | None
+    target_cells: Path | None
+    target_batches: Path | None
+
+
+@stage("preflight", kept=False)
+def preflight(
+    settings: Slice, given: AuditFiles, run: str, store: Store, record: Folder, passed: Output
+) -> None:
+    """Show everything that the audits of a run found, and stop it if something is wrong.
+
+    Parameters
+    ----------
+    run
+        Folder of the run, for messages.
+    store
+        Where the cells are packed to.
+    record
+        Folder that keeps the findings, whatever comes of it: findings.json and findings.html.
+    passed
+        Pass stamp, to write (JSON) if nothing is wrong.
+    """
     import pandas as pd
 
     from workflow_scripts.cells.splits import used_targets
@@ -97,7 +107,6 @@ def main(arguments: Sequence[str]) -> None:
         "Features": json.loads(given.features.read_text()),
     }
     found = {title: from_dicts(audit["findings"]) for title, audit in audits.items()}
-    settings = read_settings(given.settings, given.config)
     plan = TrainingPlan.of_size(settings)
     table, batches = pd.read_parquet(given.split_table), pd.read_parquet(given.batches)
     genes = given.all_genes.read_text(encoding="utf-8").splitlines()
@@ -155,7 +164,7 @@ def main(arguments: Sequence[str]) -> None:
             embedding_dim=embedding_dim,
         )
         try:
-            estimate, more = _estimate(settings, plan, sizes, given.store)
+            estimate, more = _estimate(settings, plan, sizes, store)
             found["Together"] += more
         except ConfigError as error:
             found["Together"].append(Finding("error", "model", str(error)))
@@ -164,7 +173,7 @@ def main(arguments: Sequence[str]) -> None:
     coverage = split_coverage(table, audits["Features"])
     needs = None if estimate is None else estimate.to_dict()
     entries = {title: [f.to_dict() for f in each] for title, each in found.items()}
-    _keep(given, entries, audits, coverage, needs)
+    _keep(run, record, entries, audits, coverage, needs)
 
     findings = [finding for each in found.values() for finding in each]
     task = "training" if model is None else "prediction"
@@ -172,17 +181,17 @@ def main(arguments: Sequence[str]) -> None:
     if counts["error"]:
         show_findings(findings)
         raise DataError(
-            f"{given.run}: {counts['error']} problem(s) to mend before {task} starts; all "
-            f"findings are in {given.record / 'findings.html'}"
+            f"{run}: {counts['error']} problem(s) to mend before {task} starts; all "
+            f"findings are in {record / 'findings.html'}"
         )
-    print(f"{given.run}: ready for {task}")
+    print(f"{run}: ready for {task}")
     show_findings(findings)
-    stamp = {"run": given.run, "findings": together, "coverage": coverage, "estimate": needs}
-    publish_text(given.passed, json.dumps(stamp, indent=1) + "\n")
+    stamp = {"run": run, "findings": together, "coverage": coverage, "estimate": needs}
+    passed.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
 
 
 def _check_prediction(
-    given: argparse.Namespace,
+    given: AuditFiles,
     settings: Slice,
     plan: TrainingPlan,
     read: Sequence[str] | None,
@@ -286,25 +295,24 @@ def _said_once(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding
 
 
 def _keep(
-    given: argparse.Namespace,
+    run: str,
+    record: Path,
     entries: Mapping[str, Any],
     audits: Mapping[str, Any],
     coverage: Mapping[str, Any],
     estimate: Mapping[str, Any] | None,
 ) -> None:
     content = {
-        "run": given.run,
+        "run": run,
         "findings": entries,
         "claims": audits["Splits"]["claims"]["sentence"],
         "coverage": coverage,
         "estimate": estimate,
     }
-    page = render_preflight(
-        given.run, entries, audits["Cells"], audits["Splits"], coverage, estimate
-    )
-    write_atomically(given.record / "findings.json", json.dumps(content, indent=1) + "\n")
-    write_atomically(given.record / "findings.html", page)
+    page = render_preflight(run, entries, audits["Cells"], audits["Splits"], coverage, estimate)
+    write_atomically(record / "findings.json", json.dumps(content, indent=1) + "\n")
+    write_atomically(record / "findings.html", page)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(preflight)

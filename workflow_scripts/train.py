@@ -25,10 +25,10 @@ from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.errors import StoppedError
 from workflow_scripts.gpu_slots import own_gpus
-from workflow_scripts.models.model_path import model_digest
 from workflow_scripts.settings.choices import INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings, shown_config
 from workflow_scripts.settings.stages import identity_of
+from workflow_scripts.stage import model_digest
 from workflow_scripts.training.large_pages import use_large_pages
 from workflow_scripts.training.processes import Processes, free_cores, idle_seconds
 from workflow_scripts.training.starts import STARTS, keep_starts, read_starts

@@ -30,7 +30,7 @@ def test_genes_that_other_files_lack_count_in_the_sum_of_a_cell(tmp_path, monkey
     stages.check()
     stages.pack()
     stages.start(
-        *("predict_baselines", predict_baselines.main),
+        *("predict_baselines", predict_baselines.predict_baselines),
         **{"settings": "stages/predict_baselines.json", "config": "config.yaml"},
         **{"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"},
         **{"features": "features.safetensors", "out-dir": "baselines", "work-dir": "finished"},

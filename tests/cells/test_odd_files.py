@@ -30,7 +30,7 @@ def look(inputs, capsys):
 
     def look_at(*overrides: str, control: str = CONTROL) -> tuple[bool, str]:
         try:
-            audit_splits.main(["run/starter.toml", control, *overrides])
+            audit_splits.audit_splits(["run/starter.toml", control, *overrides])
         except DataError as error:
             return False, f"{capsys.readouterr().out}{error}"
         return True, capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_plus_in_brackets_makes_no_combination(inputs, look, capsys):
     fine, said = look()
     assert fine, said
     with pytest.raises(DataError):
-        validate_features.main(["run/features.pt", *CELLS])
+        validate_features.validate_features(["run/features.pt", *CELLS])
     said += capsys.readouterr().out
     assert "no vector for 1 of" in said
     assert "JQ1" not in said.replace("(+)-JQ1", "")
@@ -242,7 +242,7 @@ def test_terminal_escapes_in_labels_are_not_printed_as_they_are(inputs, look, ca
     fine, said = look()
     assert fine, said
     with pytest.raises(DataError):
-        validate_features.main(["run/features.pt", *CELLS])
+        validate_features.validate_features(["run/features.pt", *CELLS])
     said += capsys.readouterr().out
     assert "g5" in said
     assert "\x1b" not in said

@@ -41,12 +41,13 @@ def scored(
     stage.write_text(json.dumps({"identity": settings, "extent": {}}))
     inputs = ("--settings", str(stage), "--observed", str(observed))
     ends, shared = str(tmp_path / "ends.json"), str(tmp_path / "shared")
-    reference_ends.main([*inputs, "--out", ends, "--shared-dir", shared])
-    evaluate.main(
+    reference_ends.reference_ends([*inputs, "--out", ends, "--work-dir", shared])
+    evaluate.evaluate(
         [
             *inputs,
-            *("--predictions", f"model={write('model', screen, values)}"),
-            *("--reference-ends", ends, "--reference-dir", shared),
+            *("--predictions", str(write("model", screen, values))),
+            *("--reference-ends", ends, "--shared-dir", shared),
+            *("--work-dir", str(tmp_path / "finished")),
             *(f"--{name}={tmp_path / name}" for name in FILES),
         ]
     )

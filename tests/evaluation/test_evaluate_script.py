@@ -33,7 +33,8 @@ def run(tmp_path):
         command += ["--effects", str(out / "effects.parquet")]
         command += ["--per-perturbation", str(out / "metrics_per_perturbation.parquet")]
         command += ["--genes", str(out / "genes.parquet")]
-        command += ["--results", str(out / "evaluation_results.json"), *arguments]
+        command += ["--results", str(out / "evaluation_results.json")]
+        command += ["--work-dir", str(tmp_path / "finished"), *arguments]
         return subprocess.run(command, capture_output=True, text=True)
 
     return run
@@ -44,7 +45,7 @@ def test_what_the_engine_compiles_is_kept(run, screen, write, tmp_path, monkeypa
     # numba reads the environment when it is imported: in a plain process, not when it forks.
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
     files = ["--observed", str(write("observed", screen))]
-    files += ["--predictions", f"model={write('model', screen, screen.one_profile())}"]
+    files += ["--predictions", str(write("model", screen, screen.one_profile()))]
     assert run(*files, python=sys.executable).returncode == 0
     kept = {path.name for path in (tmp_path / "compiled").rglob("*.nbi")}
     assert any("mannwhitneyu" in name or "mwu" in name for name in kept), kept
@@ -59,11 +60,9 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
         "--observed",
         str(write("observed", screen)),
         "--predictions",
-        f"model={write('model', screen, screen.one_profile())}",
+        str(write("model", screen, screen.one_profile())),
         "--baselines",
         str(write("baselines/control", screen, screen.effects_removed()).parent),
-        "--work-dir",
-        str(tmp_path / "finished"),
     ]
     done = run(*arguments, python=sys.executable)  # tqdm reads the environment at its import
     assert done.returncode == 0, done.stderr
@@ -95,14 +94,14 @@ def test_command_writes_its_files_once_and_one_line_a_pair(run, screen, write, t
     text = (out / "metrics.tsv").read_bytes()
     (out / "metrics.tsv").unlink()
     again = run(*arguments)
-    assert again.stdout.startswith("scored before")
+    assert again.stdout.startswith("finished before")
     assert (out / "metrics.tsv").read_bytes() == text
 
 
 def test_claims_and_rivals_are_those_of_the_pairs_that_were_scored(run, screen, write, tmp_path):
     perturbations = sorted(set(screen.obs["perturbation"]) - {"non-targeting"})
     files = ["--observed", str(write("observed", screen)), "--splits", str(tmp_path / "splits")]
-    files += ["--predictions", f"model={write('model', screen, screen.one_profile())}"]
+    files += ["--predictions", str(write("model", screen, screen.one_profile()))]
 
     def scored(trained: list[str], *contexts: str) -> dict:
         rows = [(context, name, "train") for context in contexts for name in trained]
@@ -132,9 +131,9 @@ def test_command_says_in_one_line_what_is_wrong_and_writes_nothing(run, screen, 
         "--observed",
         str(write("observed", screen)),
         "--predictions",
-        f"model={tmp_path / 'nowhere.h5ad'}",
+        str(tmp_path / "nowhere.h5ad"),
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "nowhere.h5ad" in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "metrics.tsv").exists()

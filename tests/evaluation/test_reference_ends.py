@@ -210,17 +210,20 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
     stage.write_text(json.dumps({"identity": settings, "extent": {}}))
 
     def compute(observed: Path, out: str) -> str:
-        command.main(
+        command.reference_ends(
             [
                 *("--settings", str(stage), "--observed", str(observed)),
-                *("--out", str(tmp_path / out), "--shared-dir", str(tmp_path / "shared")),
+                *("--out", str(tmp_path / out / "ends.json")),
+                *("--work-dir", str(tmp_path / "shared")),
             ]
         )
         return capsys.readouterr().out
 
-    assert "split halves scored" in compute(files["observed"], "first.json")
-    assert compute(other, "second.json").startswith("computed before")
-    assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+    assert "split halves scored" in compute(files["observed"], "first")
+    assert compute(other, "second").startswith("finished before")
+    assert (tmp_path / "first/ends.json").read_bytes() == (
+        tmp_path / "second/ends.json"
+    ).read_bytes()
 
     # What the engine computed of the observed side is there for every scoring, and isn't changed.
     shared = {p: p.read_bytes() for p in (tmp_path / "shared").rglob("*") if p.is_file()}
@@ -238,12 +241,12 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
             }
         )
     )
-    evaluate_command.main(
+    evaluate_command.evaluate(
         [
             *("--settings", str(stage), "--observed", str(other)),
-            *("--predictions", f"model={files['control']}"),
-            *("--reference-ends", str(tmp_path / "second.json")),
-            *("--reference-dir", str(tmp_path / "shared")),
+            *("--predictions", str(files["control"])),
+            *("--reference-ends", str(tmp_path / "second/ends.json")),
+            *("--shared-dir", str(tmp_path / "shared"), "--work-dir", str(tmp_path / "done")),
             *(f"--{name}={tmp_path / name}" for name in OPTIONS),
         ]
     )

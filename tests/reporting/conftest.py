@@ -9,7 +9,8 @@ import pytest
 
 from tests.reporting.run_files import write_run
 from tests.reporting.screen import Screen
-from workflow_scripts.reporting.inputs import InputPaths, read_run
+from workflow_scripts.reporting.files import InputPaths
+from workflow_scripts.reporting.inputs import read_run
 from workflow_scripts.reporting.page import render_report
 
 

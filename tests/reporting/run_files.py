@@ -15,7 +15,7 @@ from tests.reporting.screen import Screen, effects_of, facts_of, metrics_of, tra
 from workflow_scripts.evaluation.reference_ends import Ends
 from workflow_scripts.evaluation.scaling import mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
-from workflow_scripts.reporting.inputs import InputPaths
+from workflow_scripts.reporting.files import InputPaths
 
 BETTER = {
     "pds_cosine": "higher",

@@ -11,7 +11,7 @@ import pytest
 
 from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.effects import read_panels, summarise_effects
-from workflow_scripts.reporting.inputs import InputPaths
+from workflow_scripts.reporting.files import InputPaths
 
 
 def test_sums_over_batches_equal_the_statistics_of_the_whole(

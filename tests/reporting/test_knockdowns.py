@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.reporting.page_parser import Page
-from workflow_scripts.reporting.inputs import InputPaths, read_run
+from workflow_scripts.reporting.files import InputPaths
+from workflow_scripts.reporting.inputs import read_run
 from workflow_scripts.reporting.page import render_report
 
 

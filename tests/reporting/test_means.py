@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from tests.reporting import run_files
-from workflow_scripts.reporting.inputs import InputPaths, read_run
+from workflow_scripts.reporting.files import InputPaths
+from workflow_scripts.reporting.inputs import read_run
 from workflow_scripts.reporting.page import render_report
 
 METRIC = "pds_cosine"

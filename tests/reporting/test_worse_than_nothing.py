@@ -38,18 +38,18 @@ def spoiled(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     assert (values[perturbed].max(axis=0) == 0).sum() == N_DEAD
     anndata.AnnData(values, adata.obs, adata.var, uns=adata.uns).write_h5ad("spoiled.h5ad")
     scored = ("metrics", "scores", "effects", "per-perturbation", "genes", "results")
-    evaluate.main(
+    evaluate.evaluate(
         [
             *("--settings", "stages/evaluate.json", "--observed", "observed.h5ad"),
-            *("--predictions", "model=spoiled.h5ad", "--baselines", "baselines"),
+            *("--predictions", "spoiled.h5ad", "--baselines", "baselines"),
             *("--unmasking", "unmasking", "--splits", "splits.parquet"),
             *("--features", "features.safetensors", "--reference-ends", "reference_ends.json"),
-            *("--reference-dir", str(finished_run / "cache/reference_ends")),
+            *("--shared-dir", str(finished_run / "cache/reference_ends"), "--work-dir", "new"),
             *(f"--{name}=new-{name}" for name in scored),
         ]
     )
     (cells_audit,) = (finished_run / "cache/cells").glob("*/cells_audit.json")
-    report.main(
+    report.report(
         [
             *("--settings", "stages/report.json", "--config", "config.yaml"),
             *("--trace", "config.trace.tsv", "--provenance", "provenance.json"),

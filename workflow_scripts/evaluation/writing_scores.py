@@ -20,20 +20,16 @@ def write_evaluation(
     genes: Path,
     results: Path,
 ) -> None:
-    """Write the files of an evaluation, each whole or not at all."""
-    paths = (metrics, scores, effects, per_perturbation, genes, results)
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    parts = {path: path.with_name(path.name + ".partial") for path in paths}
+    """Write the files of an evaluation."""
     # Python's own repr of a float: the shortest text that reads back to the same number.
-    result.table.to_csv(parts[metrics], sep="\t", index=False, na_rep="NaN")
-    record = sealed(result.scores, {metrics.name: parts[metrics]})
-    for path, content in ((scores, record), (results, result.documents)):
+    result.table.to_csv(metrics, sep="\t", index=False, na_rep="NaN")
+    for path, content in (
+        (scores, sealed(result.scores, {metrics.name: metrics})),
+        (results, result.documents),
+    ):
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        parts[path].write_text(text, encoding="utf-8")
-    result.effects.to_parquet(parts[effects], index=False)
-    result.genes.to_parquet(parts[genes], index=False)
+        path.write_text(text, encoding="utf-8")
+    result.effects.to_parquet(effects, index=False)
+    result.genes.to_parquet(genes, index=False)
     wide = result.metrics.merge(result.facts, on=KEYS, how="left")
-    wide.to_parquet(parts[per_perturbation], index=False)
-    for path, part in parts.items():
-        part.replace(path)
+    wide.to_parquet(per_perturbation, index=False)

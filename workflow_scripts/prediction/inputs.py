@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.cells.leakage import refuse_leaks_of_others
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.prediction.counts import CountDraws, check_counts, fit_dispersion
+from workflow_scripts.prediction.files import PredictionFiles
 from workflow_scripts.prediction.targets import (
     Targets,
     novelty,
@@ -62,17 +62,8 @@ class PredictionInputs:
     counts: CountDraws | None = None
 
     @classmethod
-    def open(cls, given: argparse.Namespace, settings: Slice) -> PredictionInputs:
-        """Open what a script's arguments name.
-
-        Parameters
-        ----------
-        given
-            ``cells``, ``asked_cells``, ``splits``, ``genes`` and ``targets``: paths, the last two
-            maybe None.
-        settings
-            Slice of predict, or of predict_baselines.
-        """
+    def open(cls, given: PredictionFiles, settings: Slice) -> PredictionInputs:
+        """Open the files of a prediction; ``settings`` is the slice of its stage."""
         trained_on, of_genes = CellStore.open(given.cells), {}
         if given.genes is not None:
             genes = ChosenGenes.read(given.genes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.prediction.amplitude import amplify, fit_amplitude
 from workflow_scripts.prediction.ensemble import Ensemble
+from workflow_scripts.prediction.files import ModelFiles
 from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
 from workflow_scripts.prediction.readiness import Asked
 from workflow_scripts.prediction.targets import Targets, targets_of_test
@@ -49,8 +49,8 @@ class ModelPrediction:
     amplitude: float = 1.0
 
     @classmethod
-    def open(cls, given: argparse.Namespace, settings: Slice) -> ModelPrediction:
-        """Open what the arguments of `input_arguments.add_model_arguments` name."""
+    def open(cls, given: ModelFiles, settings: Slice) -> ModelPrediction:
+        """Open the files of a prediction; ``settings`` is the slice of its stage."""
         if given.threads:
             torch.set_num_threads(given.threads)
         inputs = PredictionInputs.open(given, settings)

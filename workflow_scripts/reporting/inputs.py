@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ import yaml
 
 from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.costs import read_costs
+from workflow_scripts.reporting.files import InputPaths
 from workflow_scripts.reporting.formats import (
     CellsAudit,
     ChosenGenes,
@@ -43,33 +44,6 @@ FACT_COLUMNS = (
 )
 """What is known of a perturbation beside its scores; what wasn't looked at is no column."""
 METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "raw")
-
-
-@dataclass(frozen=True)
-class InputPaths:
-    """Where the files of one run lie; each field is named like its command line option.
-
-    Metrics, scores, effects and what is known of each perturbation are there where something was
-    tested: all four or none. Genes are there where some were chosen, and a training's metrics and
-    starts where the run trained a model. Benchmarks are folders of what Snakemake measured.
-    """
-
-    config: Path
-    trace: Path
-    cells_audit: Path
-    splits_audit: Path
-    features_audit: Path
-    preflight: Path
-    provenance: Path
-    settings: Path
-    training_metrics: Path | None = None
-    starts: Path | None = None
-    metrics: Path | None = None
-    scores: Path | None = None
-    effects: Path | None = None
-    metrics_per_perturbation: Path | None = None
-    genes: Path | None = None
-    benchmarks: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)

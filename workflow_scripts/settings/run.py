@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Any
 from workflow_scripts.cache.digests import canonical_json, signature
 from workflow_scripts.cache.records import edited_files, sealed
 from workflow_scripts.cache.writing import write_atomically
-from workflow_scripts.settings.choices import ENSEMBLE, given_model, model_file
+from workflow_scripts.settings.choices import ENSEMBLE, INIT_FROM, given_model, model_file
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.schema import KEYS, Key
 from workflow_scripts.settings.slices import ABSENT, Slice, value_at
 from workflow_scripts.settings.stages import (
+    FILES_OF_KEYS,
     STAGES,
     asks,
     engines_of,
@@ -26,13 +27,6 @@ from workflow_scripts.settings.stages import (
     numerics_of,
     stages_of,
 )
-
-_FILES = (
-    *("data.kwargs.toml_config_path", "data.kwargs.perturbation_features_file"),
-    *("features.embedding.fasta", "genes.file", "prediction.genes", "prediction.targets"),
-)
-_MODELS = ("prediction.checkpoint", ENSEMBLE)
-"""Keys that name files, or lists of them; rules look at those of the cells and of init_from."""
 
 DEMO = "simulated/demo"
 """Folder of the demo's files, which a rule makes."""
@@ -151,13 +145,15 @@ def _signatures(values: Mapping[str, Any]) -> dict[str, list[int] | str]:
 
     Left out are files that rules make, which may not be there yet: Snakemake goes by their times.
     """
-    models = [model_file(path) for path in map(given_model, _named(values, _MODELS)) if path]
-    files = [*_named(values, _FILES), *(str(path) for path in models if not _is_published(path))]
+    named = _named(values, FILES_OF_KEYS - {ENSEMBLE, INIT_FROM})
+    given = map(given_model, _named(values, ("prediction.checkpoint", ENSEMBLE)))
+    models = [model_file(path) for path in given if path]
+    files = [*named, *(str(path) for path in models if not _is_published(path))]
     found = {path: signature(path) for path in files if not path.startswith(f"{DEMO}/")}
     return {path: there for path, there in found.items() if there is not None}
 
 
-def _named(values: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+def _named(values: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
     given = [values.get(key) for key in keys]
     return [path for one in given for path in (one if isinstance(one, list) else [one]) if path]
 

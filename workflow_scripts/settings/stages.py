@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.cache.digests import canonical_json, text_digest
-from workflow_scripts.settings.choices import CHALLENGES, SPOILED_FEATURES, given_model
+from workflow_scripts.settings.choices import (
+    CHALLENGES,
+    ENSEMBLE,
+    INIT_FROM,
+    SPOILED_FEATURES,
+    given_model,
+)
 
 ASKED = "asked"
 """Subfolder of a run's folder for what it predicts in place of its test split."""
@@ -97,6 +103,16 @@ STAGES: Mapping[str, Stage] = {
 SLICES: tuple[str, ...] = tuple(dict.fromkeys(stage.slice for stage in STAGES.values()))
 SHARED = ("audit_cells", "pack_cells")
 """Rules whose output all runs on the same cells share."""
+
+
+FILES_OF_KEYS = frozenset(
+    {
+        *("data.kwargs.toml_config_path", "data.kwargs.perturbation_features_file"),
+        *("features.embedding.fasta", "genes.file", "prediction.genes", "prediction.targets"),
+        *(INIT_FROM, ENSEMBLE),
+    }
+)
+"""Keys that name files or models that a stage reads itself."""
 
 
 def numerics_of(name: str) -> int:
