@@ -118,7 +118,7 @@ rule audit_splits:
         runtime=minutes(30),
     params:
         store=store("cells"),
-        run="{run}",
+        run=of_run("folder"),
         work_dir=finished,
     message:
         "{wildcards.run}: applying the split file"

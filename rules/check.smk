@@ -67,7 +67,7 @@ rule preflight:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
-        run="{run}",
+        run=of_run("folder"),
         record="{run}/preflight",
         store=store("cells"),
     message:

@@ -35,7 +35,7 @@ rule list_targets:
         runtime=minutes(30),
     params:
         store=store("asked_cells"),
-        run="{run}",
+        run=of_run("folder"),
         work_dir=finished,
     message:
         "{wildcards.run}: looking at what is to be predicted"
