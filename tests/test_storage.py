@@ -68,15 +68,18 @@ def test_training_that_was_superseded_goes_and_the_current_one_stays(started, ca
     first, second = superseded_training(started)
     started.rest()
     finished = identity_folders(Path("finished"))
-    assert len(finished) == 4
+    assert len(finished) == 7
     text = show(capsys, ".")
     assert "superseded" in row(text, first)
     assert "current" in row(text, second)
     assert sorted(row(text, path).split()[1] for path in finished) == [
-        "evaluate",
-        "predict",
-        "predict_baselines",
-        "predict_unmasking",
+        "baselines",
+        "features.safetensors",
+        "metrics.out",
+        "predictions.h5ad",
+        "splits.parquet",
+        "targets.parquet",
+        "unmasking",
     ]
     assert "used by" in row(text, identity_folders(Path(STORE))[0])
     assert "1 folder that nothing needs; --remove would free" in text
@@ -219,6 +222,7 @@ def test_run_that_moved_on_to_other_cells_no_longer_counts(started, capsys):
     audit = json.loads(Path("splits_audit.json").read_text())
     assert audit["cells"] == "tiny"
     Path("splits_audit.json").write_text(json.dumps({**audit, "cells": "others"}))
+    Path("targets_audit.json").unlink()
     text = show(capsys, ".", "--remove")
     assert "no run" in row(text, work)
     assert not work.exists()
@@ -357,7 +361,7 @@ def test_next_start_of_a_stage_removes_what_its_killed_process_left(started):
         [
             *(sys.executable, "-m", "workflow_scripts.validate_features", *options),
             *("--settings", "stages/features.json", "--features", "features.safetensors"),
-            *("--audit", "features_audit.json"),
+            *("--audit", "features_audit.json", "--work-dir", "finished"),
         ],
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -343,7 +343,7 @@ class Job:
         work = IdentityFolder(given.work_dir, identity_of(stage.name, values, inputs))
         job = cls(stage, given, settings, work)
         if not stage.shared:
-            work.note_current(job.outputs()[0].stem)
+            work.note_current(job.outputs()[0].name)
         return job
 
     def outputs(self, *kinds: str) -> list[Path]:

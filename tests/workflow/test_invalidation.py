@@ -33,7 +33,7 @@ for file in "${@:2}"; do
 done
 """
 
-BEFORE = re.compile(r"^(packed|trained|predicted|computed|scored|written) before", re.MULTILINE)
+BEFORE = re.compile(r"^(packed|trained|finished) before", re.MULTILINE)
 """What stages say that find their finished work."""
 
 
@@ -66,7 +66,11 @@ class Project:
         for path in (self.tool / "rules").glob("*.smk"):
             text = re.sub(
                 r"( +)shell:\n((?:\1    .*\n?)+)",
-                lambda m: f"{m[1]}shell:\n{m[1]}    {command}\n" if "scripts." in m[2] else m[0],
+                lambda m: (
+                    f"{m[1]}shell:\n{m[1]}    {command}\n"
+                    if "scripts." in m[2] or "command(" in m[2]
+                    else m[0]
+                ),
                 path.read_text(),
             )
             path.write_text(text)

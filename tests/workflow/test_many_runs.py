@@ -52,7 +52,7 @@ def test_sweep_is_one_plan_with_shared_cells_and_one_page(folder: Path) -> None:
     assert "<code>training.lr</code>" in page
     # The ends of the scale are computed once: all runs are tested on the same cells.
     logs = [path.read_text() for path in (folder / "out").glob("*/logs/reference_ends.log")]
-    assert sum("computed before" in text for text in logs) == 3
+    assert sum("finished before" in text for text in logs) == 3
 
 
 def test_one_run_more_runs_alone_and_the_page_holds_it(folder: Path) -> None:
