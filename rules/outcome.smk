@@ -88,17 +88,6 @@ def say_where_room_is_short(paths):
             )
 
 
-def say_how_to_follow():
-    """Name the command that shows how far the runs are, for a second terminal.
-
-    There the environment may not be active, as after `make run`.
-    """
-    own = os.path.relpath(sys.executable)
-    python = "python" if own.startswith("..") else quote(own)
-    folders = " ".join(sorted({quote(str(Path(run).parent)) for run in RUNS}))
-    print(f"how far it is: {python} -m workflow_scripts.progress {folders} --watch")
-
-
 def only_asks():
     """Return whether this start only says what would run, which closed folders don't hinder."""
     return set(workflow.dag_settings.targets) == {"why"}
@@ -123,7 +112,6 @@ onstart:
         # Snakemake may end with an error of its own, without onerror and in another folder.
         atexit.register(say_where_room_is_short, disks())
         refuse_closed_places()
-        say_how_to_follow()
 
 
 onsuccess:

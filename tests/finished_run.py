@@ -23,7 +23,7 @@ def make_finished_run(folder: Path) -> Path:
     # Without differential expression, which takes seconds to compile.
     with (folder / "run.yaml").open("a") as file:
         file.write("evaluation: {profile: pds}\nprediction: {baselines: [control, ridge]}\n")
-    printed_of(folder).write_text(snakemake(folder, *OPTIONS).text)
+    printed_of(folder).write_text(snakemake(folder, *OPTIONS, plain=False).text)
     return folder
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests import warm
 
 ROOT = Path(__file__).parents[1]
+PLAIN = ROOT / "tests" / "plain_profile"
 END = 25
 """Lines of Snakemake's output that a failing test shows; the box with the errors is among them."""
 
@@ -38,10 +39,12 @@ def snakemake(
     expect: int | None = 0,
     snakefile: Path = ROOT / "Snakefile",
     python: str | None = None,
+    plain: bool = True,
 ) -> Outcome:
     """Run Snakemake in ``folder``; its exit status must be ``expect``, unless that is None.
 
-    ``python`` runs it, the warm process if not given.
+    ``python`` runs it, the warm process if not given. Unless ``plain``, the default profile holds,
+    with its logger.
 
     Two jobs run at once, of one thread each: the threads of a job wait for one another in a loop,
     which takes the cores from whatever else is tested at the time.
@@ -49,6 +52,7 @@ def snakemake(
     command = [
         *(python or warm.python(), "-m", "snakemake", "--snakefile", str(snakefile)),
         *("--directory", str(folder), "--cores", "2", "--max-threads", "1", "--nocolor"),
+        *(["--workflow-profile", str(PLAIN)] if plain else []),
         *arguments,
     ]
     done = subprocess.run(

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
 from workflow_scripts.config import main as config
 from workflow_scripts.inputs import RunInputs, compared, comparison, runs_of_target_jobs
+from workflow_scripts.settings.overrides import split_overrides
 from workflow_scripts.settings.runs import resolve_run
+from workflow_scripts.settings.stages import stages_of
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -149,3 +152,28 @@ def test_all_runs_are_resolved_where_one_does_not_do(folder: Path, change: Any) 
 
 def job(run: RunInputs) -> str:
     return f"train:run={run.folder}"
+
+
+SHARED = {"audit_cells", "pack_cells"}
+LINKS = {"freeze_config", "freeze_stage", "note_initial_model", "take_checkpoint"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "prediction.checkpoint=2 features.missing=embed features.embedding.fasta=p.fasta "
+        "features.embedding.model=esm",
+        "genes.select=hvg genes.n_top=5 prediction.submission=vcc2025 prediction.unmasking=[]",
+        "splits.test=none",
+        "prediction.targets=targets.csv",
+        "prediction.adata=screen.h5ad prediction.checkpoint=other.ckpt",
+        "~evaluation",
+    ],
+)
+def test_stages_of_a_run_are_what_snakemake_plans(folder: Path, overrides: str) -> None:
+    Path("targets.csv").write_text("perturbation,context\ng1,rpe1\n")
+    planned = snakemake(
+        folder, "--dry-run", "--config", "runs=run.yaml", f"overrides={overrides}"
+    ).planned
+    run = resolve_run(CONFIG, "run.yaml", split_overrides(overrides))
+    assert planned - SHARED - LINKS == set(stages_of(run.config))

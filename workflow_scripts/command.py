@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.cache.locks import hold_log
 from workflow_scripts.cache.writing import refuse_damaged
 from workflow_scripts.errors import NO_ROOM, ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order, printable
@@ -112,7 +111,6 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     or a file of the command line that isn't there, with 1, and Ctrl-C, with 130 as shells do. Any
     other exception is a defect and keeps its traceback.
     """
-    hold_log()
     # Threads that wait in a long loop take the cores from other work, which then keeps them
     # waiting. Those that sleep at once are slow on idle cores (benchmarks/RESULTS.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

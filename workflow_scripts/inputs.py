@@ -31,7 +31,6 @@ from workflow_scripts.settings.choices import (
 from workflow_scripts.settings.run import DEMO, Run, from_here
 from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.stages import stages_of
-from workflow_scripts.stage_states import is_out_of_date
 
 CELLS = "cache/cells"
 """Folder of what rules declare of the cells.
@@ -247,10 +246,21 @@ class RunInputs(Run):
 
     @functools.cached_property
     def is_behind(self) -> bool:
-        """Whether an earlier start left an output older than something that it is made from."""
+        """Whether an earlier start left an output older than something that it is made from.
+
+        It ended after something had changed, and before everything that follows was made anew.
+        """
+        run, stages = Path(self.folder), stages_of(self.config)
         cells = Path(self.cells)
-        files = (cells / "cells_audit.json", cells / "manifest.json")
-        return is_out_of_date(Path(self.folder), stages_of(self.config), *files)
+        found, packed = (_changed(cells / name) for name in ("cells_audit.json", "manifest.json"))
+        for stage in stages.values():
+            inputs = [run / "stages" / f"{stage.slice}.json"]
+            inputs += [run / stages[name].output for name in stage.after if name in stages]
+            made = _changed(run / stage.output)
+            of_cells = packed if stage.reads_cells else found
+            if made and made < max(of_cells, *map(_changed, inputs)):
+                return True
+        return False
 
 
 def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str, Run] | None:
@@ -329,3 +339,11 @@ def _folders_of(run: RunInputs) -> Iterator[str]:
 
 def _listed(given: str | Sequence[str] | None) -> Sequence[str | None]:
     return [given] if given is None or isinstance(given, str) else given
+
+
+def _changed(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds; 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.snakemake_runs import ROOT
+from tests.snakemake_runs import PLAIN, ROOT
 
 VICTIMS = ("the job", "Snakemake", "both")
 PACKAGE = "workflow_scripts."
@@ -41,6 +41,7 @@ class Started:
     def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
         self._said = folder / "said.txt"
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--workflow-profile", str(PLAIN)]
         command += ["--directory", str(folder), "--cores", "2", "--max-threads", "1", "--nocolor"]
         with self._said.open("w") as said:
             self._process = subprocess.Popen(

@@ -39,8 +39,6 @@ class Stage:
         Version of its arithmetic: raise it when the same inputs give other results.
     engines
         Packages whose version changes the result.
-    log
-        Its file in ``logs/``, if that is not named like the rule.
     """
 
     output: str
@@ -48,7 +46,6 @@ class Stage:
     after: tuple[str, ...] = ()
     numerics: int = 1
     engines: tuple[str, ...] = ()
-    log: str | None = None
 
     @property
     def reads_cells(self) -> bool:
@@ -168,8 +165,7 @@ def stages_of(config: Mapping[str, Any]) -> dict[str, Stage]:
     found = {name: stage for name, stage in STAGES.items() if not left_out.get(name)}
     if "write_submission" in found:
         file = CHALLENGES[challenge].file
-        log = f"write_submission_{file.rpartition('.')[2]}.log"
-        found["write_submission"] = replace(found["write_submission"], output=file, log=log)
+        found["write_submission"] = replace(found["write_submission"], output=file)
     return found
 
 
