@@ -116,7 +116,9 @@ PLANNED = {
 
 TYPED = {
     "snakemake --cores 4 check --config runs=my_run": "my_run/preflight/findings.html",
-    "snakemake --cores 1 --config runs=first_run -- competition/first_run/config.yaml": "Workflow Finished",
+    "snakemake --cores 1 --config runs=first_run -- competition/first_run/config.yaml": (
+        "Workflow Finished"
+    ),
     "python -m workflow_scripts.config trace first_run": "state_sm",
     "python -m workflow_scripts.config diff model pertsets state_sm": "hidden_dim",
     "python -m workflow_scripts.config key training.lr": "train",
