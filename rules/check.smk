@@ -2,44 +2,19 @@
 #
 # needs: the three audits, the splits, genes.file where it lists the genes, and the model that
 #        model.kwargs.init_from names
-# makes: {run}/initial_model.json the content of that model, by its digest
-#        {run}/preflight.json    the pass stamp that train takes, with what the run will need
+# makes: {run}/preflight.json    the pass stamp that train takes, with what the run will need
 # tells: what would run again, and why (snakemake why)
 # keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
 
 
 localrules:
-    note_initial_model,
     why,
-
-
-# Training waits for preflight without being triggered by it, and Snakemake looks at no other input
-# of a job while one before it has to run: so the model's content reaches both through this file.
-rule note_initial_model:
-    input:
-        of_run("initial_model_file"),
-    output:
-        "{run}/initial_model.json",
-    log:
-        "{run}/logs/note_initial_model.log",
-    benchmark:
-        "{run}/benchmarks/note_initial_model.tsv"
-    conda:
-        "../envs/stateline.yaml"
-    params:
-        model=of_run("initial_model"),
-        signatures=signatures(of_run("initial_model_file")),
-    message:
-        "{wildcards.run}: which model does it start from?"
-    shell:
-        "python -m workflow_scripts.note_initial_model --model {params.model:q}"
-        " --out {output:q} > {log:q} 2>&1"
 
 
 rule preflight:
     input:
         of_run("gene_list"),
-        of_run("initial_model_note"),
+        of_run("initial_model"),
         of_run("written_genes"),
         of_run("ensemble"),
         config=waited_for("config.yaml"),

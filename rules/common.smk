@@ -80,7 +80,6 @@ wildcard_constraints:
     run=one_of(RUNS),
     cells="[0-9a-f]{16}",
     ending="vcc|h5ad",
-    step="[0-9]+",
 
 
 # Files that runs name by an address, by where they are fetched to.

@@ -72,8 +72,7 @@ rule predict:
         runtime=minutes(240),
         gpu=1,
     params:
-        checkpoint=lambda wildcards, input: RUNS[wildcards.run].given_weights
-        or input.weights,
+        checkpoint=of_run("checkpoint"),
         work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells"
@@ -140,8 +139,7 @@ rule predict_unmasking:
         runtime=minutes(240),
         gpu=1,
     params:
-        checkpoint=lambda wildcards, input: RUNS[wildcards.run].given_weights
-        or input.weights,
+        checkpoint=of_run("checkpoint"),
         work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells from features that say nothing"

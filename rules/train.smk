@@ -6,13 +6,8 @@
 #        {run}/checkpoints/best.ckpt    the state of the best validation (engine.select_by)
 #        {run}/training.csv             one row a step
 #        {run}/starts.json              from which step it went on, where, and how that ended
-#        {run}/checkpoints/step-N.ckpt  the state after N steps, where prediction.checkpoint is N
 # keeps: checkpoints/<identity>/        step=….ckpt, last.ckpt: what a killed training continues from;
 #                                       in output_dir/name, whatever is predicted
-
-
-localrules:
-    take_checkpoint,
 
 
 rule train:
@@ -24,7 +19,7 @@ rule train:
         splits="{run}/splits.parquet",
         genes=of_run("chosen_genes"),
         features="{run}/features.safetensors",
-        initial=of_run("initial_model_note"),
+        initial=of_run("initial_model"),
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",
@@ -59,23 +54,3 @@ rule train:
         " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
         " --out-dir {params.folder:q} --work-dir {params.work:q}"
         " --metrics {output.metrics:q} --starts {output.starts:q} --threads {threads} > {log:q} 2>&1"
-
-
-rule take_checkpoint:
-    input:
-        "{run}/checkpoints/final.ckpt",
-    output:
-        "{run}/checkpoints/step-{step}.ckpt",
-    log:
-        "{run}/logs/take_checkpoint_{step}.log",
-    benchmark:
-        "{run}/benchmarks/take_checkpoint_{step}.tsv"
-    conda:
-        "../envs/stateline.yaml"
-    params:
-        folder=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",
-    message:
-        "{wildcards.run}: taking the checkpoint after step {wildcards.step}"
-    shell:
-        "python -m workflow_scripts.take_checkpoint --folder {params.folder:q}"
-        " --step {wildcards.step} --out {output:q} > {log:q} 2>&1"

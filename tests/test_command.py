@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from workflow_scripts import audit_cells, fetch_cells, pack_cells, train, why
+from workflow_scripts import audit_cells, pack_cells, train, why
 from workflow_scripts.command import run_command
 
 
-@pytest.mark.parametrize("form", [["--fetched", "gone.h5ad"], ["--fetched=gone.h5ad"]])
+@pytest.mark.parametrize("form", [["--audit", "gone.json"], ["--audit=gone.json"]])
 def test_missing_file_is_said_with_the_option_that_names_it(form, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    arguments = ["--address", "https://example.org/a.h5ad", *form, "--out", "a.h5ad"]
-    monkeypatch.setattr(sys, "argv", ["fetch_cells", *arguments])
+    settings = json.dumps({"identity": {}, "extent": {}, "datasets": {}})
+    arguments = ["--settings", settings, *form, "--manifest", "manifest.json"]
+    monkeypatch.setattr(sys, "argv", ["pack_cells", *arguments])
     with pytest.raises(SystemExit) as ended:
-        run_command(fetch_cells.main)
+        run_command(pack_cells.main)
     assert ended.value.code == 1
-    said = f"error: gone.h5ad: no such file; --fetched names it, relative to {tmp_path}\n"
+    said = f"error: gone.json: no such file; --audit names it, relative to {tmp_path}\n"
     assert capsys.readouterr().err == said
 
 

@@ -35,7 +35,7 @@ def test_inputs_of_a_plain_run(folder: Path) -> None:
     assert run.split_file == ["starter.toml"]
     assert run.weights == [f"{run.folder}/checkpoints/final.ckpt"]
     assert run.vectors == run.known_features == [f"{run.folder}/features.safetensors"]
-    for name in ("gene_list", "chosen_genes", "initial_model_file", "ensemble", "submission"):
+    for name in ("gene_list", "chosen_genes", "initial_model", "ensemble", "submission"):
         assert getattr(run, name) == [], name
     assert run.cells == run.asked_cells
 
@@ -47,8 +47,8 @@ def test_inputs_of_a_plain_run(folder: Path) -> None:
         ("weights", ["prediction.checkpoint=best"], ["{run}/checkpoints/best.ckpt"]),
         ("weights", ["prediction.checkpoint=mine.ckpt"], ["mine.ckpt"]),
         ("ensemble", ["prediction.ensemble=[mine.ckpt,./other]"], ["mine.ckpt"]),
-        ("initial_model_file", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
-        ("initial_model_note", ["+model.kwargs.init_from=x.ckpt"], ["{run}/initial_model.json"]),
+        ("initial_model", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
+        ("weights", ["prediction.checkpoint=2000"], ["{run}/checkpoints/final.ckpt"]),
         ("baseline_features", ["prediction.baselines=[control]"], []),
         ("baseline_features", ["prediction.baselines=[ridge]"], ["{run}/features.safetensors"]),
         ("unmasking", ["prediction.unmasking=[same_cells]"], []),
@@ -155,7 +155,7 @@ def job(run: RunInputs) -> str:
 
 
 SHARED = {"audit_cells", "pack_cells"}
-LINKS = {"freeze_config", "freeze_stage", "note_initial_model", "take_checkpoint"}
+LINKS = {"freeze_config", "freeze_stage"}
 
 
 @pytest.mark.parametrize(

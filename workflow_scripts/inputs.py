@@ -26,7 +26,6 @@ from workflow_scripts.settings.choices import (
     VALIDATION,
     given_model,
     model_file,
-    own_checkpoint,
 )
 from workflow_scripts.settings.run import DEMO, Run, from_here
 from workflow_scripts.settings.runs import resolve_run
@@ -147,20 +146,10 @@ class RunInputs(Run):
         return [] if all_are_read else [f"{self.folder}/genes.json"]
 
     @property
-    def initial_model(self) -> str | None:
-        """Path of the model that training starts from."""
-        path: str | None = self.config["model"]["kwargs"].get("init_from")
-        return path
-
-    @property
-    def initial_model_file(self) -> list[str]:
-        """The file that stands for that model."""
-        return self.there(model_file(self.initial_model)) if self.initial_model else []
-
-    @property
-    def initial_model_note(self) -> list[str]:
-        """The note of that model's content."""
-        return [f"{self.folder}/initial_model.json"] if self.initial_model else []
+    def initial_model(self) -> list[str]:
+        """The file that stands for the model that training starts from."""
+        path = self.config["model"]["kwargs"].get("init_from")
+        return self.there(model_file(path)) if path else []
 
     @property
     def given_weights(self) -> str | None:
@@ -172,7 +161,17 @@ class RunInputs(Run):
         """The file that stands for the model that predicts."""
         if path := self.given_weights:
             return self.there(model_file(path))
-        return [f"{self.folder}/checkpoints/{own_checkpoint(self._prediction['checkpoint'])}"]
+        state = self._prediction["checkpoint"]
+        # A state after some steps is found in the training's folder once it has ended.
+        return [f"{self.folder}/checkpoints/{state if isinstance(state, str) else 'final'}.ckpt"]
+
+    @property
+    def checkpoint(self) -> str:
+        """Path of the model that predicts, or of the state of the run's own training."""
+        state = self._prediction["checkpoint"]
+        if isinstance(state, int):
+            return f"{self.home}/checkpoints/step-{state}.ckpt"
+        return self.given_weights or self.weights[0]
 
     @property
     def ensemble(self) -> list[str]:
@@ -253,8 +252,9 @@ class RunInputs(Run):
         run, stages = Path(self.folder), stages_of(self.config)
         cells = Path(self.cells)
         found, packed = (_changed(cells / name) for name in ("cells_audit.json", "manifest.json"))
-        for stage in stages.values():
+        for rule, stage in stages.items():
             inputs = [run / "stages" / f"{stage.slice}.json"]
+            inputs += map(Path, self.initial_model if rule == "train" else [])
             inputs += [run / stages[name].output for name in stage.after if name in stages]
             made = _changed(run / stage.output)
             of_cells = packed if stage.reads_cells else found

@@ -7,8 +7,7 @@ A stage is a function. Its parameters are its options, described by its docstrin
 
 ``settings`` is the stage's part of the config. The function writes each `Output` (a file) and
 `OutputFolder` (a folder of files); a `Folder` is a place whose content does not matter. All other
-paths are inputs: a `Cells` is the manifest of packed cells, a `Model` a checkpoint or model folder,
-and of a `Store` the place counts.
+paths are inputs: a `Cells` is the manifest of packed cells, and of a `Store` the place counts.
 The work is done again when one of them, or a file that the settings name, changes.
 """
 
@@ -70,11 +69,6 @@ def cells_digest(path: Path) -> str:
     return Manifest.read(path).digest
 
 
-def checkpoint_digest(path: Path) -> str:
-    """Return the digest of the model that predicts."""
-    return model_digest(str(path), "prediction.checkpoint")
-
-
 def place_digest(path: Path) -> str:
     """Return an absolute path: of a store, the place counts."""
     return os.path.abspath(path)
@@ -84,8 +78,7 @@ Output = Annotated[Path, "output"]
 OutputFolder = Annotated[Path, "output folder"]
 Folder = Annotated[Path, "folder"]
 Cells = Annotated[Path, cells_digest]
-Model = Annotated[Path, checkpoint_digest]
-Store = Annotated[Path, place_digest]
+Store = Annotated[Path, place_digest, "params"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +93,8 @@ class Option:
         ``input``, ``output``, ``output folder``, ``folder`` or ``value``.
     digest
         What tells one input from another.
+    place
+        Where a rule names it: ``input``, ``output`` or ``params``.
     type
         What it takes: a path, a number or text.
     many, optional
@@ -112,6 +107,7 @@ class Option:
     help: str
     kind: str
     digest: Callable[[Path], str]
+    place: str
     type: Any
     many: bool
     optional: bool
@@ -152,10 +148,12 @@ def _options(hints: Mapping[str, Any], texts: Mapping[str, str], owner: Any) -> 
         bare, *marks = get_args(inner) if get_origin(inner) is Annotated else (inner,)
         mark = marks[0] if marks else content_digest
         kind = "value" if bare is not Path else "input" if callable(mark) else mark
+        places = {"input": "input", "output": "output", "output folder": "output"}
+        place = marks[1] if len(marks) > 1 else places.get(kind, "params")
         default = inspect.signature(owner).parameters[name].default
         default = None if default is inspect.Parameter.empty else default
         left_out = optional or many or default is not None
-        yield Option(name, texts[name], kind, mark, bare, many, left_out, default)
+        yield Option(name, texts[name], kind, mark, place, bare, many, left_out, default)
 
 
 def _descriptions(described: Any, title: str) -> dict[str, str]:
@@ -221,12 +219,9 @@ class Stage:
             words += ["--settings {input.settings:q}"]
             words += ["--config {input.config:q}"] * config
         for option in self.options:
-            place = {"input": "input", "output": "output", "output folder": "output"}.get(
-                option.kind, "params"
+            value = (
+                "{threads}" if option.name == "threads" else f"{{{option.place}.{option.name}:q}}"
             )
-            if option.digest in (place_digest, checkpoint_digest):
-                place = "params"
-            value = "{threads}" if option.name == "threads" else f"{{{place}.{option.name}:q}}"
             words.append(f"{option.flag} {value}")
         words += ["--work-dir {params.work_dir:q}"] * self.kept
         return " ".join([*words, "> {log:q} 2>&1"])

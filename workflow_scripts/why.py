@@ -43,7 +43,7 @@ _STATUS: Mapping[str, str] = {
 
 _ORDER = (
     *("audit_splits", "validate_features", "list_targets", "validate_target_features"),
-    *("preflight", "select_genes", "train", "take_checkpoint", "predict", "predict_baselines"),
+    *("preflight", "select_genes", "train", "predict", "predict_baselines"),
     *("predict_unmasking", "write_submission", "reference_ends", "evaluate", "report"),
 )
 """Rules of a run in the order in which data flows."""
@@ -59,7 +59,7 @@ _RULES: Mapping[str, str] = {
 """Rules that are called otherwise than their stage."""
 
 
-_BY_SIGNATURE = ("audit_cells", "pack_cells", "note_initial_model")
+_BY_SIGNATURE = ("audit_cells", "pack_cells")
 """Rules whose parameters beside their settings are the signatures of files."""
 
 

@@ -17,7 +17,7 @@ ALL = os.environ.get("STATELINE_FAULTS") == "all"
 
 RULES = (
     *("freeze_config", "audit_cells", "audit_splits", "validate_features", "preflight"),
-    *("pack_cells", "select_genes", "train", "take_checkpoint", "predict"),
+    *("pack_cells", "select_genes", "train", "predict"),
     *("predict_baselines", "predict_unmasking", "reference_ends", "evaluate", "report"),
 )
 """Those that it has, in the order in which their jobs come."""

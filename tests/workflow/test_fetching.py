@@ -86,7 +86,8 @@ def test_checksum_is_held_to(tmp_path: Path, server: Server) -> None:
     right = hashlib.sha256(content).hexdigest()
     address = f"{server.address}/screen.h5ad"
     wrong = check(tmp_path, f"{address}#sha256={'0' * 64}", expect=1)
-    assert f"what was fetched has the SHA-256 {right}, and 000" in wrong.text
+    assert "screen.h5ad: FAILED" in wrong.text
+    assert "did NOT match" in wrong.text
     assert not [*tmp_path.glob("cache/fetched/*/screen.h5ad")]
     assert "fetch_cells" in check(tmp_path, f"{address}#sha256={right}").jobs
 

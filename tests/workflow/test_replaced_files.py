@@ -64,7 +64,7 @@ FILES = [
     pytest.param(
         "initial.ckpt",
         "ln -s",
-        {"note_initial_model", "preflight", "train"},
+        {"preflight", "train"},
         marks=pytest.mark.long,
     ),
     pytest.param(

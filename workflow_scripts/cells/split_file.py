@@ -137,7 +137,9 @@ def fetched_name(entry: str) -> str | None:
     """
     if not REMOTE.match(entry):
         return None
-    address = entry.partition("#")[0]
+    address, _, fragment = entry.partition("#")
+    if fragment and not re.fullmatch("sha256=[0-9a-fA-F]{64}", fragment):
+        raise ConfigError(f"{entry}: after # stands {fragment}; it takes sha256=… (64 digits)")
     return f"{FETCHED}/{text_digest(address)[:16]}/{posixpath.basename(address)}"
 
 

@@ -12,7 +12,7 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.prediction.amplitude import amplify, fit_amplitude
 from workflow_scripts.prediction.ensemble import Ensemble
-from workflow_scripts.prediction.files import ModelFiles
+from workflow_scripts.prediction.files import ModelFiles, kept_checkpoint
 from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
 from workflow_scripts.prediction.readiness import Asked
 from workflow_scripts.prediction.targets import Targets, targets_of_test
@@ -66,7 +66,7 @@ class ModelPrediction:
             store.embedding_dim,
         )
         models = Ensemble.load(
-            [given.checkpoint, *map(Path, settings[ENSEMBLE])],
+            [kept_checkpoint(given.checkpoint), *map(Path, settings[ENSEMBLE])],
             asked,
             device,
             unknown_batch=settings["prediction.unknown_batch"],

@@ -53,11 +53,6 @@ def given_model(checkpoint: str | int) -> str | None:
     return checkpoint if isinstance(checkpoint, str) and checkpoint not in OWN_STATES else None
 
 
-def own_checkpoint(checkpoint: str | int) -> str:
-    """Return the file name of a state of the run's own training: a word, or a number of steps."""
-    return f"{checkpoint}.ckpt" if isinstance(checkpoint, str) else f"step-{checkpoint}.ckpt"
-
-
 MODEL_DESCRIPTION = "model.json"
 """File that describes the model of a folder; it holds the digest of the weights beside it."""
 

@@ -146,7 +146,7 @@ def _signatures(values: Mapping[str, Any]) -> dict[str, list[int] | str]:
     Left out are files that rules make, which may not be there yet: Snakemake goes by their times.
     """
     named = _named(values, FILES_OF_KEYS - {ENSEMBLE, INIT_FROM})
-    given = map(given_model, _named(values, ("prediction.checkpoint", ENSEMBLE)))
+    given = map(given_model, _named(values, ("prediction.checkpoint", ENSEMBLE, INIT_FROM)))
     models = [model_file(path) for path in given if path]
     files = [*named, *(str(path) for path in models if not _is_published(path))]
     found = {path: signature(path) for path in files if not path.startswith(f"{DEMO}/")}
