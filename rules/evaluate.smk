@@ -10,9 +10,7 @@
 #        {run}/evaluation_results.json  what the engine itself writes of the model, by context
 #        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
 
-from workflow_scripts.cache.kept import SHARED_ENDS as ENDS_FOLDER
-
-SHARED_ENDS = f"{CACHE}/{ENDS_FOLDER}"
+SHARED_ENDS = f"{CACHE}/reference_ends"
 
 
 rule reference_ends:

@@ -9,6 +9,7 @@
 #        {run}/unmasking/{way}.h5ad              the same, by the model with features that say nothing
 #        {run}/submission.vcc, submission.h5ad   what prediction.submission asks for
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
+#        {cache_dir}/baselines/<identity>/       what baselines predicted, shared by all runs
 
 
 rule list_targets:
@@ -104,7 +105,7 @@ rule predict_baselines:
         mem_mb=memory(8000),
         runtime=minutes(240),
     params:
-        work_dir=finished,
+        work_dir=f"{CACHE}/baselines",
     message:
         "{wildcards.run}: predicting the test cells with the baselines"
     shell:

@@ -15,7 +15,6 @@ _LOG = re.compile(r"^    log: (\S+)", re.MULTILINE)
 _SAID = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
 _MESSAGE = re.compile(r"^error: .*(?:\n(?!\w+: ).+)*", re.MULTILINE)
 _STOPPED = re.compile(r"^stopped by .*", re.MULTILINE)
-_INTERRUPTED = re.compile(r"^(?:interrupted$|Traceback \(most recent call last\))", re.MULTILINE)
 _LACKS = {
     re.compile(pattern, re.IGNORECASE): advice
     for pattern, advice in {
@@ -106,11 +105,6 @@ def failure_of(run: str, rule: str, log: Path | None, said: str = "") -> Failure
     """
     message, advice = _read(log, said)
     return Failure(run, rule, message, log, advice)
-
-
-def tells_its_end(log: str) -> bool:
-    """Tell whether the text of a log ends a job in words: one that was killed says nothing."""
-    return any(known.search(log) for known in (_MESSAGE, _STOPPED, _INTERRUPTED))
 
 
 def box(found: Iterable[Failure]) -> str:

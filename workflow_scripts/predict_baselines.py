@@ -10,9 +10,11 @@ from workflow_scripts.settings.slices import Slice
 from workflow_scripts.stage import OutputFolder, stage
 
 
-@stage("predict_baselines")
+@stage("predict_baselines", shared=True)
 def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFolder) -> None:
     """Predict the test cells of a run with its baselines, fitted on the training cells.
+
+    All runs with the same cells, splits and baselines share the work.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from workflow_scripts.cache.kept import (
     bytes_freed,
     bytes_of,
     kept_by_run,
-    kept_ends,
+    kept_shared,
     left_over,
 )
 from workflow_scripts.cache.writing import DIGESTS, is_damaged
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     of_runs = [one for run in folders for one in kept_by_run(run)]
     # Rules declare what they say of cells in the working directory, wherever the cache is.
     others = left_over([*folders, cache, Path("cache/cells")])
-    kept = [*packings, *kept_ends(cache, runs), *of_runs, *others]
+    kept = [*packings, *kept_shared(cache), *of_runs, *others]
     idle = [one.folder for one in kept if not one.needed and not is_locked(one.folder)]
     frees = dict(zip(idle, bytes_freed(idle), strict=True))
     if not kept:

@@ -35,7 +35,6 @@ def test_check_says_in_a_line_what_is_trained_on_how_much_and_how_long(finished_
 
 
 @pytest.mark.long
-@pytest.mark.xfail(strict=True, reason="Stages")
 def test_baselines_are_computed_once_for_a_sweep_over_the_learning_rate(finished_run):
     sweep = "overrides=training.lr=2e-3,3e-3"
     runs = [finished_run / f"out/tiny_lr-{lr}" for lr in ("0.002", "0.003")]

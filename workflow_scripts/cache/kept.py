@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,11 +14,11 @@ from workflow_scripts.cache.writing import ASIDE, left_behind
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""
 
-SHARED_ENDS = "reference_ends"
-"""The folder of the cache in which runs share what is computed of their test cells."""
+SHARED = ("reference_ends", "baselines")
+"""Folders of the cache in which runs share what is computed of the same cells."""
 
 ENDS = "reference_ends.json"
-"""What a run has of it."""
+"""What a run has of the first."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +55,17 @@ def kept_by_run(run: Path) -> Iterator[Kept]:
             yield Kept(folder, holds, state, needed=state != "superseded")
 
 
-def kept_ends(cache: Path, runs: Sequence[Path]) -> Iterator[Kept]:
-    """Yield the folders of the ends of scores' scales that runs share.
+def kept_shared(cache: Path) -> Iterator[Kept]:
+    """Yield what runs share in a cache beside the packed cells.
 
-    One that no run here uses counts as not needed: runs have their own copy of what it says, and
-    who asks for it again waits for its computation alone.
+    What no run has a link to counts as not needed: whoever asks for it again waits for its
+    computation alone.
     """
-    users: dict[str, list[str]] = {}
-    for run in runs:
-        try:
-            identity = json.loads((run / ENDS).read_text(encoding="utf-8"))["identity"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        users.setdefault(str(identity), []).append(os.fspath(run))
-    for folder in identity_folders(cache / SHARED_ENDS):
-        names = users.get(folder.name, [])
-        state = f"used by {', '.join(names)}" if names else "used by no run here"
-        yield Kept(folder, "reference_ends", state, needed=bool(names))
+    for name in SHARED:
+        for folder in identity_folders(cache / name):
+            used = any(status.st_nlink > 1 for status in _files(folder))
+            state = "used by a run" if used else "used by no run"
+            yield Kept(folder, name, state, needed=used)
 
 
 def left_over(places: Iterable[Path]) -> Iterator[Kept]:

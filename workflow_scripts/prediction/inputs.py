@@ -96,7 +96,7 @@ class PredictionInputs:
             check_genes(written, store.genes, f"{path} ({WRITTEN_GENES})")
         counts = _count_draws(settings, store, first)
         scale = settings["prediction.output"]
-        described = {**describe(store, settings["name"], scale), **of_genes}
+        described = {**describe(store, settings.get("name"), scale), **of_genes}
         if counts is not None:
             described["count_distribution"] = settings["prediction.count_distribution"]
             described["denoised"] = counts.denoise

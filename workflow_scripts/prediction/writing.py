@@ -161,7 +161,7 @@ def write_predicted(
     return cut
 
 
-def describe(store: CellStore, run: str, scale: str = LOG1P) -> dict[str, Any]:
+def describe(store: CellStore, run: str | None, scale: str = LOG1P) -> dict[str, Any]:
     """Return what every file of predicted or observed cells says of itself.
 
     Parameters
@@ -169,17 +169,17 @@ def describe(store: CellStore, run: str, scale: str = LOG1P) -> dict[str, Any]:
     store
         The cells.
     run
-        Name of the run.
+        Name of the run; None for files that runs share.
     scale
         `LOG1P` or `COUNTS`.
     """
     known = store.largest_value is not None
-    return {
+    described = {
         "scale": scale,
         "target_sum": store.manifest["target_sum"] if known else "unknown",
         "control": store.manifest["control"],
-        "run": run,
     }
+    return described if run is None else {**described, "run": run}
 
 
 _A_DICT = {"encoding-type": "dict", "encoding-version": "0.1.0"}

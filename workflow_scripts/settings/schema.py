@@ -648,7 +648,7 @@ class Report(Section):
 
 
 class Config(Section):
-    name: FolderName = operational(f"workflow train {PREDICT}")
+    name: FolderName = operational("workflow train predict predict_unmasking")
     """Name of the run; all its outputs lie in the folder output_dir/name"""
     output_dir: Folder = operational("workflow")
     """Folder that holds the runs; a relative path starts at the working directory"""
