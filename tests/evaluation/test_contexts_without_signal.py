@@ -61,7 +61,6 @@ def without_signal(found: dict[str, dict[str, float]]) -> set[str]:
     return {metric for metric in sds.keys() & low if abs(high[metric] - low[metric]) < sds[metric]}
 
 
-@pytest.mark.xfail(strict=True, reason="Stages")
 def test_a_context_without_signal_has_no_scale(scored):
     table, ends = scored
     assert {"pds_cosine", "pds_l1"} <= without_signal(ends["right"])
@@ -72,7 +71,6 @@ def test_a_context_without_signal_has_no_scale(scored):
     assert there["scaled"].notna().all()
 
 
-@pytest.mark.xfail(strict=True, reason="Stages")
 def test_numbers_of_a_row_agree_on_where_a_score_stands(scored):
     """0.722 between 0.500 and 0.744 isn't 3.571 of the way."""
     table, ends = scored

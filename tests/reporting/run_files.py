@@ -13,7 +13,7 @@ import yaml
 
 from tests.reporting.screen import Screen, effects_of, facts_of, metrics_of, training_of
 from workflow_scripts.evaluation.reference_ends import Ends
-from workflow_scripts.evaluation.scaling import mark_noise, scale_all, scale_rows
+from workflow_scripts.evaluation.scaling import mark_noise, scale_all
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.reporting.files import InputPaths
 
@@ -89,7 +89,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "unmasking": screen.unmasking,
         "strata": screen.strata,
         "ends": {context: found.to_dict() for context, found in ends.items()},
-        **scale_all(scale_rows(metrics, ends, BETTER), means, ends, BETTER, 200),
+        **scale_all(scored, means, intervals(metrics, scored, 200), ends, BETTER),
     }
 
 

@@ -37,7 +37,7 @@ def scale(value: float | None, ends: Ends | None, metric: str, better: str) -> f
 
 
 def why_unscaled(ends: Ends | None, metric: str, better: str) -> str | None:
-    """Say why a metric has no scale in a context; None where it has one."""
+    """Return why a metric has no scale in a context; None if it has one."""
     if ends is None:
         return "the ends were not computed"
     for end, values in (("mean_response", ends.mean_response), ("replicate", ends.replicate)):
@@ -49,45 +49,73 @@ def why_unscaled(ends: Ends | None, metric: str, better: str) -> str | None:
     if better == "neither":
         return "neither way is better"
     low, high = ends.mean_response[metric], ends.replicate[metric]
+    return _why_too_short(low, high, ends.replicate_sd.get(metric), better)
+
+
+def _why_too_short(low: float, high: float, sd: float | None, better: str) -> str | None:
+    """Return why two ends span no scale; None if they do."""
     gain = (high - low) if better == "higher" else (low - high)
     if gain <= 1e-9 * max(1.0, abs(low), abs(high)):
         return (
             f"a replicate ({high:.4g}) is no better than the mean response ({low:.4g}): on these "
             "cells the metric can't tell them apart"
         )
+    if sd is not None and gain < sd:
+        return (
+            f"a replicate ({high:.4g}) is better than the mean response ({low:.4g}) by less than "
+            f"the standard deviation of a replicate's own score ({sd:.2g})"
+        )
     return None
 
 
+def whole_scale(ends: Mapping[str, Ends], metric: str, better: str) -> tuple[float, float] | None:
+    """Return the ends of a metric's mean over contexts.
+
+    None if a context lacks one of them, or they span no scale.
+    """
+    found = list(ends.values())
+    parts = ("mean_response", "replicate")
+    if not found or better == "neither":
+        return None
+    if any(metric not in getattr(one, part) for one in found for part in parts):
+        return None
+    low, high = (float(np.mean([getattr(one, part)[metric] for one in found])) for part in parts)
+    sds = [one.replicate_sd[metric] for one in found if metric in one.replicate_sd]
+    sd = float(np.mean(sds)) if len(sds) == len(found) else None
+    return None if _why_too_short(low, high, sd, better) else (low, high)
+
+
 def scale_all(
-    metrics: pd.DataFrame,
+    overall: Mapping[str, Mapping[str, float | None]],
     by_context: Means,
+    bounds: Mapping[str, Mapping[str, Sequence[float]]],
     ends: Mapping[str, Ends],
     better: Mapping[str, str],
-    resamples: int,
 ) -> dict[str, Any]:
     """Scale the scores of all models.
 
     Parameters
     ----------
-    metrics
-        From `scale_rows`.
+    overall
+        Scores of each model over contexts.
     by_context
         Scores of each model and context.
+    bounds
+        Intervals of ``overall``.
     ends
-        By context; empty where none were computed.
+        By context; empty if none were computed.
     better
         Which way is better, by metric.
-    resamples
-        See `statistics.interval`.
 
     Returns
     -------
     scaled
-        Model, metric: mean over the contexts that have the scale.
+        Model, metric: the mean over contexts on the scale between the means of the ends, so that
+        all numbers of a row are of the same contexts.
     scaled_by_context
         Model, context, metric.
     scaled_intervals
-        Likewise: interval over perturbations, the ends taken as given.
+        Model, metric: interval over perturbations, the ends taken as given.
     unscaled
         Context, metric: why there is no scale.
     """
@@ -101,9 +129,32 @@ def scale_all(
             }
             for context, means in contexts.items()
         }
+    whole = {
+        metric: found
+        for metric, way in better.items()
+        if (found := whole_scale(ends, metric, way)) is not None
+    }
+
+    def place(metric: str, value: float) -> float:
+        low, high = whole[metric]
+        return (value - low) / (high - low)
+
     scaled = {
-        model: _mean_by_metric(list(contexts.values()))
-        for model, contexts in scaled_by_context.items()
+        model: {
+            metric: place(metric, float(value))
+            for metric, value in means.items()
+            if metric in whole and value is not None and np.isfinite(value)
+        }
+        for model, means in overall.items()
+        if ends
+    }
+    scaled_intervals = {
+        model: {
+            metric: sorted(place(metric, float(bound)) for bound in bounds[model][metric])
+            for metric in means
+            if metric in bounds.get(model, {})
+        }
+        for model, means in scaled.items()
     }
     unscaled = {
         context: {
@@ -117,7 +168,7 @@ def scale_all(
     return {
         "scaled": scaled,
         "scaled_by_context": scaled_by_context,
-        "scaled_intervals": intervals(metrics, scaled, resamples, column="scaled"),
+        "scaled_intervals": scaled_intervals,
         "unscaled": unscaled,
     }
 

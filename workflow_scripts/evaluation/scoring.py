@@ -175,6 +175,7 @@ def evaluate(
     by_context, metrics = _means_by_context(pairs), scale_rows(metrics, ends, better)
     compared = comparisons(metrics[~metrics["model"].isin(ways)], subject, better, resamples)
     mark_noise(compared, ends)
+    bounds = intervals(metrics, overall, resamples)
     scores = {
         "engine": describe_engine(config),
         "settings": describe_config(config),
@@ -183,13 +184,13 @@ def evaluate(
         "better": better,
         "overall": overall,
         "resamples": resamples,
-        "intervals": intervals(metrics, overall, resamples),
+        "intervals": bounds,
         "comparisons": compared,
         **claims_of(facts, trained_on),
         "unmasking": unmask(metrics, subject, ways, better, resamples),
         "by_context": by_context,
         "ends": {context: found.to_dict() for context, found in ends.items()},
-        **scale_all(metrics, by_context, ends, better, resamples),
+        **scale_all(overall, by_context, bounds, ends, better),
         "competition": _competition(by_context, ends)
         if is_competition(config, settings.preset)
         else None,

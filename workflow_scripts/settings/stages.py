@@ -88,7 +88,7 @@ STAGES: Mapping[str, Stage] = {
         "scores.json",
         "evaluate",
         (*_CHECKED, "select_genes", "validate_target_features", *_PREDICTED),
-        numerics=7,
+        numerics=8,
         engines=_SCORER,
     ),
     "report": Stage(
