@@ -32,30 +32,39 @@ def effects(observed, predicted) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("predicted", "slope", "index"),
+    ("predicted", "slope", "error", "index"),
     [
-        (OBSERVED, 1.0, 1.0),
-        (0.5 * np.array(OBSERVED), 0.5, 0.25),
-        ([[0.0, 0.0], [0.0, 0.0]], 0.0, 0.0),
+        (OBSERVED, 1.0, 0.0, 1.0),
+        (0.5 * np.array(OBSERVED), 0.5, 0.25, 0.25),
+        ([[0.0, 0.0], [0.0, 0.0]], 0.0, 1.0, 0.0),
         # The mean response, 0.5 and -1.5 for both: (0.5 + 4.5) / 10, and no difference at all.
-        ([[0.5, -1.5], [0.5, -1.5]], 0.5, 0.0),
+        ([[0.5, -1.5], [0.5, -1.5]], 0.5, 0.5, 0.0),
         # The wrong way round: as different as observed, and none of it in its place.
-        (OBSERVED[::-1], 0.0, 1.0),
+        (OBSERVED[::-1], 0.0, 2.0, 1.0),
     ],
 )
-def test_slope_and_collapse_by_hand(predicted, slope, index):
+def test_slope_and_collapse_by_hand(predicted, slope, error, index):
     found = diagnose(effects(OBSERVED, predicted))
     assert found == {
         "amplitude_slope": pytest.approx(slope),
+        "error_ratio": pytest.approx(error),
         "collapse_index": pytest.approx(index),
     }
 
 
 def test_nothing_observed_is_nothing_to_compare_with():
     zeros = np.zeros((2, 3))
-    assert diagnose(effects(zeros, zeros)) == {"amplitude_slope": None, "collapse_index": None}
+    assert diagnose(effects(zeros, zeros)) == {
+        "amplitude_slope": None,
+        "error_ratio": None,
+        "collapse_index": None,
+    }
     single = diagnose(effects([[1.0, 2.0]], [[2.0, 4.0]]))
-    assert single == {"amplitude_slope": pytest.approx(2.0), "collapse_index": None}
+    assert single == {
+        "amplitude_slope": pytest.approx(2.0),
+        "error_ratio": pytest.approx(1.0),
+        "collapse_index": None,
+    }
 
 
 def test_prediction_is_taken_for_the_perturbation_that_it_looks_like():
@@ -90,4 +99,7 @@ def test_genes_are_compared_by_mean_variance_and_zeros(sparse):
         "zeros_observed": 0.625,
         "zeros_predicted": 0.25,
         "mean_difference": 0.0,
+        "dead_genes": 0.0,
     }
+    dead = compare_genes(cells([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), observed, "c")
+    assert summarise_genes(dead)["dead_genes"] == 1.0

@@ -72,11 +72,13 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "diagnosis": {
             context: {
                 "amplitude_slope": 0.62,
+                "error_ratio": 0.81,
                 "collapse_index": screen.collapse_index,
                 "variance_ratio": 0.31,
                 "zeros_observed": 0.5,
                 "zeros_predicted": 0.25,
                 "mean_difference": 0.02,
+                "dead_genes": 0.0,
             }
             for context in screen.contexts
         }

@@ -63,13 +63,11 @@ def spoiled(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     return Page(Path("new.html").read_text())
 
 
-@pytest.mark.xfail(strict=True, reason="Stages")
 def test_expressed_genes_that_are_predicted_as_zero_are_counted(spoiled):
     found = [one for one in sentences(spoiled) if re.search(rf"\b{N_DEAD}\b", one)]
     assert any("gene" in one and re.search(r"\b(0|zero)\b", one) for one in found)
 
 
-@pytest.mark.xfail(strict=True, reason="Stages")
 def test_an_error_beyond_that_of_the_control_is_told_with_its_size(spoiled):
     assert any(
         "error" in one and ("control" in one or "nothing" in one) and re.search(r"\d", one)
@@ -77,7 +75,6 @@ def test_an_error_beyond_that_of_the_control_is_told_with_its_size(spoiled):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="Stages")
 def test_significant_genes_where_none_were_observed_are_counted(
     render: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

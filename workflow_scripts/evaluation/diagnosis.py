@@ -23,6 +23,8 @@ def diagnose(effects: pd.DataFrame) -> dict[str, float | None]:
         Least-squares slope through the origin of predicted on observed effects, over all genes and
         perturbations: Σop / Σo². 1: of the right size; 0.5: half as large as observed (or rightly
         large and half in the wrong places); 0: none. Noise of the observed means lowers it.
+    error_ratio
+        Squared error of the predicted effects by that of predicting none: Σ(p − o)² / Σo².
     collapse_index
         Variance between perturbations of the predicted effects by that of the observed ones, summed
         over genes. 0: one profile for all perturbations; 1: as different from one another as
@@ -38,6 +40,7 @@ def diagnose(effects: pd.DataFrame) -> dict[str, float | None]:
     size, spread = float((observed**2).sum()), _between(observed)
     return {
         "amplitude_slope": float((observed * predicted).sum()) / size if size else None,
+        "error_ratio": float(((predicted - observed) ** 2).sum()) / size if size else None,
         "collapse_index": _between(predicted) / spread if spread else None,
     }
 
@@ -117,6 +120,8 @@ def summarise_genes(genes: pd.DataFrame) -> dict[str, float | None]:
         Shares of all values.
     mean_difference
         Mean over genes of the absolute difference of means (units of the cells).
+    dead_genes
+        Genes that a tenth of the observed cells express, and no predicted one.
     """
     varies = genes["variance_observed"] > 0
     ratio = genes["variance_predicted"][varies] / genes["variance_observed"][varies]
@@ -125,6 +130,9 @@ def summarise_genes(genes: pd.DataFrame) -> dict[str, float | None]:
         "zeros_observed": float(genes["zeros_observed"].mean()),
         "zeros_predicted": float(genes["zeros_predicted"].mean()),
         "mean_difference": float((genes["mean_predicted"] - genes["mean_observed"]).abs().mean()),
+        "dead_genes": float(
+            ((genes["zeros_predicted"] == 1.0) & (genes["zeros_observed"] <= 0.9)).sum()
+        ),
     }
 
 

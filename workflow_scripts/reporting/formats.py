@@ -252,11 +252,13 @@ class Diagnosis(TypedDict):
     """The model's effects in a context as a whole."""
 
     amplitude_slope: float | None
+    error_ratio: float | None
     collapse_index: float | None
     variance_ratio: float | None
     zeros_observed: float
     zeros_predicted: float
     mean_difference: float
+    dead_genes: float
 
 
 class Stratum(TypedDict):

@@ -10,7 +10,7 @@ import pandas as pd
 from workflow_scripts.reporting.costs import cost_rows
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
 from workflow_scripts.reporting.figures import Drawing, effect_panel, strips
-from workflow_scripts.reporting.formats import Claims, FindingEntry, in_order
+from workflow_scripts.reporting.formats import Claims, FindingEntry, Scores, in_order
 from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.perturbation_table import perturbation_table
@@ -165,6 +165,8 @@ def cautions(run: RunRecord) -> list[str]:
                 f"differ from one another by {number(index)} of what the observed effects do "
                 "(variance; 1 is as much)."
             )
+    if run.scored is not None:
+        found += worse_than_nothing(run.scored.scores)
     if claims_of(run)["controls_train"]:
         found.append(
             "Controls of the contexts that were held out trained with the others "
@@ -173,6 +175,33 @@ def cautions(run: RunRecord) -> list[str]:
     entries = [entry for _, part in _findings(run) for entry in part]
     if warnings := sum(entry["severity"] == "warning" for entry in entries):
         found.append(f"The inputs gave cause for {counted(warnings, 'warning')}: see Findings.")
+    return found
+
+
+def worse_than_nothing(scores: Scores) -> list[str]:
+    """Return in what the predictions are worse than predicting no effect, a sentence each."""
+    found = []
+    model = scores["overall"].get(MODEL, {})
+    for metric, predicted in model.items():
+        test, end, _ = metric.partition("nsig_counts_pred")
+        observed = model.get(f"{test}nsig_counts_real")
+        if end and predicted and observed is not None and predicted > 2 * observed + 10:
+            found.append(
+                f"The predictions have {predicted:,.0f} significant genes a perturbation, and the "
+                f"observed cells {observed:,.0f} (means over perturbations)."
+            )
+    for context, told in scores["diagnosis"].items():
+        error = told["error_ratio"]
+        if error is not None and error > 1.0:
+            found.append(
+                f"In {context}, the squared error of the predicted effects is {number(error)} "
+                "times that of the control, which predicts no effect."
+            )
+        if n_dead := told["dead_genes"]:
+            found.append(
+                f"In {context}, {counted(int(n_dead), 'gene')} that at least a tenth of the "
+                "observed cells express get exactly 0 in every predicted cell."
+            )
     return found
 
 
