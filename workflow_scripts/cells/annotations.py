@@ -66,6 +66,11 @@ def open_h5ad(path: str) -> Iterator[h5py.File]:
     except OSError as error:
         raise DataError(f"{path}: not a readable h5ad (HDF5) file: {error}") from error
     with file:
+        if found := next(_external_links(file), None):
+            raise DataError(
+                f"{path}: {found[0]} is a link into another file, {found[1]}, whose changes would "
+                "go unnoticed; copy the values into the file (adata.write_h5ad does)"
+            )
         for name in ("obs", "var"):
             with reading(file, name):
                 if name not in file or file[name] is None:
@@ -77,6 +82,16 @@ def open_h5ad(path: str) -> Iterator[h5py.File]:
                 raise
             no_filter = re.search("filter.* is not registered|plugin", str(error))
             raise DataError(f"{path}: {error}; {COMPRESSED if no_filter else DAMAGED}") from error
+
+
+def _external_links(group: h5py.Group) -> Iterator[tuple[str, str]]:
+    """Yield the place and the file of each link that leads out of a file."""
+    for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            yield f"{group.name}/{name}".replace("//", "/"), link.filename
+        elif isinstance(link, h5py.HardLink) and group.get(name, getclass=True) is h5py.Group:
+            yield from _external_links(group[name])
 
 
 def as_text(name: Any) -> str:
