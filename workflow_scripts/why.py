@@ -25,6 +25,7 @@ from workflow_scripts.settings.changes import changed_keys, changed_stage
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.runs import resolve_runs
+from workflow_scripts.settings.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,24 +40,6 @@ _STATUS: Mapping[str, str] = {
     "incomplete": "not finished",
 }
 """What Snakemake says of a file, in words."""
-
-
-_ORDER = (
-    *("audit_splits", "validate_features", "list_targets", "validate_target_features"),
-    *("preflight", "select_genes", "train", "predict", "predict_baselines"),
-    *("predict_unmasking", "write_submission", "reference_ends", "evaluate", "report"),
-)
-"""Rules of a run in the order in which data flows."""
-
-
-_RULES: Mapping[str, str] = {
-    "splits": "audit_splits",
-    "features": "validate_features",
-    "genes": "select_genes",
-    "targets": "list_targets",
-    "submit": "write_submission",
-}
-"""Rules that are called otherwise than their stage."""
 
 
 _BY_SIGNATURE = ("audit_cells", "pack_cells")
@@ -122,7 +105,7 @@ def explain(run: Run, pending: Sequence[FileState]) -> Iterator[str]:
         Its files that would be made anew.
     """
     found = {state.rule for state in pending} - set(_RECORD)
-    rules = sorted(found, key=lambda rule: (_ORDER.index(rule) if rule in _ORDER else 0, rule))
+    rules = [rule for rule in STAGES if rule in found]
     if not pending:
         yield f"{run.folder}: nothing"
         return
@@ -130,14 +113,15 @@ def explain(run: Run, pending: Sequence[FileState]) -> Iterator[str]:
         yield f"{run.folder}: everything, as nothing of it is there yet"
         return
     yield f"{run.folder}: {', '.join(rules) if rules else 'its record alone'}"
-    said, with_keys = set(), set()
+    said: set[str] = set()
+    with_keys: set[str] = set()
     for state in pending:
         if state.rule != "freeze_stage":
             continue
         stage = Path(state.path).stem
         for change in changed_stage(run, stage, Path(state.path)):
             said.add(change.key)
-            with_keys.add(_RULES.get(stage, stage))
+            with_keys |= {rule for rule, one in STAGES.items() if one.slice == stage}
             yield f"  {stage}: {change.text}"
     if any(state.rule == "freeze_config" for state in pending):
         for change in changed_keys(run):
