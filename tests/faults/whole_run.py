@@ -16,7 +16,7 @@ ALL = os.environ.get("STATELINE_FAULTS") == "all"
 """Whether everything is asked for, which takes many minutes (`make faults`)."""
 
 RULES = (
-    *("freeze_config", "audit_cells", "audit_splits", "validate_features", "preflight"),
+    *("config", "audit_cells", "audit_splits", "validate_features", "preflight"),
     *("pack_cells", "select_genes", "train", "predict"),
     *("predict_baselines", "predict_unmasking", "reference_ends", "evaluate", "report"),
 )
@@ -35,7 +35,7 @@ SAME = ("metrics.tsv", "metrics_per_perturbation.parquet", "effects.parquet")
 
 
 def check_equal(run: Path, unbroken: Path) -> None:
-    for name in ("final", "best", "step-500"):
+    for name in ("final", "best"):
         one, other = (weights(path / f"checkpoints/{name}.ckpt") for path in (run, unbroken))
         assert one.keys() == other.keys()
         assert all(torch.equal(value, other[key]) for key, value in one.items()), name

@@ -47,10 +47,10 @@ def test_other_features_predict_the_baselines_that_read_them_again(folder: Path)
     assert re.search(r"^validate_features +1$", planned, re.MULTILINE)
     assert "predict_baselines" not in planned
     assert "predict_baselines" in start(folder, SEEING, *target).jobs
-    before = set((folder / "out/tiny/finished").glob("*/ridge.h5ad"))
+    before = set(folder.glob("cache/baselines/*/baselines/ridge.h5ad"))
     write_features(folder, 2)
     assert "predict_baselines" in start(folder, SEEING, *target).jobs
-    after = set((folder / "out/tiny/finished").glob("*/ridge.h5ad"))
+    after = set(folder.glob("cache/baselines/*/baselines/ridge.h5ad"))
     assert len(before) == 1
     assert before < after
     log = (folder / "out/tiny/logs/predict_baselines.log").read_text()

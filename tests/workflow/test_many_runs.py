@@ -98,6 +98,6 @@ def test_one_bad_run_does_not_stop_the_others(folder: Path) -> None:
 
 def test_a_config_error_of_one_run_stops_all_before_any_job(folder: Path) -> None:
     done = run(folder, "name=worse training.lr=1e-3,-1", expect=1)
-    assert "training.lr: is -1; it must be above 0" in done.text
+    assert "training.lr: is -1; it takes a number above 0" in done.text
     assert done.jobs == []
     assert not (folder / "out" / "worse_lr-0.001").exists()

@@ -16,8 +16,8 @@ from workflow_scripts.config import main as explain
 
 ROOT = Path(__file__).parents[2]
 FOUND = {
-    **{"train": "trained", "predict": "predicted", "predict_unmasking": "predicted"},
-    **{"reference_ends": "computed", "evaluate": "scored"},
+    **{"train": "trained", "predict": "finished", "predict_unmasking": "finished"},
+    **{"reference_ends": "finished", "evaluate": "finished"},
 }
 """What stages say that find their finished work."""
 
