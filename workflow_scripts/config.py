@@ -20,17 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts import __version__
-from workflow_scripts.cache.records import sealed
-from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import CommandParser, command_parser, run_command
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.explain import LANGUAGES, changes, differences, one_key
 from workflow_scripts.settings.runs import compose_run, frozen_digest
 from workflow_scripts.settings.tables import FORMATS, Table
-from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 
+LANGUAGES = ("en", "zh")
 CALL = "python -m workflow_scripts.config"
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "config"
 
@@ -121,17 +118,23 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _trace(given: argparse.Namespace) -> Table:
+    from workflow_scripts.settings.explain import changes
+
     asked = compose_run(given.config_dir, given.run, given.overrides).composition
     return changes(given.config_dir, asked, everything=given.all, lang=given.lang)
 
 
 def _diff(given: argparse.Namespace) -> Table:
+    from workflow_scripts.settings.explain import differences
+
     return differences(
         given.config_dir, given.group, *given.options, everything=given.all, lang=given.lang
     )
 
 
 def _key(given: argparse.Namespace) -> Table:
+    from workflow_scripts.settings.explain import one_key
+
     if given.run is None:
         composition = compose_traced(given.config_dir, "config", [], given.overrides)
     else:
@@ -147,6 +150,10 @@ _TABLES: dict[str, Callable[[argparse.Namespace], Table]] = {
 
 
 def _freeze(given: argparse.Namespace) -> None:
+    from workflow_scripts.cache.records import sealed
+    from workflow_scripts.cache.writing import write_atomically
+    from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
+
     asked = compose_run(given.config_dir, given.run, given.overrides)
     rows = trace_rows(asked.composition)
     trace = to_tsv(rows)

@@ -59,7 +59,6 @@ class Words:
         return str(self._of["keys"].get(key.path, key.meaning + why))
 
 
-LANGUAGES = ("en", "zh")
 _CHANGES = {
     "identity": "identity: changes the result",
     "extent": "extent: how far and how often",

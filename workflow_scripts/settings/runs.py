@@ -7,19 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workflow_scripts.cache.digests import canonical_json, text_digest
 from workflow_scripts.errors import ConfigError
-from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.choices import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.compose import Composition, compose_traced
 from workflow_scripts.settings.grid import runs_of, value_in_name, values_in_names
 from workflow_scripts.settings.overrides import split_overrides, written
-from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.stages import ASKED, home_of
-from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
 from workflow_scripts.settings.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.run import Run
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ def resolve_by_hand(config_dir: Path, overrides: Sequence[str]) -> Run:
 
 
 def _checked(config_dir: Path, asked: AskedRun) -> Run:
+    # Only now: to compose a config takes half the time of loading the schema as well.
+    from workflow_scripts.settings.check import check_config
+    from workflow_scripts.settings.run import Run
+    from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
+
     composition, config = asked.composition, asked.composition.values
     check_config(config, str(asked.run_file), composition.source_of)
     rows = trace_rows(composition)
