@@ -6,8 +6,8 @@ Example:
 
 Cells simulated by structure, log1p; the prediction is the observed cells with noise. Each command
 is a process of its own, in turns: the command of the engine; `evaluate` for one prediction, without
-baselines, unmasking and bootstrap; the same with the ends of the scale, whose observed side is
-there; and `reference_ends` itself, once.
+baselines, negative controls and bootstrap; the same with the anchors of the scale, whose observed
+side is there; and `anchors` itself, once.
 """
 
 from __future__ import annotations
@@ -75,13 +75,17 @@ def commands(folder: Path, threads: int) -> dict[str, list[str]]:
     ours += ["--predictions", str(folder / "predicted.h5ad")]
     ours += [f"--{name}={folder / name}.out" for name in OUTPUTS]
     ours += ["--work-dir", str(folder / "work")]
-    ends = [f"--reference-ends={folder / 'ends.json'}", f"--shared-dir={folder / 'shared'}"]
+    anchors = [f"--anchors={folder / 'anchors.json'}", f"--shared-dir={folder / 'shared'}"]
     plain = [str(Path(sys.executable).parent / "cell-eval2"), "run"]
     plain += ["-ap", str(folder / "predicted.h5ad"), "-ar", str(folder / "observed.h5ad")]
     plain += ["--preset", "v2", "--profile", "minimal", "--input-type", "lognorm"]
     plain += ["--pert-col", "perturbation", "--control", "control", "--set", "de.backend=pdex"]
     plain += ["--set", f"num_threads={threads}", "--outdir", str(folder / "plain")]
-    return {"cell-eval2 run": plain, "evaluate": ours, "evaluate, with the ends": [*ours, *ends]}
+    return {
+        "cell-eval2 run": plain,
+        "evaluate": ours,
+        "evaluate, with the anchors": [*ours, *anchors],
+    }
 
 
 def seconds(command: list[str]) -> tuple[float, float]:
@@ -116,15 +120,24 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="evaluate-"))
     try:
         write_cells(folder, given.perturbations, given.cells, given.genes)
-        asked = {"prediction.baselines": [], "prediction.unmasking": [], "evaluation.resamples": 0}
-        for name, values in (("evaluate", ENGINE | asked), ("reference_ends", ENGINE)):
+        asked = {
+            "prediction.baselines": [],
+            "prediction.negative_controls": [],
+            "evaluation.resamples": 0,
+        }
+        for name, values in (("evaluate", ENGINE | asked), ("of_anchors", ENGINE)):
             content = {"identity": values, "extent": {}}
             (folder / f"{name}.json").write_text(json.dumps(content))
-        ends = [sys.executable, "-m", "workflow_scripts.reference_ends"]
-        ends += ["--settings", str(folder / "reference_ends.json")]
-        ends += ["--observed", str(folder / "observed.h5ad"), "--out", str(folder / "ends.json")]
-        ends += ["--work-dir", str(folder / "shared"), "--threads", str(given.threads)]
-        took: dict[str, list[tuple[float, float]]] = {"reference_ends, once": [seconds(ends)]}
+        anchors = [sys.executable, "-m", "workflow_scripts.anchors"]
+        anchors += ["--settings", str(folder / "of_anchors.json")]
+        anchors += [
+            "--observed",
+            str(folder / "observed.h5ad"),
+            "--out",
+            str(folder / "anchors.json"),
+        ]
+        anchors += ["--work-dir", str(folder / "shared"), "--threads", str(given.threads)]
+        took: dict[str, list[tuple[float, float]]] = {"anchors, once": [seconds(anchors)]}
         asked_for = commands(folder, given.threads)
         for turn in range(given.rounds + 1):
             for name, command in asked_for.items():

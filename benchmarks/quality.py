@@ -97,7 +97,7 @@ def _scores(given: argparse.Namespace, draw: int, seed: int) -> dict[str, dict[s
         f"name=seed{seed}",
         f"training.train_seed={seed}",
         f"prediction.baselines=[{','.join(baselines)}]",
-        "prediction.unmasking=[]",
+        "prediction.negative_controls=[]",
         *([f"training.max_steps={given.steps}"] if given.steps else []),
     ]
     options = ("--config", f"runs={run_file}", f"overrides={json.dumps(overrides)}")

@@ -1,7 +1,7 @@
 # Predicted and observed cells become the official scores, the same way for model and baselines.
 #
-# needs: {run}/predictions.h5ad, observed.h5ad, baselines/, unmasking/
-# makes: {run}/reference_ends.json  what the mean response and a replicate get; runs that are tested
+# needs: {run}/predictions.h5ad, observed.h5ad, baselines/, negative_controls/
+# makes: {run}/anchors.json  what the mean response and a replicate get; runs that are tested
 #                                   on the same cells share the work, in the cache
 #        {run}/metrics.tsv          one row a (model, context, perturbation, metric)
 #        {run}/scores.json          means, the engine and its settings, what it refused
@@ -10,19 +10,19 @@
 #        {run}/evaluation_results.json  what the engine itself writes of the model, by context
 #        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
 
-SHARED_ENDS = f"{CACHE}/reference_ends"
+SHARED_ANCHORS = f"{CACHE}/anchors"
 
 
-rule reference_ends:
+rule anchors:
     input:
-        settings="{run}/stages/reference_ends.json",
+        settings="{run}/stages/anchors.json",
         observed="{run}/observed.h5ad",
     output:
-        out="{run}/reference_ends.json",
+        out="{run}/anchors.json",
     log:
-        "{run}/logs/reference_ends.log",
+        "{run}/logs/anchors.log",
     benchmark:
-        "{run}/benchmarks/reference_ends.tsv"
+        "{run}/benchmarks/anchors.tsv"
     conda:
         "../envs/stateline.yaml"
     threads: 2
@@ -30,11 +30,11 @@ rule reference_ends:
         mem_mb=memory(4000, per_mb=16),
         runtime=minutes(120, per_gb=60),
     params:
-        work_dir=SHARED_ENDS,
+        work_dir=SHARED_ANCHORS,
     message:
         "{wildcards.run}: scoring the mean response and a replicate of its test cells"
     shell:
-        command("reference_ends")
+        command("anchors")
 
 
 rule evaluate:
@@ -43,8 +43,8 @@ rule evaluate:
         predictions="{run}/predictions.h5ad",
         observed="{run}/observed.h5ad",
         baselines="{run}/baselines",
-        unmasking=of_run("unmasking"),
-        reference_ends="{run}/reference_ends.json",
+        negative_controls=of_run("negative_controls"),
+        anchors="{run}/anchors.json",
         splits="{run}/splits.parquet",
         features=of_run("known_features"),
     output:
@@ -71,7 +71,7 @@ rule evaluate:
         mem_mb=memory(4000, per_mb=16),
         runtime=minutes(120, per_gb=60),
     params:
-        shared_dir=SHARED_ENDS,
+        shared_dir=SHARED_ANCHORS,
         work_dir=finished,
     message:
         "{wildcards.run}: scoring the predictions beside the baselines"

@@ -6,7 +6,7 @@
 # makes: {run}/targets.parquet, targets_audit.json  what is predicted, where not the test split
 #        {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
-#        {run}/unmasking/{way}.h5ad              the same, by the model with features that say nothing
+#        {run}/negative_controls/{way}.h5ad              the same, by the model with features that say nothing
 #        {run}/submission.vcc, submission.h5ad   what prediction.submission asks for
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
 #        {cache_dir}/baselines/<identity>/       what baselines predicted, shared by all runs
@@ -112,11 +112,11 @@ rule predict_baselines:
         command("predict_baselines")
 
 
-rule predict_unmasking:
+rule predict_negative_controls:
     input:
         passed=waited_for("preflight.json"),
         config=waited_for("config.yaml"),
-        settings="{run}/stages/predict_unmasking.json",
+        settings="{run}/stages/predict_negative_controls.json",
         weights=of_run("weights"),
         cells=cells_file("manifest.json"),
         splits="{run}/splits.parquet",
@@ -127,11 +127,11 @@ rule predict_unmasking:
         targets=if_asked("targets.parquet"),
         asked_cells=asked_file("manifest.json"),
     output:
-        out_dir=directory("{run}/unmasking"),
+        out_dir=directory("{run}/negative_controls"),
     log:
-        "{run}/logs/predict_unmasking.log",
+        "{run}/logs/predict_negative_controls.log",
     benchmark:
-        "{run}/benchmarks/predict_unmasking.tsv"
+        "{run}/benchmarks/predict_negative_controls.tsv"
     conda:
         "../envs/stateline.yaml"
     threads: 4
@@ -145,7 +145,7 @@ rule predict_unmasking:
     message:
         "{wildcards.run}: predicting the test cells from features that say nothing"
     shell:
-        command("predict_unmasking")
+        command("predict_negative_controls")
 
 
 rule write_submission:

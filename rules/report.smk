@@ -64,7 +64,7 @@ if comparison(RUNS):
     rule compare:
         input:
             expand("{run}/config.yaml", run=compared(RUNS)),
-            expand("{run}/reference_ends.json", run=compared(RUNS)),
+            expand("{run}/anchors.json", run=compared(RUNS)),
             [
                 f"{run}/training.csv"
                 for run in compared(RUNS)

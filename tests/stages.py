@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workflow_scripts import (
+    anchors,
     audit_cells,
     audit_splits,
     config,
@@ -15,9 +16,8 @@ from workflow_scripts import (
     pack_cells,
     predict,
     predict_baselines,
-    predict_unmasking,
+    predict_negative_controls,
     preflight,
-    reference_ends,
     report,
     select_genes,
     train,
@@ -149,10 +149,14 @@ class Stages:
             **{"out-dir": "baselines", "work-dir": "finished"},
         )
         self.start(
-            *("predict_unmasking", predict_unmasking.predict_unmasking),
-            **{"settings": "stages/predict_unmasking.json", "config": "config.yaml", **cells},
+            *("predict_negative_controls", predict_negative_controls.predict_negative_controls),
+            **{
+                "settings": "stages/predict_negative_controls.json",
+                "config": "config.yaml",
+                **cells,
+            },
             **{"checkpoint": "checkpoints/final.ckpt", "features": "features.safetensors"},
-            **{"out-dir": "unmasking", "work-dir": "finished"},
+            **{"out-dir": "negative_controls", "work-dir": "finished"},
         )
         if self.run.config["prediction"]["submission"] is not None:
             self.start(
@@ -161,17 +165,17 @@ class Stages:
                 **{"out": "submission.vcc", "work-dir": "finished"},
             )
         self.start(
-            *("reference_ends", reference_ends.reference_ends),
-            **{"settings": "stages/reference_ends.json", "observed": "observed.h5ad"},
-            **{"out": "reference_ends.json", "work-dir": "shared_ends"},
+            *("anchors", anchors.anchors),
+            **{"settings": "stages/anchors.json", "observed": "observed.h5ad"},
+            **{"out": "anchors.json", "work-dir": "shared_anchors"},
         )
         scores = {name: f"{name}.out" for name in ("metrics", "scores", "effects")}
         self.start(
             *("evaluate", evaluate.evaluate),
             **{"settings": "stages/evaluate.json", "observed": "observed.h5ad", **scores},
             **{"predictions": "predictions.h5ad", "baselines": "baselines"},
-            **{"unmasking": "unmasking"},
-            **{"reference-ends": "reference_ends.json", "shared-dir": "shared_ends"},
+            **{"negative_controls": "negative_controls"},
+            **{"anchors": "anchors.json", "shared-dir": "shared_anchors"},
             **{"per-perturbation": "per_perturbation.parquet", "genes": "genes.parquet"},
             **{"results": "evaluation_results.json"},
             **{"splits": "splits.parquet", "features": "features.safetensors"},

@@ -51,8 +51,12 @@ def test_inputs_of_a_plain_run(folder: Path) -> None:
         ("weights", ["prediction.checkpoint=2000"], ["{run}/checkpoints/final.ckpt"]),
         ("baseline_features", ["prediction.baselines=[control]"], []),
         ("baseline_features", ["prediction.baselines=[ridge]"], ["{run}/features.safetensors"]),
-        ("unmasking", ["prediction.unmasking=[same_cells]"], []),
-        ("unmasking", ["prediction.unmasking=[random_features]"], ["{run}/unmasking"]),
+        ("negative_controls", ["prediction.negative_controls=[same_cells]"], []),
+        (
+            "negative_controls",
+            ["prediction.negative_controls=[random_features]"],
+            ["{run}/negative_controls"],
+        ),
         ("submission", ["prediction.submission=vcc2025"], ["{run}/submission.vcc"]),
         (
             "embedded",
@@ -163,7 +167,8 @@ LINKS = {"freeze_config", "freeze_stage"}
     [
         "prediction.checkpoint=2 features.missing=embed features.embedding.fasta=p.fasta "
         "features.embedding.model=esm",
-        "genes.select=hvg genes.n_top=5 prediction.submission=vcc2025 prediction.unmasking=[]",
+        "genes.select=hvg genes.n_top=5 prediction.submission=vcc2025",
+        "prediction.negative_controls=[]",
         "splits.test=none",
         "prediction.targets=targets.csv",
         "prediction.adata=screen.h5ad prediction.checkpoint=other.ckpt",

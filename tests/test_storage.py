@@ -79,7 +79,7 @@ def test_training_that_was_superseded_goes_and_the_current_one_stays(started, ca
         "predictions.h5ad",
         "splits.parquet",
         "targets.parquet",
-        "unmasking",
+        "negative_controls",
     ]
     assert "used by" in row(text, identity_folders(Path(STORE))[0])
     assert "1 folder that nothing needs; --remove would free" in text
@@ -320,10 +320,10 @@ def test_nothing_kept_is_said(tmp_path, monkeypatch, capsys):
 def test_ends_that_no_run_here_uses_go(started, capsys):
     started.train()
     started.rest()
-    (ends,) = identity_folders(Path("shared_ends"))
+    (anchors,) = identity_folders(Path("shared_anchors"))
     Path("cache").mkdir(exist_ok=True)
-    Path("shared_ends").rename("cache/reference_ends")
-    own = Path("cache/reference_ends") / ends.name
+    Path("shared_anchors").rename("cache/anchors")
+    own = Path("cache/anchors") / anchors.name
     other = own.with_name("0" * 32)
     shutil.copytree(own, other)
     text = show(capsys, ".", "--cache", "cache", "--remove")

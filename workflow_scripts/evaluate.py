@@ -17,8 +17,8 @@ def evaluate(
     observed: Path,
     predictions: Path,
     baselines: Path | None,
-    unmasking: Path | None,
-    reference_ends: Path | None,
+    negative_controls: Path | None,
+    anchors: Path | None,
     splits: Path | None,
     features: list[Path],
     shared_dir: Folder | None,
@@ -40,16 +40,16 @@ def evaluate(
         Cells that the model predicted (h5ad).
     baselines
         Folder of cells that baselines predicted (h5ad), each named like its file.
-    unmasking
+    negative_controls
         Folder of cells that the model predicted from features without information (h5ad).
-    reference_ends
-        Ends of the scale (JSON); scores are not scaled without them.
+    anchors
+        Anchors of the scale (JSON); scores are not scaled without them.
     splits
         Split of each group (Parquet), for claims and for what is unseen.
     features
         Vectors of the perturbations (safetensors), for the distance to trained ones.
     shared_dir
-        Folder of what reference_ends computed.
+        Folder of what anchors computed.
     threads
         CPU threads; all there are if not given.
     metrics
@@ -68,11 +68,11 @@ def evaluate(
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from workflow_scripts.evaluation import scoring
+    from workflow_scripts.evaluation.anchors import Reference
     from workflow_scripts.evaluation.compiled import keep_compiled
     from workflow_scripts.evaluation.engine import EvaluationSettings
-    from workflow_scripts.evaluation.reference_ends import Reference
+    from workflow_scripts.evaluation.negative_controls import DERIVED
     from workflow_scripts.evaluation.strata import TrainedOn
-    from workflow_scripts.evaluation.unmasking import DERIVED
     from workflow_scripts.evaluation.writing_scores import write_evaluation
 
     of_baselines = {} if baselines is None else _files_in(baselines)
@@ -87,9 +87,11 @@ def evaluate(
         observed,
         {"model": predictions, **of_baselines},
         EvaluationSettings.from_slice(settings),
-        unmasking={} if unmasking is None else _files_in(unmasking),
-        derived=[name for name in settings["prediction.unmasking"] if name in DERIVED["log1p"]],
-        reference=None if reference_ends is None else Reference.read(reference_ends, shared_dir),
+        negative_controls={} if negative_controls is None else _files_in(negative_controls),
+        derived=[
+            name for name in settings["prediction.negative_controls"] if name in DERIVED["log1p"]
+        ],
+        reference=None if anchors is None else Reference.read(anchors, shared_dir),
         trained_on=None if splits is None else TrainedOn.read(splits, features),
         resamples=settings["evaluation.resamples"],
         threads=threads or -1,

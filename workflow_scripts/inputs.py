@@ -219,9 +219,13 @@ class RunInputs(Run):
         return self.known_features if reads else []
 
     @property
-    def unmasking(self) -> list[str]:
+    def negative_controls(self) -> list[str]:
         """The predictions of negative controls that the model makes."""
-        return [f"{self.folder}/unmasking"] if "predict_unmasking" in self.stages else []
+        return (
+            [f"{self.folder}/negative_controls"]
+            if "predict_negative_controls" in self.stages
+            else []
+        )
 
     @property
     def scored(self) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts import evaluate, reference_ends
+from workflow_scripts import anchors, evaluate
 from workflow_scripts.evaluation.engine import EvaluationSettings
 from workflow_scripts.evaluation.scaling import ALL
 
@@ -36,17 +36,17 @@ def scored(
     settings = {f"evaluation.{key}": value for key, value in known.items()}
     settings |= {"evaluation.extra_metrics": [*known["extra_metrics"]], "evaluation.resamples": 0}
     settings |= {"evaluation.profile": "pds", "prediction.output": "log1p"}
-    settings |= {"prediction.baselines": [], "prediction.unmasking": []}
+    settings |= {"prediction.baselines": [], "prediction.negative_controls": []}
     stage = tmp_path / "stage.json"
     stage.write_text(json.dumps({"identity": settings, "extent": {}}))
     inputs = ("--settings", str(stage), "--observed", str(observed))
     ends, shared = str(tmp_path / "ends.json"), str(tmp_path / "shared")
-    reference_ends.reference_ends([*inputs, "--out", ends, "--work-dir", shared])
+    anchors.anchors([*inputs, "--out", ends, "--work-dir", shared])
     evaluate.evaluate(
         [
             *inputs,
             *("--predictions", str(write("model", screen, values))),
-            *("--reference-ends", ends, "--shared-dir", shared),
+            *("--anchors", ends, "--shared-dir", shared),
             *("--work-dir", str(tmp_path / "finished")),
             *(f"--{name}={tmp_path / name}" for name in FILES),
         ]

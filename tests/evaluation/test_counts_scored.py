@@ -17,8 +17,8 @@ from cell_eval2.competition import competition_members
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.errors import DataError
+from workflow_scripts.evaluation.anchors import Reference, compute_all
 from workflow_scripts.evaluation.engine import EvaluationSettings
-from workflow_scripts.evaluation.reference_ends import Reference, compute_all
 from workflow_scripts.evaluation.scoring import evaluate
 
 CONTROL = "non-targeting"

@@ -9,7 +9,7 @@ from tests import warm
 
 SETTINGS = {
     "prediction.baselines": ["control"],
-    "prediction.unmasking": ["same_cells"],
+    "prediction.negative_controls": ["same_cells"],
     "evaluation.preset": "v2",
     "evaluation.profile": "minimal",
     "evaluation.extra_metrics": ["pds_cosine"],

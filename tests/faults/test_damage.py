@@ -50,9 +50,9 @@ FILES = (
     *(f"{RUN}/{name}.parquet" for name in ("splits", "effects", "metrics_per_perturbation")),
     *(f"{RUN}/{name}" for name in ("features.safetensors", "predictions.h5ad", "observed.h5ad")),
     *(f"{RUN}/{name}_audit.json" for name in ("splits", "features")),
-    *(f"{RUN}/{name}.json" for name in ("preflight", "reference_ends", "scores", "starts")),
+    *(f"{RUN}/{name}.json" for name in ("preflight", "anchors", "scores", "starts")),
     *(f"{RUN}/{name}" for name in ("metrics.tsv", "training.csv", "checkpoints/final.ckpt")),
-    *(f"{RUN}/{name}.h5ad" for name in ("baselines/ridge", "unmasking/shuffled_features")),
+    *(f"{RUN}/{name}.h5ad" for name in ("baselines/ridge", "negative_controls/shuffled_features")),
     *(f"{CELLS}/{name}.parquet" for name in ("groups", "batches", "twins")),
     *(f"{CELLS}/{name}.json" for name in ("cells_audit", "manifest")),
 )
@@ -88,7 +88,9 @@ def test_damaged_file_is_made_again(
         file.truncate()
     printed = ""
     # Snakemake doesn't look at the times of what lies in an output that is a folder.
-    again = ["--forcerun", "evaluate"] if path.parent.name in ("baselines", "unmasking") else []
+    again = (
+        ["--forcerun", "evaluate"] if path.parent.name in ("baselines", "negative_controls") else []
+    )
     for at in range(STARTS):
         started = snakemake(copy, *OPTIONS, *([] if at else again), expect=None)
         logs = [*copy.glob(f"{RUN}/logs/*.log"), *copy.glob(f"{CELLS}/logs/*.log")]

@@ -18,7 +18,7 @@ ALL = os.environ.get("STATELINE_FAULTS") == "all"
 RULES = (
     *("config", "audit_cells", "audit_splits", "validate_features", "preflight"),
     *("pack_cells", "select_genes", "train", "predict"),
-    *("predict_baselines", "predict_unmasking", "reference_ends", "evaluate", "report"),
+    *("predict_baselines", "predict_negative_controls", "anchors", "evaluate", "report"),
 )
 """Those that it has, in the order in which their jobs come."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.prediction.unmasking import circle, spoiled
+from workflow_scripts.prediction.negative_controls import circle, spoiled
 
 NAMES = tuple(sorted(["control", *(f"g{n}" for n in range(40))]))
 FEATURES = Features(NAMES, np.random.default_rng(0).normal(3.0, 2.0, (41, 500)).astype(np.float32))

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from tests.reporting.screen import Screen, effects_of, facts_of, metrics_of, training_of
-from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.anchors import Anchors
 from workflow_scripts.evaluation.scaling import mark_noise, scale_all
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.reporting.files import InputPaths
@@ -40,9 +40,9 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         model: {context: _jsonable(by_context[model][context]) for context in screen.contexts}
         for model in by_context.index.get_level_values(0).unique()
     }
-    ends = ends_of(metrics, screen.contexts if screen.scored else ())
+    anchors = anchors_of(metrics, screen.contexts if screen.scored else ())
     compared = comparisons(metrics, "model", BETTER, 200)
-    mark_noise(compared, ends)
+    mark_noise(compared, anchors)
     return {
         "competition": None,
         "predicted": {"scale": "log1p", "amplitude": 1.0, "controls": "observed"},
@@ -88,10 +88,10 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "comparisons": compared,
         "claims": claims_of(screen),
         "rivals": list(screen.rivals),
-        "unmasking": screen.unmasking,
+        "negative_controls": screen.negative_controls,
         "strata": screen.strata,
-        "ends": {context: found.to_dict() for context, found in ends.items()},
-        **scale_all(scored, means, intervals(metrics, scored, 200), ends, BETTER),
+        "anchors": {context: found.to_dict() for context, found in anchors.items()},
+        **scale_all(scored, means, intervals(metrics, scored, 200), anchors, BETTER),
     }
 
 
@@ -106,13 +106,13 @@ def claims_of(screen: Screen) -> dict[str, Any]:
     }
 
 
-def ends_of(metrics: pd.DataFrame, contexts: tuple[str, ...]) -> dict[str, Ends]:
+def anchors_of(metrics: pd.DataFrame, contexts: tuple[str, ...]) -> dict[str, Anchors]:
     """Give every metric a scale but the mean squared error, whose replicate is the worse end."""
     whole = metrics.groupby("metric")["value"].mean().dropna()
     low = {name: 0.5 if BETTER[name] == "higher" else 2.0 for name in whole.index}
     high = {name: 0.9 if BETTER[name] == "higher" else 1.0 for name in whole.index}
     high |= {"expr_mse": 3.0} if "expr_mse" in high else {}
-    return {context: Ends(low, high, dict.fromkeys(low, 0.001)) for context in contexts}
+    return {context: Anchors(low, high, dict.fromkeys(low, 0.001)) for context in contexts}
 
 
 def _jsonable(values: pd.Series) -> dict[str, float | None]:

@@ -37,7 +37,7 @@ class Screen:
     has_effects: bool = True
     rivals: tuple[str, ...] = ("additive",)
     targets_outside_panel: tuple[str, ...] = ()
-    unmasking: dict[str, Any] = field(default_factory=dict)
+    negative_controls: dict[str, Any] = field(default_factory=dict)
     strata: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

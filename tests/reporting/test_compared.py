@@ -17,7 +17,7 @@ def run(name: str, cells: str, score: float, baseline: float) -> ComparedRun:
     scores: dict[str, Any] = {
         "overall": {"model": {METRIC: score}, "baseline:control": {METRIC: baseline}},
         "scaled": {},
-        "unmasking": [],
+        "negative_controls": [],
         "better": {METRIC: "higher"},
     }
     table = pd.DataFrame(columns=["context", "perturbation", "metric", "value"])

@@ -11,7 +11,7 @@ import pytest
 from tests.reporting.page_parser import Page, rows
 from workflow_scripts.reporting.page import SCORE_SECTIONS
 from workflow_scripts.reporting.words import how_predicted, in_competition
-from workflow_scripts.settings.choices import UNMASKING
+from workflow_scripts.settings.choices import NEGATIVE_CONTROLS
 
 Render = Callable[..., str]
 
@@ -147,13 +147,13 @@ def test_every_score_stands_beside_what_it_can_be_evidence_of(render: Render) ->
         assert "what was held out" not in text[section], section
 
 
-def unmasked(*, matches: bool | None, difference: float = 0.2) -> dict[str, Any]:
+def controls(*, matches: bool | None, difference: float = 0.2) -> dict[str, Any]:
     pair = {"difference": difference, "matches": matches}
-    return {way: {"pds_cosine": pair, "expr_mse": pair} for way in UNMASKING}
+    return {way: {"pds_cosine": pair, "expr_mse": pair} for way in NEGATIVE_CONTROLS}
 
 
 def test_run_that_is_matched_by_what_knows_nothing_is_marked(render: Render) -> None:
-    page = Page(render(unmasking=unmasked(matches=True)))
+    page = Page(render(negative_controls=controls(matches=True)))
     text = " ".join(page.text["verdict"].split())
     for sentence in (
         "With the features of other perturbations the model is not measurably worse",
@@ -162,7 +162,7 @@ def test_run_that_is_matched_by_what_knows_nothing_is_marked(render: Render) -> 
         "Twice the variance between predicted cells is not measurably worse on any metric",
     ):
         assert sentence in text
-    assert page.text["scores"].count("no better") > len(UNMASKING)
+    assert page.text["scores"].count("no better") > len(NEGATIVE_CONTROLS)
 
 
 @pytest.mark.parametrize(
@@ -171,13 +171,13 @@ def test_run_that_is_matched_by_what_knows_nothing_is_marked(render: Render) -> 
 def test_run_that_is_not_matched_has_no_mark(
     render: Render, matches: bool | None, words: str
 ) -> None:
-    page = Page(render(unmasking=unmasked(matches=matches)))
-    assert "UNMASKED" not in " ".join(page.text["verdict"].split())
-    assert sum(row[-1].strip() == words for row in page.cells if row) == len(UNMASKING)
+    page = Page(render(negative_controls=controls(matches=matches)))
+    assert "NEGATIVE CONTROL" not in " ".join(page.text["verdict"].split())
+    assert sum(row[-1].strip() == words for row in page.cells if row) == len(NEGATIVE_CONTROLS)
 
 
 def test_variance_that_no_metric_sees_is_not_called(render: Render) -> None:
-    page = Page(render(unmasking=unmasked(matches=True, difference=0.0)))
+    page = Page(render(negative_controls=controls(matches=True, difference=0.0)))
     assert "Twice the variance between predicted cells is" not in " ".join(
         page.text["verdict"].split()
     )

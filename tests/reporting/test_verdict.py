@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.anchors import Anchors
 from workflow_scripts.evaluation.scaling import mark_noise
 from workflow_scripts.evaluation.statistics import comparisons
 from workflow_scripts.reporting.formats import Scores
@@ -33,7 +33,7 @@ def judged(
     )
     overall = {model: {"pds_cosine": sum(v) / len(v)} for model, v in values.items()}
     tests = comparisons(metrics, MODEL, {"pds_cosine": "higher"}, 100)
-    mark_noise(tests, {"a": Ends({}, {}, {"pds_cosine": sd})})
+    mark_noise(tests, {"a": Anchors({}, {}, {"pds_cosine": sd})})
     scores: dict[str, Any] = {"overall": overall, "refused": [], "comparisons": tests, **NO_SCALE}
     scores["rivals"] = list(rivals)
     return judge(cast(Scores, scores), metrics)

@@ -47,6 +47,10 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["+training.lrr=1"], ["training.lrr: no such key; did you mean training.lr?"]),
     (["+data.kwargs.batch_size=8"], ["did you mean training.batch_size?"]),
     (["+lr=1"], ["lr: no such key; did you mean training.lr?"]),
+    (
+        ["+prediction.unmasking=[]"],
+        ["prediction.unmasking: no such key; it is called prediction.negative_controls now"],
+    ),
     (["+modle.kwargs.hidden_dim=1"], ["modle.kwargs.hidden_dim: no such key: there is no section"]),
     (["+training.kwargs={}"], ["training.kwargs: no such key"]),
     (["+wandb.nothing_like_it=1"], ["wandb has entity, project, local_wandb_dir, tags"]),

@@ -124,7 +124,7 @@ def test_key_says_all_there_is_to_know(capsys: pytest.CaptureFixture[str]) -> No
     assert facts["Type"] == "float"
     assert (
         facts["A change re-runs"]
-        == "train, predict, predict_unmasking, reference_ends, evaluate, report (afresh)"
+        == "train, predict, predict_negative_controls, anchors, evaluate, report (afresh)"
     )
 
 

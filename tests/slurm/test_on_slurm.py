@@ -24,7 +24,7 @@ from tests.tiny_run import write_tiny_run
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-QUICK = "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]"
+QUICK = "evaluation.profile=pds prediction.negative_controls=[] prediction.baselines=[control]"
 LONG = f"{QUICK} training.max_steps=12000 training.val_freq=3000 training.ckpt_every_n_steps=500"
 """More than a minute of training on two cores: more than the shortest time limit leaves."""
 

@@ -10,7 +10,8 @@ from tests.tiny_run import write_tiny_run
 OTHER = f"""
 config["stateline"] = {{
     "runs": "run.yaml",
-    "overrides": "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]",
+    "overrides": "evaluation.profile=pds prediction.baselines=[control] "
+    "prediction.negative_controls=[]",
 }}
 
 module stateline:

@@ -29,7 +29,7 @@ def test_counts_are_predicted_and_scored_as_counts(finished_run: Path) -> None:
     asked = f"{QUICK} evaluation.profile=null prediction.output=counts"
     asked += " prediction.amplitude=validation"
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
-    assert {"predict", "predict_baselines", "reference_ends", "evaluate"} <= set(done.jobs)
+    assert {"predict", "predict_baselines", "anchors", "evaluate"} <= set(done.jobs)
     assert not {"train", "pack_cells", "audit_splits"} & set(done.jobs)
 
     run = finished_run / "out/tiny"
@@ -40,7 +40,7 @@ def test_counts_are_predicted_and_scored_as_counts(finished_run: Path) -> None:
     np.testing.assert_array_equal(
         values(run / "observed.h5ad"), source[list(observed.obs["barcode"])].X.toarray()
     )
-    for name in ("predictions", "baselines/control", "unmasking/shuffled_features"):
+    for name in ("predictions", "baselines/control", "negative_controls/shuffled_features"):
         found = values(run / f"{name}.h5ad")
         assert np.array_equal(found, np.rint(found))
     scores = json.loads((run / "scores.json").read_text())

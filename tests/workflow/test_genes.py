@@ -19,7 +19,7 @@ QUICK = "prediction.baselines=[control] evaluation.profile=pds evaluation.extra_
 HVG = "genes.select=hvg genes.n_top=12"
 FROM_GENES = {
     *("select_genes", "train", "predict", "predict_baselines", "evaluate", "report"),
-    *("predict_unmasking", "reference_ends", "freeze_config", "freeze_stage", "preflight"),
+    *("predict_negative_controls", "anchors", "freeze_config", "freeze_stage", "preflight"),
 }
 
 

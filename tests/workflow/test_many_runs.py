@@ -13,7 +13,7 @@ from tests.tiny_run import write_tiny_run
 
 pytestmark = pytest.mark.long
 
-QUICK = "evaluation.profile=pds prediction.unmasking=[] prediction.baselines=[control]"
+QUICK = "evaluation.profile=pds prediction.negative_controls=[] prediction.baselines=[control]"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_sweep_is_one_plan_with_shared_cells_and_one_page(folder: Path) -> None:
         assert (folder / "out" / name / "report.html").exists()
     assert "<code>training.lr</code>" in page
     # The ends of the scale are computed once: all runs are tested on the same cells.
-    logs = [path.read_text() for path in (folder / "out").glob("*/logs/reference_ends.log")]
+    logs = [path.read_text() for path in (folder / "out").glob("*/logs/anchors.log")]
     assert sum("finished before" in text for text in logs) == 3
 
 

@@ -15,7 +15,7 @@ from tests.tiny_run import write_tiny_run
 pytestmark = pytest.mark.long
 
 QUICK = (
-    "prediction.baselines=[control] prediction.unmasking=[] evaluation.profile=pds "
+    "prediction.baselines=[control] prediction.negative_controls=[] evaluation.profile=pds "
     "evaluation.extra_metrics=[]"
 )
 OUT = Path("out/tiny")

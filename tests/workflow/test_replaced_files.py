@@ -70,7 +70,7 @@ FILES = [
     pytest.param(
         "member.ckpt",
         "cp -p",
-        {"preflight", "predict", "predict_unmasking"},
+        {"preflight", "predict", "predict_negative_controls"},
         marks=pytest.mark.long,
     ),
 ]

@@ -16,8 +16,8 @@ from workflow_scripts.config import main as explain
 
 ROOT = Path(__file__).parents[2]
 FOUND = {
-    **{"train": "trained", "predict": "finished", "predict_unmasking": "finished"},
-    **{"reference_ends": "finished", "evaluate": "finished"},
+    **{"train": "trained", "predict": "finished", "predict_negative_controls": "finished"},
+    **{"anchors": "finished", "evaluate": "finished"},
 }
 """What stages say that find their finished work."""
 
@@ -62,8 +62,8 @@ def test_what_changed_is_said_and_nothing_runs(folder):
         "train: training.lr: 0.001 → 0.002 (override 'training.lr=2e-3')",
         "report: report.title: null → Screen (override 'report.title=Screen')",
         "the record alone: wandb.tags: [] → [x] (override 'wandb.tags=[x]')",
-        "out/tiny: train, predict, predict_unmasking, reference_ends, evaluate, report\n",
-        "predict, predict_unmasking, reference_ends, evaluate: made from what runs before",
+        "out/tiny: train, predict, predict_negative_controls, anchors, evaluate, report\n",
+        "predict, predict_negative_controls, anchors, evaluate: made from what runs before",
     ):
         assert line in said.text, said.text
     nothing = snakemake(folder, "why", *OPTIONS)

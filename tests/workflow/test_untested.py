@@ -31,7 +31,7 @@ def test_run_without_an_evaluation_predicts_and_is_not_scored(tmp_path):
     run_file.write_text(f"{run_file.read_text()}evaluation: null\n")
     outcome = snakemake(tmp_path, "--config", f"runs={run_file}")
     assert {"train", "predict", "report"} <= set(outcome.jobs)
-    scoring = {"predict_baselines", "predict_unmasking", "reference_ends", "evaluate"}
+    scoring = {"predict_baselines", "predict_negative_controls", "anchors", "evaluate"}
     assert not scoring & set(outcome.jobs)
     page = (tmp_path / "out/tiny/report.html").read_text()
     assert "Nothing was scored: the run has no evaluation." in page

@@ -14,10 +14,10 @@ from workflow_scripts.cache.writing import ASIDE, left_behind
 PARENTS = ("checkpoints", "finished")
 """Folders of a run that hold identities."""
 
-SHARED = ("reference_ends", "baselines")
+SHARED = ("anchors", "baselines")
 """Folders of the cache in which runs share what is computed of the same cells."""
 
-ENDS = "reference_ends.json"
+ANCHORS = "anchors.json"
 """What a run has of the first."""
 
 

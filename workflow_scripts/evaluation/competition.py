@@ -11,7 +11,7 @@ from cell_eval2.catalog import CATALOG
 from cell_eval2.competition import COMPETITION_PROFILE, competition_members
 from cell_eval2.scoring import is_degenerate, score_one
 
-from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.anchors import Anchors
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,23 @@ def is_competition(config: EvalConfig, preset: str) -> bool:
     return preset == COMPETITION_PROFILE and set(competition_members()) <= set(config.metrics)
 
 
-def competition_score(means: Mapping[str, float | None], ends: Ends | None) -> CompetitionScore:
+def competition_score(
+    means: Mapping[str, float | None], anchors: Anchors | None
+) -> CompetitionScore:
     """Score one prediction in one context, as ``cell_eval2.score`` does with its anchor.
 
     Parameters
     ----------
     means
         The engine's aggregate of each metric.
-    ends
+    anchors
         Of the same cells.
     """
     members: dict[str, float] = {}
     lacking = []
     for metric in competition_members():
-        base = None if ends is None else ends.mean_response.get(metric)
-        best = None if ends is None else ends.replicate.get(metric)
+        base = None if anchors is None else anchors.mean_response.get(metric)
+        best = None if anchors is None else anchors.replicate.get(metric)
         if base is None or best is None:
             lacking.append(f"{metric}: {'mean response' if base is None else 'replicate'} missing")
             continue

@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from cell_eval2 import EvalConfig
 
+from workflow_scripts.evaluation.anchors import Reference
 from workflow_scripts.evaluation.diagnosis import compare_genes, confusion
 from workflow_scripts.evaluation.effects import log1p_values, mean_effects
 from workflow_scripts.evaluation.engine import (
@@ -20,9 +21,8 @@ from workflow_scripts.evaluation.engine import (
     engine_config,
     score_pair,
 )
+from workflow_scripts.evaluation.negative_controls import DERIVED
 from workflow_scripts.evaluation.populations import Population
-from workflow_scripts.evaluation.reference_ends import Reference
-from workflow_scripts.evaluation.unmasking import DERIVED
 from workflow_scripts.settings.choices import COUNTS
 
 
@@ -63,7 +63,7 @@ class Scoring:
     subject
         The one that is looked at more closely: the model.
     derived
-        What is made of its predictions (`unmasking.DERIVED`).
+        What is made of its predictions (`negative_controls.DERIVED`).
     settings, reference, threads
         As `scoring.evaluate` takes them.
     """

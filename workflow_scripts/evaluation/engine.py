@@ -56,7 +56,7 @@ class EvaluationSettings:
 
     @classmethod
     def from_slice(cls, settings: Slice) -> EvaluationSettings:
-        """Take the settings out of the slice of evaluate, or of reference_ends."""
+        """Take the settings out of the slice of evaluate, or of anchors."""
         usual = USUAL[settings["prediction.output"]]
         return cls(
             preset=settings["evaluation.preset"] or usual["preset"],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.evaluation.reference_ends import Ends
+from workflow_scripts.evaluation.anchors import Anchors
 from workflow_scripts.evaluation.statistics import intervals
 
 ALL = "(all)"
@@ -18,7 +18,7 @@ Means = dict[str, dict[str, dict[str, float | None]]]
 """Scores by model, context and metric."""
 
 
-def scale(value: float | None, ends: Ends | None, metric: str, better: str) -> float | None:
+def scale(value: float | None, anchors: Anchors | None, metric: str, better: str) -> float | None:
     """Place a score on the scale whose 0 is the mean response and whose 1 is a replicate.
 
     (value − mean response) / (replicate − mean response), as the engine scales its own scores
@@ -29,31 +29,31 @@ def scale(value: float | None, ends: Ends | None, metric: str, better: str) -> f
     None where there is no such scale: an end or the score is missing, the metric has no better way,
     or a replicate is no better than the mean response.
     """
-    if value is None or not np.isfinite(value) or why_unscaled(ends, metric, better):
+    if value is None or not np.isfinite(value) or why_unscaled(anchors, metric, better):
         return None
-    assert ends is not None
-    low, high = ends.mean_response[metric], ends.replicate[metric]
+    assert anchors is not None
+    low, high = anchors.mean_response[metric], anchors.replicate[metric]
     return (float(value) - low) / (high - low)
 
 
-def why_unscaled(ends: Ends | None, metric: str, better: str) -> str | None:
+def why_unscaled(anchors: Anchors | None, metric: str, better: str) -> str | None:
     """Return why a metric has no scale in a context; None if it has one."""
-    if ends is None:
-        return "the ends were not computed"
-    for end, values in (("mean_response", ends.mean_response), ("replicate", ends.replicate)):
+    if anchors is None:
+        return "the anchors were not computed"
+    for end, values in (("mean_response", anchors.mean_response), ("replicate", anchors.replicate)):
         if metric not in values:
             reasons = [
-                why for of, name, why in ends.refused if of == end and name in (None, metric)
+                why for of, name, why in anchors.refused if of == end and name in (None, metric)
             ]
             return f"no {end.replace('_', ' ')}: {reasons[0] if reasons else 'no finite value'}"
     if better == "neither":
         return "neither way is better"
-    low, high = ends.mean_response[metric], ends.replicate[metric]
-    return _why_too_short(low, high, ends.replicate_sd.get(metric), better)
+    low, high = anchors.mean_response[metric], anchors.replicate[metric]
+    return _why_too_short(low, high, anchors.replicate_sd.get(metric), better)
 
 
 def _why_too_short(low: float, high: float, sd: float | None, better: str) -> str | None:
-    """Return why two ends span no scale; None if they do."""
+    """Return why two anchors span no scale; None if they do."""
     gain = (high - low) if better == "higher" else (low - high)
     if gain <= 1e-9 * max(1.0, abs(low), abs(high)):
         return (
@@ -68,12 +68,14 @@ def _why_too_short(low: float, high: float, sd: float | None, better: str) -> st
     return None
 
 
-def whole_scale(ends: Mapping[str, Ends], metric: str, better: str) -> tuple[float, float] | None:
-    """Return the ends of a metric's mean over contexts.
+def whole_scale(
+    anchors: Mapping[str, Anchors], metric: str, better: str
+) -> tuple[float, float] | None:
+    """Return the anchors of a metric's mean over contexts.
 
     None if a context lacks one of them, or they span no scale.
     """
-    found = list(ends.values())
+    found = list(anchors.values())
     parts = ("mean_response", "replicate")
     if not found or better == "neither":
         return None
@@ -89,7 +91,7 @@ def scale_all(
     overall: Mapping[str, Mapping[str, float | None]],
     by_context: Means,
     bounds: Mapping[str, Mapping[str, Sequence[float]]],
-    ends: Mapping[str, Ends],
+    anchors: Mapping[str, Anchors],
     better: Mapping[str, str],
 ) -> dict[str, Any]:
     """Scale the scores of all models.
@@ -102,7 +104,7 @@ def scale_all(
         Scores of each model and context.
     bounds
         Intervals of ``overall``.
-    ends
+    anchors
         By context; empty if none were computed.
     better
         Which way is better, by metric.
@@ -110,29 +112,29 @@ def scale_all(
     Returns
     -------
     scaled
-        Model, metric: the mean over contexts on the scale between the means of the ends, so that
+        Model, metric: the mean over contexts on the scale between the means of the anchors, so that
         all numbers of a row are of the same contexts.
     scaled_by_context
         Model, context, metric.
     scaled_intervals
-        Model, metric: interval over perturbations, the ends taken as given.
+        Model, metric: interval over perturbations, the anchors taken as given.
     unscaled
         Context, metric: why there is no scale.
     """
     scaled_by_context: dict[str, dict[str, dict[str, float]]] = {}
-    for model, contexts in by_context.items() if ends else ():
+    for model, contexts in by_context.items() if anchors else ():
         scaled_by_context[model] = {
             context: {
                 metric: there
                 for metric, value in means.items()
-                if (there := scale(value, ends.get(context), metric, better[metric])) is not None
+                if (there := scale(value, anchors.get(context), metric, better[metric])) is not None
             }
             for context, means in contexts.items()
         }
     whole = {
         metric: found
         for metric, way in better.items()
-        if (found := whole_scale(ends, metric, way)) is not None
+        if (found := whole_scale(anchors, metric, way)) is not None
     }
 
     def place(metric: str, value: float) -> float:
@@ -146,7 +148,7 @@ def scale_all(
             if metric in whole and value is not None and np.isfinite(value)
         }
         for model, means in overall.items()
-        if ends
+        if anchors
     }
     scaled_intervals = {
         model: {
@@ -163,7 +165,7 @@ def scale_all(
             if better[metric] != "neither"
             and (why := why_unscaled(of_context, metric, better[metric])) is not None
         }
-        for context, of_context in ends.items()
+        for context, of_context in anchors.items()
     }
     return {
         "scaled": scaled,
@@ -179,26 +181,28 @@ def _mean_by_metric(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def scale_rows(
-    metrics: pd.DataFrame, ends: Mapping[str, Ends], better: Mapping[str, str]
+    metrics: pd.DataFrame, anchors: Mapping[str, Anchors], better: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Add the columns scaled, baseline and ceiling: a value on the scale, and its two ends.
+    """Add the columns scaled, baseline and ceiling: a value on the scale, and its two anchors.
 
     ``metrics`` has the columns context, metric and value at least.
     """
     keys = list(zip(metrics["context"], metrics["metric"], strict=True))
     scaled = [
-        scale(value, ends.get(context), metric, better[metric])
+        scale(value, anchors.get(context), metric, better[metric])
         for (context, metric), value in zip(keys, metrics["value"], strict=True)
     ]
     return metrics.assign(
         scaled=np.array(scaled, dtype=float),
-        baseline=[_end(ends, context, metric, "mean_response") for context, metric in keys],
-        ceiling=[_end(ends, context, metric, "replicate") for context, metric in keys],
+        baseline=[_end(anchors, context, metric, "mean_response") for context, metric in keys],
+        ceiling=[_end(anchors, context, metric, "replicate") for context, metric in keys],
     )
 
 
-def _end(ends: Mapping[str, Ends], context: str, metric: str, which: str) -> float:
-    of_all = ends.values() if context == ALL else [ends[context]] if context in ends else []
+def _end(anchors: Mapping[str, Anchors], context: str, metric: str, which: str) -> float:
+    of_all = (
+        anchors.values() if context == ALL else [anchors[context]] if context in anchors else []
+    )
     return _mean_by_metric([getattr(found, which) for found in of_all]).get(metric, np.nan)
 
 
@@ -206,7 +210,7 @@ def long_table(
     run: str,
     metrics: pd.DataFrame,
     scores: Mapping[str, Any],
-    ends: Mapping[str, Ends],
+    anchors: Mapping[str, Anchors],
     better: Mapping[str, str],
 ) -> pd.DataFrame:
     """Return what ``metrics.tsv`` says.
@@ -219,15 +223,15 @@ def long_table(
         From `scale_rows`.
     scores
         What ``scores.json`` says (overall, by_context, scaled, intervals, resamples).
-    ends, better
+    anchors, better
         As `scale_all` takes them.
 
     Returns
     -------
     Columns run, model, context, perturbation, metric, raw, scaled, baseline, ceiling, ci_low,
     ci_high: a row a perturbation, then one a context (perturbation `ALL`) and one over contexts
-    (context `ALL` too), whose ends are means over contexts. Intervals are of ``raw``, where it is a
-    mean over perturbations.
+    (context `ALL` too), whose anchors are means over contexts. Intervals are of ``raw``, where it
+    is a mean over perturbations.
     """
     rows: list[dict[str, Any]] = []
     for model, contexts in scores["by_context"].items():
@@ -240,7 +244,7 @@ def long_table(
             rows += _summary(model, context, means, here)
     for model, means in scores["overall"].items():
         rows += _summary(model, ALL, means, scores["intervals"][model])
-    summary = scale_rows(pd.DataFrame(rows).astype({"value": float}), ends, better)
+    summary = scale_rows(pd.DataFrame(rows).astype({"value": float}), anchors, better)
     whole = summary["context"] == ALL
     summary.loc[whole, "scaled"] = [
         scores["scaled"].get(row.model, {}).get(row.metric, np.nan)
@@ -267,7 +271,7 @@ def _summary(
 
 
 def mark_noise(
-    compared: Mapping[str, Mapping[str, dict[str, Any]]], ends: Mapping[str, Ends]
+    compared: Mapping[str, Mapping[str, dict[str, Any]]], anchors: Mapping[str, Anchors]
 ) -> None:
     """Say of each difference whether it is below what chance does to a replicate's score.
 
@@ -276,6 +280,6 @@ def mark_noise(
     """
     for metrics in compared.values():
         for metric, found in metrics.items():
-            known = [e.replicate_sd[metric] for e in ends.values() if metric in e.replicate_sd]
-            sd = float(np.mean(known)) if known and len(known) == len(ends) else None
+            known = [e.replicate_sd[metric] for e in anchors.values() if metric in e.replicate_sd]
+            sd = float(np.mean(known)) if known and len(known) == len(anchors) else None
             found["noise"] = None if sd is None else abs(found["difference"]) < sd

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.errors import DataError
+from workflow_scripts.evaluation.anchors import Anchors, Reference
 from workflow_scripts.evaluation.competition import competition_score, is_competition
 from workflow_scripts.evaluation.context_scores import Scoring
 from workflow_scripts.evaluation.diagnosis import diagnose, summarise_genes
@@ -23,12 +24,12 @@ from workflow_scripts.evaluation.engine import (
     describe_config,
     describe_engine,
 )
+from workflow_scripts.evaluation.negative_controls import compare_negative_controls
 from workflow_scripts.evaluation.populations import (
     check_same_cells_asked,
     check_scale,
     open_population,
 )
-from workflow_scripts.evaluation.reference_ends import Ends, Reference
 from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.evaluation.strata import (
@@ -39,7 +40,6 @@ from workflow_scripts.evaluation.strata import (
     how_new,
     stratified,
 )
-from workflow_scripts.evaluation.unmasking import unmask
 
 # The name under which the trained model's predictions come; all others are baselines.
 MODEL = "model"
@@ -87,7 +87,7 @@ def evaluate(
     prediction_paths: Mapping[str, Path],
     settings: EvaluationSettings,
     *,
-    unmasking: Mapping[str, Path] = MappingProxyType({}),
+    negative_controls: Mapping[str, Path] = MappingProxyType({}),
     derived: Sequence[str] = (),
     reference: Reference | None = None,
     trained_on: TrainedOn | None = None,
@@ -105,12 +105,12 @@ def evaluate(
         Files of predictions by the name of what predicted them, the observed controls in each.
     settings
         What to compute.
-    unmasking
+    negative_controls
         Files of predictions by the model with features that say nothing, by the way they do.
     derived
-        What is made of the model's predictions beside them (`unmasking.DERIVED`).
+        What is made of the model's predictions beside them (`negative_controls.DERIVED`).
     reference
-        The ends of the scale of every context; None: nothing is scaled.
+        The anchors of the scale of every context; None: nothing is scaled.
     trained_on
         What the model was trained on, for what is new in the test; None: it isn't said.
     resamples
@@ -130,7 +130,7 @@ def evaluate(
         observed = stack.enter_context(open_population(observed_path))
         predictions = {
             model: stack.enter_context(open_population(path))
-            for model, path in {**prediction_paths, **unmasking}.items()
+            for model, path in {**prediction_paths, **negative_controls}.items()
         }
         contexts, run = observed.tested_contexts(), observed.run
         subject = MODEL if MODEL in predictions else next(iter(predictions))
@@ -168,13 +168,13 @@ def evaluate(
         facts["distance_to_training"] = distance_to_training(
             facts, trained_on.splits, trained_on.features, observed.control
         )
-    ways = [*unmasking, *derived]
+    ways = [*negative_controls, *derived]
     metrics, overall = _long_table(pairs, observed_path), _means_over_contexts(pairs)
     better = better_directions(config)
-    ends = {} if reference is None else dict(reference.ends)
-    by_context, metrics = _means_by_context(pairs), scale_rows(metrics, ends, better)
+    anchors = {} if reference is None else dict(reference.anchors)
+    by_context, metrics = _means_by_context(pairs), scale_rows(metrics, anchors, better)
     compared = comparisons(metrics[~metrics["model"].isin(ways)], subject, better, resamples)
-    mark_noise(compared, ends)
+    mark_noise(compared, anchors)
     bounds = intervals(metrics, overall, resamples)
     scores = {
         "engine": describe_engine(config),
@@ -187,11 +187,11 @@ def evaluate(
         "intervals": bounds,
         "comparisons": compared,
         **claims_of(facts, trained_on),
-        "unmasking": unmask(metrics, subject, ways, better, resamples),
+        "negative_controls": compare_negative_controls(metrics, subject, ways, better, resamples),
         "by_context": by_context,
-        "ends": {context: found.to_dict() for context, found in ends.items()},
-        **scale_all(overall, by_context, bounds, ends, better),
-        "competition": _competition(by_context, ends)
+        "anchors": {context: found.to_dict() for context, found in anchors.items()},
+        **scale_all(overall, by_context, bounds, anchors, better),
+        "competition": _competition(by_context, anchors)
         if is_competition(config, settings.preset)
         else None,
         "diagnosis": {
@@ -209,7 +209,7 @@ def evaluate(
     }
     return Evaluation(
         metrics=metrics,
-        table=long_table(run, metrics, scores, ends, better),
+        table=long_table(run, metrics, scores, anchors, better),
         scores=scores,
         effects=effects.assign(model=subject)[EFFECTS].astype(
             dict.fromkeys(("model", "context", "perturbation", "gene"), "category")
@@ -268,12 +268,12 @@ def _means_over_contexts(
 
 
 def _competition(
-    by_context: Means, ends: Mapping[str, Ends]
+    by_context: Means, anchors: Mapping[str, Anchors]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Score every prediction as the competition does, by context."""
     return {
         model: {
-            context: asdict(competition_score(means, ends.get(context)))
+            context: asdict(competition_score(means, anchors.get(context)))
             for context, means in contexts.items()
         }
         for model, contexts in by_context.items()

@@ -24,9 +24,9 @@ from workflow_scripts.models import (
     RidgeEffect,
     TrainingEffects,
 )
+from workflow_scripts.prediction.negative_controls import circle
 from workflow_scripts.prediction.notes import Asked, remarks
 from workflow_scripts.prediction.targets import Targets
-from workflow_scripts.prediction.unmasking import circle
 from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.findings import listing
 
@@ -116,7 +116,7 @@ class Baselines:
     def with_features(self, features: Features, seed: int) -> Baselines:
         """Return the same with the perturbations' vectors, for the baselines that read them.
 
-        The others are dealt out anew (`unmasking.circle`), by the names and the seed alone.
+        The others are dealt out anew (`negative_controls.circle`), by the names and the seed alone.
 
         Raises
         ------

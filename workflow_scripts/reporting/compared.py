@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from workflow_scripts.cache.kept import ENDS
+from workflow_scripts.cache.kept import ANCHORS
 from workflow_scripts.cache.writing import refuse_damaged
 from workflow_scripts.reporting.compared_figures import score_against_cost, validation_curves
 from workflow_scripts.reporting.formats import Scores
@@ -73,7 +73,7 @@ class ComparedRun:
         DataError
             Where a file is missing, or isn't what its name says.
         """
-        for name in ("metrics.tsv", "scores.json", "training.csv", ENDS):
+        for name in ("metrics.tsv", "scores.json", "training.csv", ANCHORS):
             refuse_damaged(folder / name)
         metrics = read_metrics(folder / "metrics.tsv")
         training = folder / "training.csv"
@@ -85,7 +85,7 @@ class ComparedRun:
             cast(Scores, read_json(folder / "scores.json", Scores.__required_keys__)),
             metrics[metrics["model"] == MODEL].drop(columns="model"),
             read_training(training) if training.exists() else None,
-            str(read_json(folder / ENDS, frozenset({"identity"}))["identity"]),
+            str(read_json(folder / ANCHORS, frozenset({"identity"}))["identity"]),
         )
 
     @property
@@ -264,8 +264,8 @@ def _mean_seconds(runs: Sequence[ComparedRun]) -> float | None:
 
 
 def _baselines(scores: Scores) -> set[str]:
-    """Return the baselines: all that was scored but the model, and what unmasks it."""
-    return set(scores["overall"]) - {MODEL} - set(scores["unmasking"])
+    """Return the baselines: all that was scored but the model, and its negative controls."""
+    return set(scores["overall"]) - {MODEL} - set(scores["negative_controls"])
 
 
 def _cell(standing: Mapping[str, Any] | None) -> dict[str, Any]:

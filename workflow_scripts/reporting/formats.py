@@ -233,15 +233,15 @@ class Difference(TypedDict):
     noise: bool | None
 
 
-class Unmasked(TypedDict):
+class NegativeControl(TypedDict):
     """The model against a prediction that knows nothing, on a metric; ``matches``: no better."""
 
     difference: float
     matches: bool | None
 
 
-class Ends(TypedDict):
-    """The two ends of the scale in a context, by metric, and what chance does to the second."""
+class Anchors(TypedDict):
+    """The two anchors of the scale in a context, by metric, and what chance does to the second."""
 
     mean_response: dict[str, float]
     replicate: dict[str, float]
@@ -297,8 +297,8 @@ class Scores(TypedDict):
     rivals: list[str]
     diagnosis: dict[str, Diagnosis]
     strata: dict[str, list[Stratum]]
-    ends: dict[str, Ends]
-    unmasking: dict[str, dict[str, Unmasked]]
+    anchors: dict[str, Anchors]
+    negative_controls: dict[str, dict[str, NegativeControl]]
     scaled: dict[str, dict[str, float]]
     scaled_by_context: dict[str, dict[str, dict[str, float]]]
     scaled_intervals: dict[str, dict[str, list[float]]]

@@ -27,7 +27,7 @@ from workflow_scripts.reporting.formats import (
     Start,
 )
 from workflow_scripts.reporting.words import MODEL
-from workflow_scripts.settings.choices import UNMASKING
+from workflow_scripts.settings.choices import NEGATIVE_CONTROLS
 from workflow_scripts.settings.slices import read_settings
 
 ALL = "(all)"
@@ -169,10 +169,12 @@ def _scored(paths: InputPaths) -> Scored | None:
     assert paths.metrics_per_perturbation is not None
     content = read_json(paths.scores, Scores.__required_keys__)
     for key in ("overall", "by_context", "intervals", "scaled", "scaled_by_context"):
-        # What unmasks a model is no competitor: it is shown apart.
-        content[key] = {name: of for name, of in content[key].items() if name not in UNMASKING}
+        # A negative control is no competitor: it is shown apart.
+        content[key] = {
+            name: of for name, of in content[key].items() if name not in NEGATIVE_CONTROLS
+        }
     metrics = read_metrics(paths.metrics)
-    metrics = metrics[~metrics["model"].isin(UNMASKING)].reset_index(drop=True)
+    metrics = metrics[~metrics["model"].isin(NEGATIVE_CONTROLS)].reset_index(drop=True)
     facts = _facts(paths.metrics_per_perturbation)
     return Scored(metrics, cast(Scores, content), paths.effects, facts)
 

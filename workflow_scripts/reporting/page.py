@@ -13,13 +13,13 @@ from workflow_scripts.reporting.figures import Drawing, effect_panel, strips
 from workflow_scripts.reporting.formats import Claims, FindingEntry, Scores, in_order
 from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
+from workflow_scripts.reporting.negative_controls import negative_control_rows
 from workflow_scripts.reporting.perturbation_table import perturbation_table
 from workflow_scripts.reporting.run_facts import changed_settings, commands, essentials, run_name
 from workflow_scripts.reporting.strata import strata_rows
 from workflow_scripts.reporting.tables import difference_rows, remarks, score_tables
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.trained import trained
-from workflow_scripts.reporting.unmasking import unmasked_rows
 from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
     MODEL,
@@ -122,7 +122,7 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "score_tables": score_tables(scored.scores),
         "differences": difference_rows(scored.scores),
         "strata": strata_rows(scored.scores, verdict.metric),
-        "unmasked": unmasked_rows(scored.scores, verdict.metric),
+        "negative_controls": negative_control_rows(scored.scores, verdict.metric),
         "model_meanings": [
             (model_label(model), MODEL_MEANINGS.get(model, ""), remarks(scored.scores, model))
             for model in models_in_order(scored.scores["overall"])

@@ -10,7 +10,7 @@ from workflow_scripts.settings.grid import short_keys
 from workflow_scripts.settings.overrides import written
 from workflow_scripts.settings.schema import find, leaves
 
-_APART = ("report.", "evaluation.resamples", "prediction.baselines", "prediction.unmasking")
+_APART = ("report.", "evaluation.resamples", "prediction.baselines", "prediction.negative_controls")
 """Keys that change no score of a model."""
 
 _MOST_KEYS = 3

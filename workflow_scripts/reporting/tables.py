@@ -62,7 +62,7 @@ class ScoreRow:
 
     Attributes
     ----------
-    ends
+    anchors
         What the mean response and a replicate get, or why there is no scale between them.
     """
 
@@ -70,7 +70,7 @@ class ScoreRow:
     words: MetricWords
     better: str
     cells: tuple[Cell, ...]
-    ends: str = ""
+    anchors: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,14 +166,14 @@ def _score_table(
                     else number(there),
                 )
             )
-        ends = _ends(scores, context, metric, words)
-        rows.append(ScoreRow(metric, words, BETTER_WORDS[better], tuple(cells), ends))
+        anchors = _anchors(scores, context, metric, words)
+        rows.append(ScoreRow(metric, words, BETTER_WORDS[better], tuple(cells), anchors))
     labels = tuple(model_label(model) for model in models)
     return ScoreTable(context, size, tuple(models), labels, tuple(rows), tuple(reasons))
 
 
-def _ends(scores: Scores, context: str | None, metric: str, words: MetricWords) -> str:
-    asked = list(scores["ends"]) if context is None else [context]
+def _anchors(scores: Scores, context: str | None, metric: str, words: MetricWords) -> str:
+    asked = list(scores["anchors"]) if context is None else [context]
     reasons = {
         f"{name}: {why}" if context is None and len(asked) > 1 else why
         for name in asked
@@ -181,11 +181,11 @@ def _ends(scores: Scores, context: str | None, metric: str, words: MetricWords) 
     }
     if len(reasons) == len(asked):
         return f"No scale: {'; '.join(sorted(reasons))}" if reasons else ""
-    found = [ends for name in asked if (ends := scores["ends"].get(name)) is not None]
+    found = [anchors for name in asked if (anchors := scores["anchors"].get(name)) is not None]
     pairs = [
-        (ends["mean_response"][metric], ends["replicate"][metric])
-        for name, ends in zip(asked, found, strict=True)
-        if metric not in scores["unscaled"].get(name, {}) and metric in ends["replicate"]
+        (anchors["mean_response"][metric], anchors["replicate"][metric])
+        for name, anchors in zip(asked, found, strict=True)
+        if metric not in scores["unscaled"].get(name, {}) and metric in anchors["replicate"]
     ]
     if scores["better"].get(metric, "neither") == "neither" or not pairs:
         return ""

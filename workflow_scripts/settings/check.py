@@ -195,6 +195,13 @@ def _close_choice(key: Key, value: Any) -> str:
     return f"; did you mean `{close}`?" if close else ""
 
 
+RENAMED = {
+    "prediction.unmasking": "prediction.negative_controls",
+    "engine.val_subsample_fraction": "data.kwargs.val_subsample_fraction",
+}
+"""Keys of earlier versions, and what they are called now."""
+
+
 def _no_such_key(place: tuple[Any, ...], value: Any) -> str:
     name, path = str(place[-1]), ".".join(map(str, place))
     if path in _NAMED:  # written with dots
@@ -207,6 +214,8 @@ def _no_such_key(place: tuple[Any, ...], value: Any) -> str:
 
 def meant(path: str) -> str:
     """Return the end of a message about an unknown key: the ones that were probably meant."""
+    if path in RENAMED:
+        return f"; it is called {RENAMED[path]} now"
     section, _, name = path.rpartition(".")
     siblings = [other for other in _NAMED if other.rpartition(".")[0] == section]
     likely = (

@@ -36,8 +36,8 @@ BASELINES: tuple[str, ...] = get_args(Baseline)
 FEATURE_BASELINES = BASELINES[BASELINES.index("ridge") :]
 """The baselines that read the perturbations' features."""
 NegativeControl = Literal["shuffled_features", "random_features", "same_cells", "doubled_variance"]
-UNMASKING: tuple[str, ...] = get_args(NegativeControl)
-SPOILED_FEATURES = UNMASKING[:2]
+NEGATIVE_CONTROLS: tuple[str, ...] = get_args(NegativeControl)
+SPOILED_FEATURES = NEGATIVE_CONTROLS[:2]
 """Negative controls for which the model predicts with features that carry no information."""
 LOG1P, COUNTS = "log1p", "counts"
 VALIDATION = "validation"

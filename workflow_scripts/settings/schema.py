@@ -33,8 +33,8 @@ from workflow_scripts.settings.keys import (
 )
 
 TRAIN = "preflight train"
-PREDICT = "predict predict_baselines predict_unmasking"
-SCORE = "reference_ends evaluate"
+PREDICT = "predict predict_baselines predict_negative_controls"
+SCORE = "anchors evaluate"
 _ONE_PATH = "all outputs of a run lie in output_dir/name"
 _NO_WORDS = "it belongs to language models, and the input here is cells"
 
@@ -319,7 +319,7 @@ class Model(Section):
     )
     """Checkpoint to continue from"""
     device: Literal["auto", "cuda", "cpu"] = operational(
-        "preflight train predict predict_unmasking"
+        "preflight train predict predict_negative_controls"
     )
     """Where the model runs: cuda and auto use the GPU if there is one; cpu never uses it"""
     kwargs: ModelKwargs
@@ -548,11 +548,11 @@ class Engine(Section):
 
 
 class Prediction(Section):
-    checkpoint: Text | Positive = identity("preflight predict predict_unmasking")
+    checkpoint: Text | Positive = identity("preflight predict predict_negative_controls")
     """Weights that predict: those of the last step (final), of the best validation (best, see
     engine.select_by), of a number of steps whose checkpoint is kept (engine.keep_checkpoints), or
     of an existing model (path of a model folder or a .ckpt), in which case nothing is trained"""
-    ensemble: Items[Text] = identity("preflight predict predict_unmasking")
+    ensemble: Items[Text] = identity("preflight predict predict_negative_controls")
     """Existing models (folders or .ckpt files), such as runs with other seeds; the prediction is
     the mean of theirs and that of prediction.checkpoint"""
     seed: Seed = identity(PREDICT)
@@ -576,7 +576,7 @@ class Prediction(Section):
     """Draw counts from the mean profile of each cell set, so that the noise of the control cells is
     not added twice"""
     amplitude: Annotated[float, Field(ge=0)] | Literal["validation"] = identity(
-        "preflight predict predict_unmasking"
+        "preflight predict predict_negative_controls"
     )
     """Factor of the predicted effects of the model; validation: the factor that fits the validation
     cells best"""
@@ -585,7 +585,7 @@ class Prediction(Section):
     baselines: Items[Baseline] = identity("predict_baselines evaluate")
     """Baselines to predict and score beside the model. Those named shuffled get the features of
     other perturbations (prediction.seed), to show what the features are worth"""
-    unmasking: Items[NegativeControl] = identity("predict_unmasking evaluate")
+    negative_controls: Items[NegativeControl] = identity("predict_negative_controls evaluate")
     """Negative controls made from the model's predictions: with the features of other perturbations
     (shuffled_features) or random ones (random_features), with the same cells for all perturbations
     (same_cells), or with twice the variance between cells (doubled_variance). The report marks a
@@ -609,7 +609,7 @@ class Prediction(Section):
     submission: Literal["vcc2025", "vcc2026"] | None = identity("targets preflight submit")
     """File for a competition beside the predictions: vcc2025, the submission.vcc of cell-eval prep;
     vcc2026, the submission.h5ad of raw counts. null: none"""
-    unknown_batch: NullableText = identity("preflight predict predict_unmasking")
+    unknown_batch: NullableText = identity("preflight predict predict_negative_controls")
     """Technical batch to use for cells of a batch that the model was not trained on (each cell's
     prediction_note in obs states it). null: such cells are an error"""
 
@@ -629,7 +629,7 @@ class Evaluation(Section):
     """Scale of the cells that are scored, as cell-eval2 names it; null: that of
     prediction.output"""
     controls: Literal["observed", "predicted"] = identity(
-        "predict predict_unmasking reference_ends evaluate"
+        "predict predict_negative_controls anchors evaluate"
     )
     """Controls that predicted cells are compared with: the observed ones, or those that the model
     predicts from other controls. Baselines are always compared with the observed ones"""
@@ -648,7 +648,7 @@ class Report(Section):
 
 
 class Config(Section):
-    name: FolderName = operational("workflow train predict predict_unmasking")
+    name: FolderName = operational("workflow train predict predict_negative_controls")
     """Name of the run; all its outputs lie in the folder output_dir/name"""
     output_dir: Folder = operational("workflow")
     """Folder that holds the runs; a relative path starts at the working directory"""

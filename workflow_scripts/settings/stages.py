@@ -33,7 +33,7 @@ class Stage:
         Name of the part of the settings that it reads: the name of its file in ``stages/``, and of
         the stage in the schema.
     after
-        Rules whose outputs it reads: when they run again, so does it. ``reference_ends`` counts
+        Rules whose outputs it reads: when they run again, so does it. ``anchors`` counts
         for none: runs share that file, and each run that links it makes it younger for all.
     numerics
         Version of its arithmetic: raise it when the same inputs give other results.
@@ -55,7 +55,7 @@ class Stage:
 
 _CHECKED = ("audit_cells", "audit_splits", "validate_features")
 _READ = (*_CHECKED, "select_genes", "validate_target_features", "pack_cells")
-_PREDICTED = ("predict", "predict_baselines", "predict_unmasking")
+_PREDICTED = ("predict", "predict_baselines", "predict_negative_controls")
 _SCORER = ("cell-eval2", "pdex")
 
 STAGES: Mapping[str, Stage] = {
@@ -81,9 +81,11 @@ STAGES: Mapping[str, Stage] = {
     ),
     "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=4),
     "predict_baselines": Stage("baselines", "predict_baselines", _READ, numerics=3),
-    "predict_unmasking": Stage("unmasking", "predict_unmasking", (*_READ, "train")),
+    "predict_negative_controls": Stage(
+        "negative_controls", "predict_negative_controls", (*_READ, "train")
+    ),
     "write_submission": Stage("submission.vcc", "submit", ("predict",)),
-    "reference_ends": Stage("reference_ends.json", "reference_ends", ("predict",), engines=_SCORER),
+    "anchors": Stage("anchors.json", "anchors", ("predict",), engines=_SCORER),
     "evaluate": Stage(
         "scores.json",
         "evaluate",
@@ -157,9 +159,11 @@ def stages_of(config: Mapping[str, Any]) -> dict[str, Stage]:
         "train": given_model(prediction["checkpoint"]) is not None,
         "predict": not predicts,
         "predict_baselines": not scored,
-        "predict_unmasking": not (scored and {*prediction["unmasking"]} & {*SPOILED_FEATURES}),
+        "predict_negative_controls": not (
+            scored and {*prediction["negative_controls"]} & {*SPOILED_FEATURES}
+        ),
         "write_submission": not (predicts and challenge),
-        "reference_ends": not scored,
+        "anchors": not scored,
         "evaluate": not scored,
     }
     found = {name: stage for name, stage in STAGES.items() if not left_out.get(name)}

@@ -10,8 +10,8 @@ from workflow_scripts.settings.slices import Slice
 from workflow_scripts.stage import OutputFolder, stage
 
 
-@stage("predict_unmasking")
-def predict_unmasking(settings: Slice, files: ModelFiles, out_dir: OutputFolder) -> None:
+@stage("predict_negative_controls")
+def predict_negative_controls(settings: Slice, files: ModelFiles, out_dir: OutputFolder) -> None:
     """Predict the test cells of a run with its model and features without information.
 
     A model that predicts as well with them has not learned to use the features.
@@ -22,12 +22,12 @@ def predict_unmasking(settings: Slice, files: ModelFiles, out_dir: OutputFolder)
         Folder of predicted cells, to write (h5ad, one a negative control).
     """
     with own_gpus(1, settings["model.device"]):
-        from workflow_scripts.prediction.unmasking import spoiled
+        from workflow_scripts.prediction.negative_controls import spoiled
         from workflow_scripts.prediction.with_models import ModelPrediction
 
         asked = ModelPrediction.open(files, settings)
         control = asked.inputs.store.manifest["control"]
-        for name in settings["prediction.unmasking"]:
+        for name in settings["prediction.negative_controls"]:
             if name in SPOILED_FEATURES:
                 seed = settings["prediction.seed"]
                 features = spoiled(asked.features, control, name, seed)
@@ -36,4 +36,4 @@ def predict_unmasking(settings: Slice, files: ModelFiles, out_dir: OutputFolder)
 
 
 if __name__ == "__main__":
-    run_command(predict_unmasking)
+    run_command(predict_negative_controls)

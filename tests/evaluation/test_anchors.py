@@ -14,11 +14,11 @@ from cell_eval2 import build_generic_baseline
 from cell_eval2.anchor import compute_replicate_anchor
 from cell_eval2.baseline import build_baseline_prediction, generic_response_profile
 
+from workflow_scripts import anchors as command
 from workflow_scripts import evaluate as evaluate_command
-from workflow_scripts import reference_ends as command
+from workflow_scripts.evaluation.anchors import Anchors, Reference, compute_all, content_digest
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.evaluation.populations import open_population
-from workflow_scripts.evaluation.reference_ends import Ends, Reference, compute_all, content_digest
 from workflow_scripts.evaluation.scaling import ALL, scale, why_unscaled
 from workflow_scripts.evaluation.scoring import evaluate
 
@@ -42,7 +42,7 @@ def mean_response(screen) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("ends")
+    return tmp_path_factory.mktemp("anchors")
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def files(screen, folder) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def reference(files, folder) -> Reference:
-    ends, _ = compute_all(files["observed"], SETTINGS, folder / "shared", tell=lambda line: None)
-    return Reference(ends, folder / "shared")
+    anchors, _ = compute_all(files["observed"], SETTINGS, folder / "shared", tell=lambda line: None)
+    return Reference(anchors, folder / "shared")
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +78,15 @@ def test_ends_are_those_of_the_engine_s_own_baseline_and_anchor(files, reference
     with open_population(files["observed"]) as observed:
         cells = observed.cells("right")
         config = engine_config(SETTINGS, CONTROL, observed.outside_panel("right"))
-    ends = reference.ends["right"]
+    anchors = reference.anchors["right"]
     baseline = build_generic_baseline(cells, config=config, emit="tile", allow_degenerate=True)
     plain = baseline.agg.filter(baseline.agg["statistic"] == "mean").to_dicts()[0]
-    for metric, value in ends.mean_response.items():
+    for metric, value in anchors.mean_response.items():
         assert value == pytest.approx(plain[metric], abs=1e-8)
     _, anchor = compute_replicate_anchor(cells, config=config)
     for row in anchor.to_dicts():
-        assert ends.replicate[row["metric"]] == pytest.approx(row["replicate"], abs=1e-8)
-        assert ends.replicate_sd[row["metric"]] == pytest.approx(row["replicate_sd"], abs=1e-8)
+        assert anchors.replicate[row["metric"]] == pytest.approx(row["replicate"], abs=1e-8)
+        assert anchors.replicate_sd[row["metric"]] == pytest.approx(row["replicate_sd"], abs=1e-8)
 
 
 def test_mean_response_is_zero_on_every_scale(result):
@@ -113,7 +113,7 @@ def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
     rows = chosen.set_index(["context", "perturbation"])
     assert len(rows) == 2 * 8 + 2 + 1
     low, high = (
-        getattr(reference.ends["left"], end)["pds_l1"] for end in ("mean_response", "replicate")
+        getattr(reference.anchors["left"], end)["pds_l1"] for end in ("mean_response", "replicate")
     )
     one = rows.loc[("left", "G03")]
     assert (one["baseline"], one["ceiling"]) == (low, high)
@@ -133,12 +133,12 @@ def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
 def test_difference_below_what_chance_does_to_a_replicate_is_noise(result, reference):
     compared = result.scores["comparisons"]["control"]
     for metric, found in compared.items():
-        sds = [ends.replicate_sd[metric] for ends in reference.ends.values()]
+        sds = [anchors.replicate_sd[metric] for anchors in reference.anchors.values()]
         assert found["noise"] == (abs(found["difference"]) < np.mean(sds))
     assert compared["delta_pearson"]["noise"] is False
 
 
-ENDS = Ends({"up": 0.5, "down": 4.0, "flat": 1.0}, {"up": 0.9, "down": 1.0, "flat": 1.0}, {})
+ANCHORS = Anchors({"up": 0.5, "down": 4.0, "flat": 1.0}, {"up": 0.9, "down": 1.0, "flat": 1.0}, {})
 
 
 @pytest.mark.parametrize(
@@ -157,34 +157,34 @@ ENDS = Ends({"up": 0.5, "down": 4.0, "flat": 1.0}, {"up": 0.9, "down": 1.0, "fla
     ],
 )
 def test_place_on_the_scale_by_hand(metric, better, value, expected):
-    found = scale(value, ENDS, metric, better)
+    found = scale(value, ANCHORS, metric, better)
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
 
 
 def test_a_metric_without_a_scale_says_why():
     assert "a replicate (0.9) is no better than the mean response (0.5)" in why_unscaled(
-        ENDS, "up", "lower"
+        ANCHORS, "up", "lower"
     )
-    refused = replace(ENDS, refused=(("mean_response", "absent", "too few cells"),))
+    refused = replace(ANCHORS, refused=(("mean_response", "absent", "too few cells"),))
     assert why_unscaled(refused, "absent", "higher") == "no mean response: too few cells"
-    assert why_unscaled(ENDS, "up", "higher") is None
+    assert why_unscaled(ANCHORS, "up", "higher") is None
 
 
 def test_one_perturbation_has_no_mean_response_and_no_ranks(draw_screen, write, tmp_path):
     screen = draw_screen(("G01",), ("left",))
-    ends, _ = compute_all(write("one", screen), SETTINGS, tmp_path, tell=lambda line: None)
-    assert not ends["left"].mean_response
-    assert "expr_mse" in ends["left"].replicate
-    assert "pds_l1" not in ends["left"].replicate
-    assert "is its own mean response" in why_unscaled(ends["left"], "expr_mse", "lower")
+    anchors, _ = compute_all(write("one", screen), SETTINGS, tmp_path, tell=lambda line: None)
+    assert not anchors["left"].mean_response
+    assert "expr_mse" in anchors["left"].replicate
+    assert "pds_l1" not in anchors["left"].replicate
+    assert "is its own mean response" in why_unscaled(anchors["left"], "expr_mse", "lower")
 
 
 def test_cells_that_cannot_be_halved_refuse_the_replicate_alone(draw_screen, write, tmp_path):
     screen = draw_screen(cells_each=(1,), contexts=("left",))
-    ends, _ = compute_all(write("thin", screen), SETTINGS, tmp_path, tell=lambda line: None)
-    assert not ends["left"].replicate
-    assert ends["left"].mean_response["pds_cosine"] == pytest.approx(0.5)
-    assert {end for end, _, _ in ends["left"].refused} == {"replicate"}
+    anchors, _ = compute_all(write("thin", screen), SETTINGS, tmp_path, tell=lambda line: None)
+    assert not anchors["left"].replicate
+    assert anchors["left"].mean_response["pds_cosine"] == pytest.approx(0.5)
+    assert {end for end, _, _ in anchors["left"].refused} == {"replicate"}
 
 
 def test_digest_is_of_the_cells_and_not_of_the_run(screen, write):
@@ -210,10 +210,10 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
     stage.write_text(json.dumps({"identity": settings, "extent": {}}))
 
     def compute(observed: Path, out: str) -> str:
-        command.reference_ends(
+        command.anchors(
             [
                 *("--settings", str(stage), "--observed", str(observed)),
-                *("--out", str(tmp_path / out / "ends.json")),
+                *("--out", str(tmp_path / out / "anchors.json")),
                 *("--work-dir", str(tmp_path / "shared")),
             ]
         )
@@ -221,8 +221,8 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
 
     assert "split halves scored" in compute(files["observed"], "first")
     assert compute(other, "second").startswith("finished before")
-    assert (tmp_path / "first/ends.json").read_bytes() == (
-        tmp_path / "second/ends.json"
+    assert (tmp_path / "first/anchors.json").read_bytes() == (
+        tmp_path / "second/anchors.json"
     ).read_bytes()
 
     # What the engine computed of the observed side is there for every scoring, and isn't changed.
@@ -234,7 +234,7 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
                 "identity": {
                     **settings,
                     "prediction.baselines": [],
-                    "prediction.unmasking": [],
+                    "prediction.negative_controls": [],
                     "evaluation.resamples": 0,
                 },
                 "extent": {},
@@ -245,7 +245,7 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
         [
             *("--settings", str(stage), "--observed", str(other)),
             *("--predictions", str(files["control"])),
-            *("--reference-ends", str(tmp_path / "second/ends.json")),
+            *("--anchors", str(tmp_path / "second/anchors.json")),
             *("--shared-dir", str(tmp_path / "shared"), "--work-dir", str(tmp_path / "done")),
             *(f"--{name}={tmp_path / name}" for name in OPTIONS),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workflow_scripts.reporting.formats import Scores, Unmasked
+from workflow_scripts.reporting.formats import NegativeControl, Scores
 from workflow_scripts.reporting.words import MODEL, metric_words, number
 
 WAYS: Mapping[str, tuple[str, str, str]] = {
@@ -39,8 +39,8 @@ WAYS: Mapping[str, tuple[str, str, str]] = {
 
 
 @dataclass(frozen=True)
-class UnmaskedRow:
-    """One way to unmask a model.
+class NegativeControlRow:
+    """A negative control of a model.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class UnmaskedRow:
     mark: str
 
 
-def unmasked_rows(scores: Scores, metric: str | None) -> list[UnmaskedRow]:
+def negative_control_rows(scores: Scores, metric: str | None) -> list[NegativeControlRow]:
     """Return a row for each way that was tried.
 
     Parameters
@@ -75,13 +75,13 @@ def unmasked_rows(scores: Scores, metric: str | None) -> list[UnmaskedRow]:
     """
     rows = []
     for way, (label, meaning, sentence) in WAYS.items():
-        found = scores["unmasking"].get(way, {})
+        found = scores["negative_controls"].get(way, {})
         if metric is None or metric not in found:
             continue
         pair, own = found[metric], scores["overall"][MODEL][metric] or 0.0
         matches = _on_any(found) if way == "doubled_variance" else pair["matches"]
         rows.append(
-            UnmaskedRow(
+            NegativeControlRow(
                 way,
                 label,
                 meaning,
@@ -96,7 +96,7 @@ def unmasked_rows(scores: Scores, metric: str | None) -> list[UnmaskedRow]:
     return rows
 
 
-def _on_any(found: Mapping[str, Unmasked]) -> bool | None:
+def _on_any(found: Mapping[str, NegativeControl]) -> bool | None:
     """Say whether it does as well on all metrics that it changes at all: means it doesn't."""
     known = [pair["matches"] for pair in found.values() if abs(pair["difference"]) > 1e-6]
     if not known or None in known:

@@ -1,4 +1,4 @@
-"""Score the mean response and a replicate on a run's observed cells: the ends of every scale."""
+"""Score the mean response and a replicate on a run's observed cells: the anchors of every scale."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from workflow_scripts.stage import Output, stage
 
 def observed_digest(path: Path) -> str:
     """Return the digest of observed cells: of what scores depend on, not of how it is stored."""
+    from workflow_scripts.evaluation.anchors import content_digest
     from workflow_scripts.evaluation.populations import open_population
-    from workflow_scripts.evaluation.reference_ends import content_digest
 
     with open_population(path) as observed:
         return content_digest(observed)
 
 
-@stage("reference_ends", shared=True)
-def reference_ends(
+@stage("anchors", shared=True)
+def anchors(
     settings: Slice, observed: Annotated[Path, observed_digest], threads: int | None, out: Output
 ) -> None:
     """Score the mean response and a replicate on observed cells, for all runs that have them.
@@ -34,16 +34,16 @@ def reference_ends(
     threads
         CPU threads; all there are if not given.
     out
-        Ends of the scale, to write (JSON).
+        Anchors of the scale, to write (JSON).
     """
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    from workflow_scripts.evaluation.anchors import compute_all
     from workflow_scripts.evaluation.compiled import keep_compiled
     from workflow_scripts.evaluation.engine import EvaluationSettings, describe_engine
-    from workflow_scripts.evaluation.reference_ends import compute_all
 
     keep_compiled()
-    ends, config = compute_all(
+    anchors, config = compute_all(
         observed,
         EvaluationSettings.from_slice(settings),
         out.parent,
@@ -53,10 +53,10 @@ def reference_ends(
     content = {
         "identity": out.parent.name,
         "engine": describe_engine(config),
-        "contexts": {context: found.to_dict() for context, found in ends.items()},
+        "contexts": {context: found.to_dict() for context, found in anchors.items()},
     }
     out.write_text(canonical_json(content), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    run_command(reference_ends)
+    run_command(anchors)

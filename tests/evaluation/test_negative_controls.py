@@ -1,4 +1,4 @@
-"""A model that knows nothing is unmasked, and one that knows its perturbations is not."""
+"""A model that knows nothing is scored, and one that knows its perturbations is not."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.evaluation.engine import EvaluationSettings
-from workflow_scripts.evaluation.scoring import evaluate
-from workflow_scripts.evaluation.unmasking import (
+from workflow_scripts.evaluation.negative_controls import (
     DERIVED,
     doubled_variance,
     doubled_variance_of_counts,
     same_cells,
 )
+from workflow_scripts.evaluation.scoring import evaluate
 
 CONTROL = "non-targeting"
 
@@ -64,8 +64,8 @@ def test_variance_between_cells_is_doubled_and_means_are_kept(screen, sparse):
 
 
 @pytest.fixture(scope="module")
-def unmasked(draw_screen, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unmasked")
+def scored(draw_screen, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scored")
     screen = draw_screen(tuple(f"G{n:02d}" for n in range(12)), ("left",))
     labels = screen.obs["perturbation"].to_numpy()
     names = sorted(set(labels) - {CONTROL})
@@ -93,7 +93,7 @@ def unmasked(draw_screen, tmp_path_factory):
             files["observed"],
             {"model": files[model], "control": files["right"]},
             EvaluationSettings(),
-            unmasking={"shuffled_features": files[spoiled]},
+            negative_controls={"shuffled_features": files[spoiled]},
             derived=list(DERIVED["log1p"]),
             resamples=100,
             tell=lambda line: None,
@@ -102,8 +102,8 @@ def unmasked(draw_screen, tmp_path_factory):
     return score
 
 
-def test_model_that_knows_its_perturbations_is_not_matched(unmasked):
-    found = unmasked("right", "wrong")["unmasking"]
+def test_model_that_knows_its_perturbations_is_not_matched(scored):
+    found = scored("right", "wrong")["negative_controls"]
     assert found["shuffled_features"]["pds_l1"]["matches"] is False
     assert found["same_cells"]["pds_l1"]["matches"] is False
     # A metric of means can't see the variance, and one of the tests between cells does.
@@ -111,10 +111,10 @@ def test_model_that_knows_its_perturbations_is_not_matched(unmasked):
     assert variance["de_wilcoxon_overlap"]["matches"] is False
 
 
-def test_model_that_ignores_features_is_matched(unmasked):
-    scores = unmasked("blind", "blind")
+def test_model_that_ignores_features_is_matched(scored):
+    scores = scored("blind", "blind")
     for way in ("shuffled_features", "same_cells"):
-        assert scores["unmasking"][way]["pds_l1"]["matches"] is True
+        assert scores["negative_controls"][way]["pds_l1"]["matches"] is True
     # They are no baselines: neither the number of tests nor the verdict hangs on them.
     assert set(scores["comparisons"]) == {"control"}
     assert {"shuffled_features", "same_cells"} <= set(scores["overall"])
@@ -128,7 +128,7 @@ def test_too_few_perturbations_tell_nothing(draw_screen, write):
         EvaluationSettings(),
         derived=["same_cells"],
         tell=lambda line: None,
-    ).scores["unmasking"]
+    ).scores["negative_controls"]
     assert found["same_cells"]["pds_l1"]["matches"] is None
 
 

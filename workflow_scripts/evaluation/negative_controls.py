@@ -84,10 +84,10 @@ DERIVED: Mapping[str, Mapping[str, Callable[[AnnData, str], AnnData]]] = {
 """What is made of a model's predictions here, by their scale; the others are predicted."""
 
 
-def unmask(
+def compare_negative_controls(
     metrics: pd.DataFrame, model: str, ways: list[str], better: Mapping[str, str], resamples: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compare a model with each way to unmask it, by metric, as with a baseline.
+    """Compare a model with each negative control, by metric, as with a baseline.
 
     Parameters
     ----------

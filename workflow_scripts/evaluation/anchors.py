@@ -1,7 +1,7 @@
 """What a model that knows nothing of perturbations gets, and what a repeat of the experiment gets.
 
-A score by itself means little: these are the two ends of the scale it is read on. Both follow from
-the observed cells alone, so that all runs that are tested on the same cells share them.
+A score by itself means little: these are the two anchors of the scale it is read on. Both follow
+from the observed cells alone, so that all runs that are tested on the same cells share them.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Ends:
-    """The two ends of one context, by metric.
+class Anchors:
+    """The two anchors of one context, by metric.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Ends:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Ends:
+    def from_dict(cls, content: Mapping[str, Any]) -> Anchors:
         """Read what `to_dict` returned."""
         refused = tuple((end, metric, reason) for end, metric, reason in content["refused"])
         values = {name: content[name] for name in ("mean_response", "replicate", "replicate_sd")}
@@ -83,26 +83,26 @@ class Ends:
 
 @dataclass(frozen=True)
 class Reference:
-    """The ends of all contexts, and what the engine computed of their observed cells.
+    """The anchors of all contexts, and what the engine computed of their observed cells.
 
     Attributes
     ----------
-    ends
+    anchors
         By context.
     folder
         Where the engine's part lies; None where it is gone, and is computed anew.
     """
 
-    ends: Mapping[str, Ends]
+    anchors: Mapping[str, Anchors]
     folder: Path | None = None
 
     @classmethod
     def read(cls, path: Path, shared: Path | None = None) -> Reference:
         """Read the file of a run; ``shared`` is the folder that runs share."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        ends = {name: Ends.from_dict(found) for name, found in content["contexts"].items()}
+        anchors = {name: Anchors.from_dict(found) for name, found in content["contexts"].items()}
         folder = None if shared is None else shared / str(content["identity"])
-        return cls(ends, folder if folder is not None and folder.is_dir() else None)
+        return cls(anchors, folder if folder is not None and folder.is_dir() else None)
 
     def copy_engine_cache(self, number: int, into: Path) -> None:
         """Give a call of the engine what was computed of a context's observed cells.
@@ -120,8 +120,8 @@ def compute_all(
     *,
     threads: int = -1,
     tell: Callable[[str], None] = print,
-) -> tuple[dict[str, Ends], EvalConfig]:
-    """Work out the ends of every context, and with what configuration.
+) -> tuple[dict[str, Anchors], EvalConfig]:
+    """Work out the anchors of every context, and with what configuration.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def compute_all(
             cache = engine_cache(folder, number)
             shutil.rmtree(cache, ignore_errors=True)  # of a start that did not end
             cache.mkdir(parents=True)
-            found[context] = compute_ends(observed.cells(context), config, cache)
+            found[context] = compute_anchors(observed.cells(context), config, cache)
             seconds = perf_counter() - start
             tell(f"{context}: mean response and {SPLITS} split halves scored, {seconds:.1f} s")
     return found, config
@@ -164,8 +164,8 @@ def engine_cache(folder: Path, number: int) -> Path:
     return folder / "engine" / str(number)
 
 
-def compute_ends(observed: AnnData, config: EvalConfig, cache: Path) -> Ends:
-    """Work out both ends of one context.
+def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Anchors:
+    """Work out both anchors of one context.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def compute_ends(observed: AnnData, config: EvalConfig, cache: Path) -> Ends:
         refused.append(("mean_response", None, "one perturbation is its own mean response"))
     replicate, sd, refusals = _replicate(observed, config)
     refused += [("replicate", metric, reason) for metric, reason in refusals]
-    return Ends(_finite(means), _finite(replicate), _finite(sd), tuple(refused))
+    return Anchors(_finite(means), _finite(replicate), _finite(sd), tuple(refused))
 
 
 def _mean_response(observed: AnnData, config: EvalConfig) -> AnnData:
