@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
+from anndata import AnnData
 
 from tests.preflight.good_run import Inputs
 from tests.preflight.test_corpus import findings
 from tests.preflight.test_spellings import inputs  # noqa: F401
 from tests.stages import Stages
+from workflow_scripts.cells import sampled
 from workflow_scripts.errors import DataError
 
 CUT = slice(0, 40)
@@ -28,6 +31,15 @@ def log_of_log(counts: np.ndarray) -> np.ndarray:
 
 def log2(counts: np.ndarray) -> np.ndarray:
     return np.log2(1.0 + normalised(counts))
+
+
+def log_of_normalised(counts: np.ndarray) -> np.ndarray:
+    return np.log1p(normalised(counts))
+
+
+def as_columns(adata: AnnData) -> AnnData:
+    adata.X = scipy.sparse.csc_matrix(adata.X)
+    return adata
 
 
 def not_logged(counts: np.ndarray) -> np.ndarray:
@@ -86,6 +98,16 @@ def test_another_logarithm_is_an_error(inputs, tmp_path, change, words, genes): 
     assert [severity for severity, _ in declared] == ["warning", "warning"]
 
 
+def test_cells_of_large_csc_files_are_looked_at_too(inputs, tmp_path, monkeypatch):  # noqa: F811
+    for name, value in (("WHOLE_VALUES", 10), ("SAMPLED_CELLS", 30), ("BLOCK_VALUES", 999)):
+        monkeypatch.setattr(sampled, name, value)
+    for change, wanted in ((log_of_log, ["error"] * 2), (log_of_normalised, [])):
+        write(inputs, change)
+        for path in (inputs.first, inputs.second):
+            inputs.edit(as_columns, path)
+        assert [severity for severity, _ in said(inputs, tmp_path)] == wanted
+
+
 def test_normalised_values_of_some_genes_that_were_not_logged(inputs, tmp_path):  # noqa: F811
     write(inputs, not_logged, CUT)
     assert all(severity == "error" for severity, _ in said(inputs, tmp_path))
@@ -94,12 +116,12 @@ def test_normalised_values_of_some_genes_that_were_not_logged(inputs, tmp_path):
 
 @pytest.mark.parametrize("genes", [slice(None), CUT])
 def test_log1p_of_normalised_counts_is_taken_in_silence(inputs, tmp_path, genes):  # noqa: F811
-    write(inputs, lambda counts: np.log1p(normalised(counts)), genes)
+    write(inputs, log_of_normalised, genes)
     assert said(inputs, tmp_path) == []
 
 
 def test_a_base_that_the_values_contradict_is_stale(inputs, tmp_path):  # noqa: F811
-    write(inputs, lambda counts: np.log1p(normalised(counts)), base=2.0)
+    write(inputs, log_of_normalised, base=2.0)
     assert said(inputs, tmp_path) == []
 
 

@@ -77,11 +77,9 @@ def audit_embedding(embedding: Matrix, groups: Int64[np.ndarray, " cells"]) -> N
         values = np.flatnonzero(~np.isfinite(sample.matrix.data))
         broken = np.searchsorted(ends, values, side="right") - 1
     if broken.size:
-        # Of a large CSC matrix columns were read, which don't know of whole rows.
-        row = int(rows[broken[0]]) if len(rows) else None
         looked_at = "" if whole else " in the part that was looked at"
         where = f"{embedding.node.file.filename}: {embedding.place}"
-        raise DataError(_not_finite(where, broken.size, row, looked_at))
+        raise DataError(_not_finite(where, broken.size, int(rows[broken[0]]), looked_at))
 
 
 def check_widths(widths: Mapping[str, int], name: str) -> None:
@@ -158,9 +156,8 @@ def _blocks(
         blocks.close()
 
 
-def _not_finite(where: str, count: int, row: int | None, looked_at: str = "") -> str:
-    first = "" if row is None else f", the first in row {row}"
+def _not_finite(where: str, count: int, row: int, looked_at: str = "") -> str:
     return (
-        f"{where} has {count} NaN or infinite values{looked_at}{first}; remove these cells, or "
-        "embed them anew"
+        f"{where} has {count} NaN or infinite values{looked_at}, the first in row {row}; remove "
+        "these cells, or embed them anew"
     )

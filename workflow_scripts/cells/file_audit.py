@@ -216,7 +216,7 @@ def audit_file(dataset: str, label: str, path: str, settings: CellSettings) -> F
     audit.values = _audit_values(sample, matrix, settings, audit, elsewhere)
     if audit.values == "counts" and "context" in known:
         audit.sums = dict.fromkeys(map(str, known["context"].unique()), settings.target_sum)
-    elif audit.values == "log1p" and len(sample.rows):
+    elif audit.values == "log1p":
         _audit_scale(sample, matrix.place, base, settings, audit)
     if audit.has_groups:
         _audit_groups(sample, settings, audit)
@@ -243,9 +243,8 @@ def digest_namesakes(
             continue
         with open_h5ad(path) as file:
             matrix = find_matrix(file, settings.matrix)
-            if matrix.encoding != "csc":
-                read = read_rows(matrix, rows[path])
-                found.append(audit.digest(read, rows[path], matrix.genes))
+            read = read_rows(matrix, rows[path])
+            found.append(audit.digest(read, rows[path], matrix.genes))
     return found
 
 
@@ -266,10 +265,7 @@ def _audit_values(
         text = f"{audit.path}: {idle} of {matrix.n_genes} genes have no count in any cell"
         audit.found("note", "empty-genes", text)
     summary = ValueSummary()
-    if len(sample.rows):
-        summary.add_rows(sample.matrix)
-    else:
-        summary.add(sample.matrix.data)
+    summary.add_rows(sample.matrix)
     where = f"{audit.path}: {matrix.place}"
     try:
         return decide_values(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-import h5py
 import numpy as np
 import scipy.sparse
 
@@ -16,6 +15,9 @@ WHOLE_VALUES = 20_000_000
 
 SAMPLED_CELLS = 2000
 """Cells looked at in a larger file: each costs two reads, and a chunk to decompress."""
+
+BLOCK_VALUES = 4_000_000
+"""Values of a CSC matrix that are read at once: 32 MB, and as much for where they belong."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,11 @@ def sample_rows(matrix: Matrix, groups: np.ndarray) -> SampledRows:
     groups
         Number of each cell's group [n_cells]: of a large file, groups are sampled alike.
     """
-    node, n_cells = matrix.node, matrix.n_cells
-    dense = matrix.encoding == "dense"
-    n_stored = n_cells * matrix.n_genes if dense else node["data"].shape[0]
+    n_cells, dense = matrix.n_cells, matrix.encoding == "dense"
+    n_stored = n_cells * matrix.n_genes if dense else matrix.node["data"].shape[0]
     rows, whole = choose_rows(n_stored, groups)
-    if matrix.encoding != "csc":
-        read = read_rows(matrix, rows)
-    elif whole:
-        parts = (node["data"][:], matrix.indices(slice(None)), matrix.indptr)
-        read = _tidy(scipy.sparse.csc_matrix(parts, shape=(n_cells, matrix.n_genes)).tocsr())
-    else:  # columns are what can be read of it: their values, in no row's company
-        rows = rows[:0]
-        read = _csc_columns(node, matrix.n_genes)
-    empty = int((np.diff(read.indptr) == 0).sum()) if len(rows) else 0
+    read = read_rows(matrix, rows)
+    empty = int((np.diff(read.indptr) == 0).sum())
     lengths = stored_lengths(matrix)
     if lengths is not None:
         empty = max(empty, int((lengths == 0).sum()))
@@ -95,7 +89,9 @@ def read_dense(matrix: Matrix, rows: np.ndarray) -> np.ndarray:
 
 
 def read_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
-    """Read rows (ascending) of a CSR or dense matrix, without stored zeros."""
+    """Read rows (ascending) of a matrix, without stored zeros; of CSC, everything is read."""
+    if matrix.encoding == "csc":
+        return _tidy(_csc_rows(matrix, rows))
     if matrix.encoding == "dense":
         parts = [scipy.sparse.csr_matrix(matrix.node[a:b]) for a, b in _runs(rows)]
         empty = scipy.sparse.csr_matrix((0, matrix.n_genes), dtype=np.float32)
@@ -147,14 +143,19 @@ def _csr_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
     )
 
 
-def _csc_columns(node: h5py.Group, n_genes: int) -> scipy.sparse.csr_matrix:
-    indptr = np.asarray(node["indptr"], dtype=np.int64)
-    values: list[np.ndarray] = []
-    for column in np.random.default_rng(0).permutation(n_genes):
-        values.append(np.asarray(node["data"][indptr[column] : indptr[column + 1]]))
-        if sum(map(len, values)) > WHOLE_VALUES // 10:
-            break
-    data = np.concatenate(values)
-    return scipy.sparse.csr_matrix(
-        (data, np.zeros(len(data), np.int32), np.arange(len(data) + 1)), shape=(len(data), 1)
-    )
+def _csc_rows(matrix: Matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
+    # The values of a row lie anywhere: all are read, a block at a time, and those of rows kept.
+    starts = matrix.indptr
+    place = np.full(matrix.n_cells, -1, dtype=np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    values, at, columns = [matrix.node["data"][:0]], [place[:0]], [place[:0]]
+    for start in range(0, int(starts[-1]), BLOCK_VALUES):
+        span = slice(start, min(start + BLOCK_VALUES, int(starts[-1])))
+        row = place[matrix.indices(span)]
+        kept = np.flatnonzero(row >= 0)
+        values.append(matrix.node["data"][span][kept])
+        at.append(row[kept])
+        column = np.searchsorted(starts, start + kept, side="right") - 1
+        columns.append(column.astype(np.int32))
+    found = (np.concatenate(values), (np.concatenate(at), np.concatenate(columns)))
+    return scipy.sparse.coo_matrix(found, shape=(len(rows), matrix.n_genes)).tocsr()
