@@ -48,7 +48,7 @@ def test_inputs_of_a_plain_run(folder: Path) -> None:
         ("weights", ["prediction.checkpoint=mine.ckpt"], ["mine.ckpt"]),
         ("ensemble", ["prediction.ensemble=[mine.ckpt,./other]"], ["mine.ckpt"]),
         ("initial_model", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
-        ("weights", ["prediction.checkpoint=2000"], ["{run}/checkpoints/final.ckpt"]),
+        ("weights", ["prediction.checkpoint=2"], ["{run}/checkpoints/final.ckpt"]),
         ("baseline_features", ["prediction.baselines=[control]"], []),
         ("baseline_features", ["prediction.baselines=[ridge]"], ["{run}/features.safetensors"]),
         ("negative_controls", ["prediction.negative_controls=[same_cells]"], []),

@@ -46,7 +46,7 @@ def test_command_writes_one_file(write_files: Write, tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("scores", "{", "not JSON"),
-        ("scores", "{}", "lacks better, by_context"),
+        ("scores", "{}", "lacks anchors, better, by_context"),
         ("cells_audit", "[]", "expected a mapping, found list"),
         ("config", "a: [", "not YAML"),
         ("training_metrics", "", "not a table"),
