@@ -146,7 +146,7 @@ class Stages:
             *("predict_baselines", predict_baselines.predict_baselines),
             **{"settings": "stages/predict_baselines.json", "config": "config.yaml", **cells},
             **{"features": "features.safetensors"},
-            **{"out-dir": "baselines", "work-dir": "finished"},
+            **{"out-dir": "baselines", "work-dir": "shared_baselines"},
         )
         self.start(
             *("predict_negative_controls", predict_negative_controls.predict_negative_controls),
@@ -174,7 +174,7 @@ class Stages:
             *("evaluate", evaluate.evaluate),
             **{"settings": "stages/evaluate.json", "observed": "observed.h5ad", **scores},
             **{"predictions": "predictions.h5ad", "baselines": "baselines"},
-            **{"negative_controls": "negative_controls"},
+            **{"negative-controls": "negative_controls"},
             **{"anchors": "anchors.json", "shared-dir": "shared_anchors"},
             **{"per-perturbation": "per_perturbation.parquet", "genes": "genes.parquet"},
             **{"results": "evaluation_results.json"},

@@ -42,7 +42,7 @@ def spoiled(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
         [
             *("--settings", "stages/evaluate.json", "--observed", "observed.h5ad"),
             *("--predictions", "spoiled.h5ad", "--baselines", "baselines"),
-            *("--negative_controls", "negative_controls", "--splits", "splits.parquet"),
+            *("--negative-controls", "negative_controls", "--splits", "splits.parquet"),
             *("--features", "features.safetensors", "--anchors", "anchors.json"),
             *("--shared-dir", str(finished_run / "cache/anchors"), "--work-dir", "new"),
             *(f"--{name}=new-{name}" for name in scored),

@@ -65,7 +65,7 @@ def test_state_after_some_steps_predicts(finished_run: Path) -> None:
     # As its path does.
     (kept,) = (finished_run / "out/tiny/checkpoints").glob("*/step=000000002.ckpt")
     taken = kept.relative_to(finished_run)
-    asked = f"name=again prediction.checkpoint={taken}"
+    asked = f"prediction.checkpoint='{taken}' name=again"  # for Snakemake takes the last quote off
     snakemake(finished_run, "out/again/predictions.h5ad", *OPTIONS, f"overrides={asked}")
     again = anndata.read_h5ad(finished_run / "out/again/predictions.h5ad")
     np.testing.assert_array_equal(again.X, earlier.X)
