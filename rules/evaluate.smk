@@ -1,7 +1,7 @@
 # Predicted and observed cells become the official scores, the same way for model and baselines.
 #
 # needs: {run}/predictions.h5ad, observed.h5ad, baselines/, negative_controls/
-# makes: {run}/anchors.json  what the mean response and a replicate get; runs that are tested
+# makes: {run}/anchors.json         what the mean response and a replicate get; runs that are tested
 #                                   on the same cells share the work, in the cache
 #        {run}/metrics.tsv          one row a (model, context, perturbation, metric)
 #        {run}/scores.json          means, the engine and its settings, what it refused

@@ -69,7 +69,7 @@ rule validate_features:
 
 
 # Apart from the run's features, so that what is asked for changes nothing of what trains.
-rule validate_target_features:
+use rule validate_features as validate_target_features with:
     input:
         of_run("feature_files"),
         settings="{run}/stages/features.json",
@@ -84,15 +84,5 @@ rule validate_target_features:
         "{run}/logs/validate_target_features.log",
     benchmark:
         "{run}/benchmarks/validate_target_features.tsv"
-    priority: 10
-    conda:
-        "../envs/stateline.yaml"
-    resources:
-        mem_mb=memory(4000, per_mb=4),
-        runtime=minutes(30),
-    params:
-        work_dir=finished,
     message:
         "{wildcards.run}: checking the features of what is to be predicted"
-    shell:
-        command("validate_features")

@@ -6,7 +6,7 @@
 # makes: {run}/targets.parquet, targets_audit.json  what is predicted, where not the test split
 #        {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
 #        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
-#        {run}/negative_controls/{way}.h5ad              the same, by the model with features that say nothing
+#        {run}/negative_controls/{way}.h5ad      the same, by the model with features that say nothing
 #        {run}/submission.vcc, submission.h5ad   what prediction.submission asks for
 # keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
 #        {cache_dir}/baselines/<identity>/       what baselines predicted, shared by all runs

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from workflow_scripts.cache.digests import canonical_json
-from workflow_scripts.command import run_command
+from workflow_scripts.command import run_command, tell
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.stage import Output, stage
 
@@ -48,7 +48,7 @@ def anchors(
         EvaluationSettings.from_slice(settings),
         out.parent,
         threads=threads or -1,
-        tell=lambda line: print(line, flush=True),
+        tell=tell,
     )
     content = {
         "identity": out.parent.name,

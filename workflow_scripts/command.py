@@ -155,6 +155,11 @@ def show_findings(findings: Sequence[Finding]) -> None:
         console.print(label.append(printable(finding.message), style="default"))
 
 
+def tell(line: str) -> None:
+    """Print a line that may hold labels of a file, at once."""
+    print(printable(line), flush=True)
+
+
 def _naming(file: str) -> str | None:
     """Return the option of the command line that names a file; None where none does."""
     option = "the command line"

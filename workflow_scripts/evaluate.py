@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workflow_scripts.command import run_command
+from workflow_scripts.command import run_command, tell
 from workflow_scripts.errors import DataError
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.stage import Folder, Output, stage
@@ -95,7 +95,7 @@ def evaluate(
         trained_on=None if splits is None else TrainedOn.read(splits, features),
         resamples=settings["evaluation.resamples"],
         threads=threads or -1,
-        tell=lambda line: print(line, flush=True),
+        tell=tell,
     )
     write_evaluation(
         result,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.preflight.good_run import Inputs, write_good
 from tests.snakemake_runs import snakemake
+from tests.tiny_run import PERTURBATIONS, TOML, write_tiny_run
 from workflow_scripts import audit_splits, validate_features
 from workflow_scripts.errors import DataError
 
@@ -256,3 +257,24 @@ def test_terminal_escapes_in_labels_reach_no_log_and_no_box(inputs):
     logs = [path.read_text() for path in inputs.folder.parent.rglob("*.log")]
     assert "no vector for 1 of" in done.text
     assert not any("\x1b]0" in text for text in (done.text, *logs))
+
+
+@pytest.mark.long
+def test_terminal_escapes_in_any_label_reach_no_log_and_no_page(tmp_path):
+    write_tiny_run(tmp_path, perturbation_features_file=None)
+    odd = ESCAPE.removeprefix("g5")
+    adata = anndata.read_h5ad(tmp_path / "screen.h5ad")
+    for column in adata.obs:
+        values = adata.obs[column].astype(str)
+        adata.obs[column] = [name if name == "control" else name + odd for name in values]
+    adata.var_names = [gene + odd for gene in adata.var_names]
+    adata.write_h5ad(tmp_path / "screen.h5ad")
+    written = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in odd)
+    split = TOML.replace("screen.rpe1", f"screen.rpe1{written}")
+    for name in PERTURBATIONS[1:]:
+        split = split.replace(f'"{name}"', f'"{name}{written}"')
+    (tmp_path / "starter.toml").write_text(split)
+    done = snakemake(tmp_path, "--config", "runs=run.yaml", "overrides=evaluation.profile=pds")
+    texts = [p.read_text() for p in tmp_path.rglob("*") if p.suffix in (".log", ".html")]
+    assert sum("g2" in text for text in texts) > 1
+    assert not any("\x1b]" in text for text in (done.text, *texts))

@@ -18,6 +18,8 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from workflow_scripts.settings.findings import printable
+
 INK, MUTED, GRID = "#010101", "#020202", "#030303"
 OWN, BASELINE, VALIDATION, HIGHLIGHT = "#040404", "#050505", "#060606", "#070707"
 
@@ -84,13 +86,14 @@ def to_markup(figure: Figure, name: str, description: str) -> Markup:
     # No date and no creator, so that the same run gives the same bytes.
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
-    root = ET.fromstring(buffer.getvalue())
+    # XML takes no control characters, which labels may hold.
+    root = ET.fromstring(printable(buffer.getvalue().decode()))
     _localise(root, name)
     _share_styles(root)
     for size in ("width", "height"):
         root.attrib.pop(size, None)
     root.set("role", "img")
-    root.set("aria-label", description)
+    root.set("aria-label", printable(description))
     ET.register_namespace("", _SVG)
     return Markup(ET.tostring(root, encoding="unicode"))
 

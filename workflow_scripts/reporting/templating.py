@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from workflow_scripts.reporting.words import counted, number
-from workflow_scripts.settings.findings import size
+from workflow_scripts.settings.findings import printable, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -21,6 +21,7 @@ def template_environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
