@@ -17,7 +17,7 @@ from tests.packed import start_packing
 from tests.read_only import open_place, unable_to_write
 from tests.stages import CELLS_AUDIT, ROOT, STORE, Stages
 from tests.tiny_run import write_tiny_run
-from workflow_scripts import storage
+from workflow_scripts import list_targets, storage
 from workflow_scripts.cache.identity import IdentityFolder
 from workflow_scripts.cache.kept import bytes_freed, bytes_of, identity_folders
 from workflow_scripts.cells.manifest import Manifest
@@ -314,6 +314,21 @@ def test_nothing_kept_is_said(tmp_path, monkeypatch, capsys):
     assert show(capsys).startswith("nothing is kept in cache or in run folders here")
     with pytest.raises(DataError, match="nowhere: no such folder"):
         storage.main(["nowhere"])
+
+
+def test_cells_that_a_run_predicts_from_are_its_own_too(started):
+    Path("other").mkdir()
+    list_targets.list_targets(
+        [
+            *("--settings", "stages/targets.json", "--groups", "groups.parquet"),
+            *("--cells-audit", CELLS_AUDIT, "--splits", "splits.parquet", "--store", "other"),
+            *("--targets", "other.parquet", "--audit", "other.json"),
+            *("--run", ".", "--work-dir", "finished"),
+        ]
+    )
+    (noted,) = Path("other", RUNS).iterdir()
+    (usual,) = Path(STORE, RUNS).iterdir()
+    assert json.loads(noted.read_text())["run"] == json.loads(usual.read_text())["run"]
 
 
 def test_anchors_that_no_run_here_uses_go(started, capsys):

@@ -244,6 +244,12 @@ def test_of_a_run_it_embeds_what_the_file_lacks_whatever_its_keys_are(tmp_path, 
         assert list(file.keys()) == ["G1"]
         facts = json.loads(file.metadata()["embedding"])
     assert facts["likely"] == {"SEPT2": "SEPTIN2"}
+    # Where the file has everything, nothing is embedded, and nothing is wrong.
+    pd.DataFrame({"perturbation": ["G0", "control"]}).to_parquet(tmp_path / "groups.parquet")
+    main([part for key, file in given.items() for part in (f"--{key}", str(tmp_path / file))])
+    with safetensors.safe_open(tmp_path / "out.safetensors", "numpy") as file:
+        assert not list(file.keys())
+        assert "problem" not in json.loads(file.metadata()["embedding"])
 
 
 def test_a_killed_embedding_goes_on_to_the_same_bits(tmp_path, model, capsys):

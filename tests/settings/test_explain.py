@@ -15,6 +15,8 @@ import yaml
 
 from workflow_scripts.config import main
 from workflow_scripts.errors import ConfigError
+from workflow_scripts.settings.changes import changed_stage
+from workflow_scripts.settings.runs import resolve_run
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.stages import STAGES
 
@@ -237,3 +239,20 @@ def test_key_that_takes_a_mapping_is_shown_whole(capsys: pytest.CaptureFixture[s
     text = explain(capsys, "key", "cells.datasets", "--run", "demo")
     assert "cells.datasets.simulated: [simulated/demo/sim_alpha.h5ad" in text
     assert "config/runs/demo.yaml:" in text
+
+
+def test_changes_of_a_stage_are_its_values_and_what_stands_beside_them(tmp_path: Path) -> None:
+    run = resolve_run(CONFIG, "demo", [])
+    path = tmp_path / "evaluate.json"
+    path.write_text(run.stage_json("evaluate"))
+    assert list(changed_stage(run, "evaluate", path)) == []
+    written = json.loads(path.read_text())
+    written["numerics"] -= 1
+    written["identity"]["evaluation.resamples"] = 7
+    path.write_text(json.dumps(written))
+    found = {change.key: change.text for change in changed_stage(run, "evaluate", path)}
+    assert found.keys() == {"numerics", "evaluation.resamples"}
+    assert "7 → " in found["evaluation.resamples"]
+    path.write_text("{")
+    (change,) = changed_stage(run, "evaluate", path)
+    assert "not written down" in change.text
