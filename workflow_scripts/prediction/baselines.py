@@ -1,4 +1,4 @@
-"""Predicted cells of the baselines: what a model must beat, through the same door."""
+"""Predicted cells of the baselines, which a model must beat."""
 
 from __future__ import annotations
 
