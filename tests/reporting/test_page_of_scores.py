@@ -219,3 +219,10 @@ def test_kinds_of_perturbations_are_scored_apart(render: Render) -> None:
     first, second = rows(page, "Observed cells")
     assert first[1:4] == ["1 to 2", "3", "0.250"]
     assert second[1:4] == ["4 to 8", "5", "★ best 0.750"]
+
+
+def test_perturbations_whose_genes_the_scorer_keeps_are_named(render: Render) -> None:
+    text = " ".join(Page(render(targets_outside_panel=("ABSENT", "G2+G3"))).text["scores"].split())
+    assert "It finds none for 2 perturbations" in text
+    assert "several genes were perturbed: ABSENT, G2+G3." in text
+    assert "It finds none" not in Page(render()).text["scores"]
