@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["+lr=1"], ["lr: no such key; did you mean training.lr?"]),
     (
         ["+prediction.unmasking=[]"],
-        ["prediction.unmasking: no such key; it is called prediction.negative_controls now"],
+        ["prediction.unmasking: no such key; it is called prediction.negative_controls"],
     ),
     (["+modle.kwargs.hidden_dim=1"], ["modle.kwargs.hidden_dim: no such key: there is no section"]),
     (["+training.kwargs={}"], ["training.kwargs: no such key"]),
@@ -400,3 +401,35 @@ def test_evaluation_may_be_left_out(tmp_path: Path, override: str) -> None:
     run_file.write_text("prediction: null\n")
     with pytest.raises(ConfigError, match="prediction: is null; it is a section"):
         resolve_run(CONFIG, str(run_file), [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        ("model.kwargs.nb_decoder=true", "model.kwargs.nb_decoder"),
+        ("+training.finetuning_schedule.enable=true", "training.finetuning_schedule.enable"),
+        ("+training.ckpt_steps=[200,400]", "training.ckpt_every_n_steps"),
+        ("training=replogle", "there are default"),
+        ("+model.kwargs.num_timepoints=3", "model.kwargs.num_timepoints"),
+        ("training.learning_rate=0.0001", "it is called training.lr"),
+        ("prediction.unmasking=[]", "it is called prediction.negative_controls"),
+        ("+training.val_check_interval=500", "training.val_check_interval"),
+        ("+model.kwargs.input_dim=2048", "model.kwargs.input_dim"),
+        ("training.max_steps=400", "training.val_freq"),
+        ("training.devices=auto", "training.devices"),
+        ("+training.warmup_steps=500", "engine.warmup_steps"),
+        ("+data.kwargs.perturbations=[A,B]", "data.kwargs.perturbations"),
+        ("model.kwargs.hidden_dim=700", None),
+        ("data.kwargs.embed_key=X_hvg data.kwargs.output_space=gene", None),
+        ("data.kwargs.pert_rep=onehot data.kwargs.basal_rep=sample", None),
+        ("training.lr=1e-5 use_wandb=false wandb.tags=[a,b] wandb.project=vcc", None),
+    ],
+)
+def test_overrides_that_people_publish_are_taken_or_named(
+    overrides: str, refused: str | None
+) -> None:
+    if refused is None:
+        resolve_run(CONFIG, "first_run", overrides.split())
+        return
+    with pytest.raises(ConfigError, match=re.escape(refused)):
+        resolve_run(CONFIG, "first_run", overrides.split())

@@ -19,7 +19,7 @@ from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.json_schema import alternatives, choices_of, takes, types_of
 from workflow_scripts.settings.rules import broken_rules
 from workflow_scripts.settings.schema import KEYS, SECTIONS, Config, Key, find, leaves
-from workflow_scripts.settings.suggestions import closest
+from workflow_scripts.settings.suggestions import RENAMED, closest
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,6 @@ def _close_choice(key: Key, value: Any) -> str:
     return f"; did you mean `{close}`?" if close else ""
 
 
-RENAMED = {
-    "prediction.unmasking": "prediction.negative_controls",
-    "engine.val_subsample_fraction": "data.kwargs.val_subsample_fraction",
-}
-"""Keys of earlier versions, and what they are called now."""
-
-
 def _no_such_key(place: tuple[Any, ...], value: Any) -> str:
     name, path = str(place[-1]), ".".join(map(str, place))
     if path in _NAMED:  # written with dots
@@ -215,7 +208,7 @@ def _no_such_key(place: tuple[Any, ...], value: Any) -> str:
 def meant(path: str) -> str:
     """Return the end of a message about an unknown key: the ones that were probably meant."""
     if path in RENAMED:
-        return f"; it is called {RENAMED[path]} now"
+        return f"; it is called {RENAMED[path]}"
     section, _, name = path.rpartition(".")
     siblings = [other for other in _NAMED if other.rpartition(".")[0] == section]
     likely = (

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from workflow_scripts.errors import ConfigError, kind_of
 from workflow_scripts.settings.hydra_internals import Override
-from workflow_scripts.settings.suggestions import nearest
+from workflow_scripts.settings.suggestions import RENAMED, nearest
 
 if TYPE_CHECKING:
     from workflow_scripts.settings.config_files import ConfigFiles
@@ -118,6 +118,8 @@ def _unknown(key: str, text: str, override: Override, config: Any) -> str:
     meant = (
         f": did you mean `{elsewhere[0]}`?" if elsewhere else nearest(name, _names(config, section))
     )
+    if (path := f"{section}.{name}") in RENAMED:
+        return f"{where} no key `{name}`: it is called {RENAMED[path]}"
     add = "" if override.is_delete() or override.is_add() else f" (to add a key: +{text})"
     return f"{where} no key `{name}`{meant}{add}"
 

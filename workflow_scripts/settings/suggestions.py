@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
+
+RENAMED: Mapping[str, str] = {
+    "engine.val_subsample_fraction": "data.kwargs.val_subsample_fraction",
+    "prediction.unmasking": "prediction.negative_controls",
+    "training.learning_rate": "training.lr",
+}
+"""Keys by names that earlier versions or other programs give them."""
 
 
 def nearest(name: Any, known: Iterable[Any]) -> str:
