@@ -58,8 +58,7 @@ def kept_by_run(run: Path) -> Iterator[Kept]:
 def kept_shared(cache: Path) -> Iterator[Kept]:
     """Yield what runs share in a cache beside the packed cells.
 
-    What no run has a link to counts as not needed: whoever asks for it again waits for its
-    computation alone.
+    Work that no run links to is not needed: a run that asks for it again computes it again.
     """
     for name in SHARED:
         for folder in identity_folders(cache / name):
