@@ -47,7 +47,7 @@ DEMO_FILES = tuple(
 )
 """What the rule simulate_demo writes, as config/runs/demo.yaml names it."""
 
-SHOWN = (*("metrics.tsv", "scores.json", "effects.parquet", "metrics_per_perturbation.parquet"),)
+SHOWN = ("metrics.tsv", "scores.json", "effects.parquet", "metrics_per_perturbation.parquet")
 """Outputs of scoring that the report shows."""
 
 SCORED = (*SHOWN, "genes.parquet", "evaluation_results.json")
@@ -221,11 +221,8 @@ class RunInputs(Run):
     @property
     def negative_controls(self) -> list[str]:
         """The predictions of negative controls that the model makes."""
-        return (
-            [f"{self.folder}/negative_controls"]
-            if "predict_negative_controls" in self.stages
-            else []
-        )
+        asked = "predict_negative_controls" in self.stages
+        return [f"{self.folder}/negative_controls"] if asked else []
 
     @property
     def scored(self) -> list[str]:
