@@ -216,7 +216,7 @@ def strips(
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(label)
         finite = values["value"].dropna()
-        # The ends of the scale are part of the message, unless the values go beyond.
+        # The anchors of the scale are part of the message, unless the values go beyond.
         axes.set_xlim(min(-0.03, finite.min() - 0.05), max(1.03, finite.max() + 0.05))
         svg = to_markup(figure, name, f"{label}, one row a model")
     return Drawing(svg)
