@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.editor_schema import editor_schema
 from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.errors import ConfigError
@@ -24,11 +25,10 @@ from workflow_scripts.settings.compose import Composition, compose, compose_trac
 from workflow_scripts.settings.config_files import options_of
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.explain import changes, differences
-from workflow_scripts.settings.json_schema import editor_schema, range_of, takes, type_of
-from workflow_scripts.settings.keys import UNSUPPORTED
+from workflow_scripts.settings.keys import UNSUPPORTED, Key
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run
-from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS, Key, leaves
+from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS, leaves
 from workflow_scripts.settings.tables import Column, Table
 from workflow_scripts.settings.trace import settings_of
 from workflow_scripts.settings.yaml_files import read_yaml
@@ -101,7 +101,7 @@ def _keys_of_sections(sections: list[str]) -> str:
         if key.kind != "inert":
             does = f"read: {key.meaning}"
         elif key.reason.startswith(UNSUPPORTED):
-            does = f"takes {takes(key)} only: {key.reason}"
+            does = f"takes {key.takes} only: {key.reason}"
         else:
             does = f"not read: {key.reason}"
         rows.append((f"`{key.path}`", does))
@@ -290,8 +290,8 @@ def _section(prefix: str, options: Mapping[str, Composition]) -> Iterator[str]:
                 (
                     f"`{key.path}`",
                     *(_default(key, option) for option in options.values()),
-                    type_of(key).replace(" | ", " or "),
-                    range_of(key) + (f" ({key.unit})" if key.unit else ""),
+                    key.type_in_tables.replace(" | ", " or "),
+                    key.range_in_tables + (f" ({key.unit})" if key.unit else ""),
                     key.meaning,
                     f"{key.kind}: {', '.join(key.stages)}",
                 )
@@ -306,7 +306,7 @@ def _section(prefix: str, options: Mapping[str, Composition]) -> Iterator[str]:
                 (
                     f"`{key.path}`",
                     *(_default(key, option) for option in options.values()),
-                    range_of(key) or "any value",
+                    key.range_in_tables or "any value",
                     key.meaning,
                     key.reason,
                 )
@@ -333,7 +333,7 @@ def _workflow_keys(config_dir: Path) -> str:
         (
             f"`{key.path}`",
             f"`{inline(values[key.path])}`",
-            type_of(key).replace(" | ", " or "),
+            key.type_in_tables.replace(" | ", " or "),
             key.meaning,
         )
         for key in WORKFLOW_KEYS.values()

@@ -18,9 +18,9 @@ from workflow_scripts.errors import ConfigError
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
-from workflow_scripts.settings.json_schema import alternatives, choices_of, types_of
+from workflow_scripts.settings.keys import Key
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.schema import KEYS, Key
+from workflow_scripts.settings.schema import KEYS
 
 CONFIG = Path(__file__).parents[2] / "config"
 LISTED = json.loads((CONFIG.parent / "workflow_scripts/settings/metrics.json").read_text())
@@ -29,7 +29,7 @@ BACKBONE = "model.kwargs.transformer_backbone_kwargs"
 
 def choices_in(path: str) -> list[Any]:
     """Return all values of a key that has choices."""
-    return [choice for part in alternatives(KEYS[path]) for choice in choices_of(part)]
+    return KEYS[path].choices
 
 
 def problems(overrides: Sequence[str] = (), model: str = "state_sm") -> list[str]:
@@ -309,17 +309,17 @@ def test_a_refused_run_says_where_everything_was_set(tmp_path: Path) -> None:
     ]
 
 
-NUMBERS = [key for key in KEYS.values() if {"integer", "number"} & types_of(key)]
-NUMBERS = [key for key in NUMBERS if not (key.kind == "inert" and "object" in types_of(key))]
+NUMBERS = [key for key in KEYS.values() if {"integer", "number"} & key.types]
+NUMBERS = [key for key in NUMBERS if not (key.kind == "inert" and "object" in key.types)]
 
 
 @pytest.mark.parametrize(
-    "key", [key for key in NUMBERS if len(types_of(key)) < 5], ids=lambda key: key.path
+    "key", [key for key in NUMBERS if len(key.types) < 5], ids=lambda key: key.path
 )
 def test_every_number_is_held_to_its_limits(key: Key) -> None:
     """Just outside a limit is refused, on or just inside it is taken."""
-    whole = "integer" in types_of(key)
-    (part,) = (part for part in alternatives(key) if part["type"] in ("integer", "number"))
+    whole = "integer" in key.types
+    (part,) = (part for part in key.alternatives if part["type"] in ("integer", "number"))
     step = 1 if whole else 1e-9
     limits = [
         (part.get("minimum"), 0, -step),
@@ -332,21 +332,21 @@ def test_every_number_is_held_to_its_limits(key: Key) -> None:
             kind = int if whole else float
             assert single(key, kind(limit + inside)) == []
             assert single(key, kind(limit + outside)) != []
-    for value in ([], math.nan, math.inf, *([] if "string" in types_of(key) else ["1"])):
+    for value in ([], math.nan, math.inf, *([] if "string" in key.types else ["1"])):
         assert single(key, value) != []
-    assert single(key, True) != [] or "boolean" in types_of(key)
+    assert single(key, True) != [] or "boolean" in key.types
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
 def test_every_key_takes_its_choices_and_its_types_alone(key: Key) -> None:
-    choices = [choice for part in alternatives(key) for choice in choices_of(part)]
-    listed = "array" in types_of(key)
+    choices = key.choices
+    listed = "array" in key.types
     for choice in choices:
         assert single(key, [choice] if listed else choice) == []
     if choices:
         assert single(key, ["nonsense"] if listed else "nonsense") != []
     assert single(key, {1, 2}) != []
-    assert (single(key, None) == []) == ("null" in types_of(key))
+    assert (single(key, None) == []) == ("null" in key.types)
 
 
 def single(key: Key, value: Any) -> list[str]:

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from docs import document_config
+from docs.editor_schema import editor_schema
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.check import config_problems
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.json_schema import editor_schema, types_of
+from workflow_scripts.settings.keys import Key
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.schema import KEYS, Key
+from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -170,7 +171,7 @@ ELSEWHERE = {
     key=st.sampled_from([key for key in KEYS.values() if key.path not in ELSEWHERE]), value=VALUES
 )
 def test_editors_and_checks_agree(key: Key, value: Any) -> None:
-    if value == "None" and "null" in types_of(key):
+    if value == "None" and "null" in key.types:
         return
     nested: Any = value
     part_of = RUN["$defs"]["config"]

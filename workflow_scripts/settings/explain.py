@@ -20,10 +20,10 @@ from workflow_scripts.settings.compose import (
 )
 from workflow_scripts.settings.config_files import groups_of, options_of
 from workflow_scripts.settings.dump import inline
-from workflow_scripts.settings.json_schema import range_of, type_of
+from workflow_scripts.settings.keys import Key
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run
-from workflow_scripts.settings.schema import KEYS, Key, find
+from workflow_scripts.settings.schema import KEYS, find
 from workflow_scripts.settings.stages import reruns
 from workflow_scripts.settings.suggestions import nearest
 from workflow_scripts.settings.tables import Column, Table
@@ -180,8 +180,8 @@ def one_key(asked: Composition, path: str, lang: str) -> Table:
     key = find(path)
     if key is not None:
         facts += [
-            ("Type", type_of(key)),
-            ("Range", range_of(key)),
+            ("Type", key.type_in_tables),
+            ("Range", key.range_in_tables),
             ("Unit", key.unit),
             ("Status", words(_CHANGES[key.kind])),
             ("Read by", ", ".join(key.stages)),

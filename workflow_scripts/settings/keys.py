@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from workflow_scripts.settings.dump import inline
 
 Kind = Literal["identity", "extent", "operational", "inert"]
 """What a change of a key does to finished work.
@@ -17,6 +21,23 @@ again. ``inert`` is accepted because users' files carry it, and read by nothing.
 
 T = TypeVar("T")
 UNSUPPORTED = "Stateline does not support it"
+_TYPES = {
+    "string": ("str", "text"),
+    "boolean": ("bool", "true or false"),
+    "integer": ("int", "a whole number"),
+    "number": ("float", "a number"),
+    "array": ("list", "a list"),
+    "object": ("dict", "a mapping"),
+    "null": ("null", "null"),
+}
+"""What tables and messages call a type of JSON Schema."""
+_LIMITS = {
+    "minimum": (">=", "of at least"),
+    "exclusiveMinimum": (">", "above"),
+    "maximum": ("<=", "of at most"),
+    "exclusiveMaximum": ("<", "below"),
+}
+_ITEMS = {"string": "texts", "integer": "whole numbers"}
 
 
 class Section(BaseModel):
@@ -31,17 +52,147 @@ class Section(BaseModel):
     )
 
 
+@dataclass(frozen=True)
+class Key:
+    """One key of the config.
+
+    Attributes
+    ----------
+    kind
+        What a change of it does.
+    stages
+        Who reads it: stages, and ``workflow`` for the Snakefile. Empty for inert keys.
+    unit
+        What a number counts or is measured in.
+    optional
+        Whether a config may lack it.
+    reason
+        Of an inert key: why nothing reads it, and what to do instead.
+    usual
+        Of an inert key: the value in every preset; ``...`` if there is no single one.
+    path
+        Dotted path.
+    meaning
+        What it means; of an inert key, what it means where users' files come from.
+    section
+        The section that declares it.
+    """
+
+    kind: Kind
+    stages: tuple[str, ...] = ()
+    unit: str = ""
+    optional: bool = False
+    reason: str = ""
+    usual: Any = ...
+    path: str = ""
+    meaning: str = ""
+    section: type[BaseModel] = Section
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition(".")[2]
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Describe the key in its JSON Schema, which pydantic passes."""
+        readers = f"{self.kind.capitalize()}: {', '.join(self.stages)}"
+        unit = f" Unit: {self.unit}." if self.unit else ""
+        does = f"Read by nothing: {self.reason}" if self.kind == "inert" else readers
+        schema["description"] = f"{' '.join(schema['description'].split())}.{unit} {does}."
+
+    @functools.cached_property
+    def alternatives(self) -> list[dict[str, Any]]:
+        """JSON Schema of each type that it takes."""
+        return _flat(self.section.model_json_schema()["properties"][self.name])
+
+    @property
+    def types(self) -> set[str]:
+        """JSON types that it takes."""
+        return {part["type"] for part in self.alternatives}
+
+    @property
+    def choices(self) -> list[Any]:
+        """Values that it, or its items, are limited to."""
+        return [choice for part in self.alternatives for choice in choices_of(part)]
+
+    @property
+    def type_in_tables(self) -> str:
+        """Its types: ``list of str | null``."""
+        names = []
+        for part in self.alternatives:
+            name = inline(part["const"]) if "const" in part else _TYPES[part["type"]][0]
+            if part["type"] == "array":
+                name += f" of {_TYPES.get(part['items'].get('type'), ('any',))[0]}"
+            names.append(name)
+        return "" if self.kind == "inert" and len(names) > 3 else " | ".join(dict.fromkeys(names))
+
+    @property
+    def range_in_tables(self) -> str:
+        """Values of its type that it takes: ``>= 0, auto``; empty for any."""
+        texts = []
+        for part in self.alternatives:
+            texts += [inline(choice) for choice in choices_of(part)]
+            texts += [f"{sign} {limit}" for sign, _, limit in _limits_of(part)]
+        return ", ".join(texts)
+
+    @property
+    def takes(self) -> str:
+        """Values that it takes, for messages: ``a number above 0 (GB) or null``."""
+        return _either(self.alternatives, self.unit)
+
+    @property
+    def entries_take(self) -> str:
+        """Values that the entries of a mapping take, for messages."""
+        (entry,) = self.alternatives[0]["patternProperties"].values()
+        return _either(_flat(entry))
+
+
+def choices_of(part: dict[str, Any]) -> list[Any]:
+    """Return the values that a type of a JSON Schema, or its items, are limited to."""
+    part = part.get("items", part)
+    return [part["const"]] if "const" in part else list(part.get("enum", ()))
+
+
+def _flat(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    if "anyOf" not in schema:
+        return [schema]
+    return [part for inner in schema["anyOf"] for part in _flat(inner)]
+
+
+def _limits_of(part: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(*words, f"{part[name]:.15g}") for name, words in _LIMITS.items() if name in part]
+
+
+def _either(parts: list[dict[str, Any]], unit: str = "") -> str:
+    texts = [_in_words(part) for part in parts]
+    texts[0] += f" ({unit})" if unit else ""
+    return _listed(texts)
+
+
+def _in_words(part: dict[str, Any]) -> str:
+    choices = _listed([inline(choice) for choice in choices_of(part)])
+    if part["type"] == "array":
+        return f"a list of {choices or _ITEMS.get(part['items'].get('type'), 'values')}"
+    limits = " and ".join(f"{words} {limit}" for _, words, limit in _limits_of(part))
+    return choices or f"{_TYPES[part['type']][1]} {limits}".strip()
+
+
+def _listed(texts: list[str]) -> str:
+    *first, last = texts or [""]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def identity(readers: str, *, unit: str = "", optional: bool = False, **limits: Any) -> Any:
     """Declare a key whose change makes ``readers`` start afresh.
 
     ``optional`` keys may be absent from a config. ``limits`` are those of `pydantic.Field`.
     """
-    return _key("identity", readers, optional, limits, unit=unit)
+    return _declared(Key("identity", tuple(readers.split()), unit, optional), limits)
 
 
 def extent(readers: str, *, unit: str = "", **limits: Any) -> Any:
     """Declare a key whose change makes ``readers`` run again and continue."""
-    return _key("extent", readers, False, limits, unit=unit)
+    return _declared(Key("extent", tuple(readers.split()), unit), limits)
 
 
 def operational(readers: str, *, unit: str = "", **limits: Any) -> Any:
@@ -49,26 +200,24 @@ def operational(readers: str, *, unit: str = "", **limits: Any) -> Any:
 
     The Snakefile reads keys of the reader ``workflow``.
     """
-    return _key("operational", readers, False, limits, unit=unit)
+    return _declared(Key("operational", tuple(readers.split()), unit), limits)
 
 
-def inert(reason: str, **more: Any) -> Any:
+def inert(reason: str, *, usual: Any = ..., unit: str = "", **limits: Any) -> Any:
     """Declare a key that nothing reads, for this reason.
 
     ``usual`` is the value that it has in every preset: a run that sets another one is warned.
     """
-    shown = {name: more.pop(name) for name in ("usual", "unit") if name in more}
-    return _key("inert", "", True, more, reason=reason, **shown)
+    return _declared(Key("inert", (), unit, True, reason, usual), limits)
 
 
-def unsupported(instead: str = "", **usual: Any) -> Any:
+def unsupported(instead: str = "", *, usual: Any) -> Any:
     """Declare a key that takes only the value that asks for nothing."""
-    return inert(UNSUPPORTED + (f"; {instead}" if instead else ""), **usual)
+    return inert(UNSUPPORTED + (f"; {instead}" if instead else ""), usual=usual)
 
 
-def _key(kind: Kind, readers: str, optional: bool, limits: dict[str, Any], **more: Any) -> Any:
-    extra = {"kind": kind, "readers": readers.split(), **more}
-    return Field(None if optional else ..., json_schema_extra={"key": extra}, **limits)
+def _declared(key: Key, limits: dict[str, Any]) -> Any:
+    return Field(None if key.optional else ..., json_schema_extra=key, **limits)
 
 
 def _printable(text: str) -> str:

@@ -16,7 +16,8 @@ from workflow_scripts.cache.records import edited_files, sealed
 from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.settings.choices import ENSEMBLE, INIT_FROM, given_model, model_file
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.schema import KEYS, Key
+from workflow_scripts.settings.keys import Key
+from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.slices import ABSENT, Slice, value_at
 from workflow_scripts.settings.stages import (
     FILES_OF_KEYS,

@@ -7,11 +7,10 @@ The checks of a config, what a change of a key runs again, the reference of all 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
-from pydantic_core import PydanticUndefined
 
 from workflow_scripts.settings.choices import Baseline, NegativeControl
 from workflow_scripts.settings.keys import (
@@ -19,7 +18,7 @@ from workflow_scripts.settings.keys import (
     Folder,
     FolderName,
     Items,
-    Kind,
+    Key,
     NullableText,
     Positive,
     Section,
@@ -700,73 +699,24 @@ class Workflow(Section):
     compare: Compare
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of the config.
-
-    Attributes
-    ----------
-    path
-        Dotted path.
-    kind
-        What a change of it does.
-    stages
-        Who reads it: stages, and ``workflow`` for the Snakefile. Empty for inert keys.
-    meaning
-        What it means; of an inert key, what it means where users' files come from.
-    unit
-        What a number counts or is measured in.
-    optional
-        Whether a config may lack it.
-    reason
-        Of an inert key: why nothing reads it, and what to do instead.
-    usual
-        Of an inert key: the value in every preset; ``...`` if there is no single one.
-    """
-
-    path: str
-    kind: Kind
-    stages: tuple[str, ...]
-    meaning: str
-    unit: str
-    optional: bool
-    reason: str
-    usual: Any
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition(".")[2]
-
-
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
     """Yield the keys of a section and of the sections in it, in their order."""
     for name, field in model.model_fields.items():
-        extra = field.json_schema_extra
-        if not isinstance(extra, dict):
-            yield from keys_of(_section_of(field.annotation), f"{prefix}{name}.")
-            continue
-        more: Any = extra["key"]
-        yield Key(
-            f"{prefix}{name}",
-            more["kind"],
-            tuple(more["readers"]),
-            " ".join((field.description or "").split()),
-            more.get("unit", ""),
-            field.default is not PydanticUndefined,
-            more.get("reason", ""),
-            more.get("usual", ...),
-        )
-
-
-def _section_of(annotation: Any) -> type[BaseModel]:
-    found: type[BaseModel] = getattr(annotation, "__args__", (annotation,))[0]
-    assert issubclass(found, BaseModel)
-    return found
+        key: Any = field.json_schema_extra
+        if isinstance(key, Key):
+            meaning = " ".join((field.description or "").split())
+            yield replace(key, path=f"{prefix}{name}", meaning=meaning, section=model)
+        else:
+            # A section, or one that may be null.
+            section, *_ = get_args(field.annotation) or (field.annotation,)
+            yield from keys_of(section, f"{prefix}{name}.")
 
 
 KEYS: Mapping[str, Key] = {key.path: key for key in keys_of(Config)}
 """All keys by dotted path, in the order of the reference."""
+
+WORKFLOW_KEYS: Mapping[str, Key] = {key.path: key for key in keys_of(Workflow)}
+"""The keys of config/workflow.yaml."""
 
 SECTIONS = tuple(
     dict.fromkeys(path[:place] for path in KEYS for place, sign in enumerate(path) if sign == ".")
@@ -795,7 +745,3 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from leaves(value, f"{path}.")
         else:
             yield path, value
-
-
-WORKFLOW_KEYS: Mapping[str, Key] = {key.path: key for key in keys_of(Workflow)}
-"""The keys of config/workflow.yaml."""
