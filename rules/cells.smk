@@ -2,6 +2,7 @@
 #
 # needs: the h5ad files of [datasets] or cells.datasets, and the split file
 # makes: cache/fetched/<digest>/<file>            a file that is named by an address
+#        cache/cells/{cells}/cell_files.json      the files, and how they are read: what triggers the rest
 #        cache/cells/{cells}/groups.parquet       groups of cells, with their sizes
 #        cache/cells/{cells}/batches.parquet      the same by technical batch
 #        cache/cells/{cells}/twins.parquet        cells that have the values of another one
@@ -17,6 +18,7 @@
 
 localrules:
     fetch_cells,
+    freeze_cells,
 
 
 rule simulate_demo:
@@ -32,11 +34,11 @@ rule simulate_demo:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
-        folder=lambda wildcards, output: Path(output[0]).parent,
+        out_dir=lambda wildcards, output: Path(output[0]).parent,
     message:
-        "simulating a small screen in {params.folder}"
+        "simulating a small screen in {params.out_dir}"
     shell:
-        "python -m workflow_scripts.simulate_demo --out-dir {params.folder:q} > {log:q} 2>&1"
+        command("simulate_demo")
 
 
 rule fetch_cells:
@@ -68,9 +70,37 @@ rule fetch_cells:
         " echo '{params.sha256} *'{output:q} | sha256sum --check --strict; fi) > {log:q} 2>&1"
 
 
+# Which file lies at a path is told by its signature, whatever its time. Of a file that a rule makes,
+# it is asked for once that is there.
+rule freeze_cells:
+    input:
+        source_files,
+    output:
+        f"{CELLS}/{{cells}}/cell_files.json",
+    log:
+        f"{CELLS}/{{cells}}/logs/freeze_cells.log",
+    conda:
+        "../envs/stateline.yaml"
+    params:
+        # One text, since Snakemake compares parameters as a set.
+        content=lambda wildcards: canonical_json(
+            {
+                **json.loads(packing()[wildcards.cells]),
+                "signatures": {
+                    name: signature(name) for name in source_files(wildcards)
+                },
+            }
+        ),
+    message:
+        "settings of the cells {wildcards.cells}"
+    shell:
+        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
+
+
 rule audit_cells:
     input:
         source_files,
+        cell_files=f"{CELLS}/{{cells}}/cell_files.json",
     output:
         groups=f"{CELLS}/{{cells}}/groups.parquet",
         batches=f"{CELLS}/{{cells}}/batches.parquet",
@@ -87,16 +117,10 @@ rule audit_cells:
         # 300 bytes a cell were measured, of which a file of counts has some 3,000.
         mem_mb=memory(4000, per_mb=0.1),
         runtime=minutes(30, per_gb=4),
-    params:
-        settings=lambda wildcards: packing()[wildcards.cells],
-        signatures=signatures(source_files),
     message:
-        "looking at the cells of {input}"
+        "looking at the cells of {wildcards.cells}"
     shell:
-        "python -m workflow_scripts.audit_cells --settings {params.settings:q}"
-        " --groups {output.groups:q} --batches {output.batches:q}"
-        " --twins {output.twins:q} --genes {output.genes:q} --audit {output.audit:q}"
-        " > {log:q} 2>&1"
+        command("audit_cells")
 
 
 rule audit_splits:
@@ -133,9 +157,10 @@ rule audit_splits:
 rule pack_cells:
     input:
         source_files,
+        cell_files=f"{CELLS}/{{cells}}/cell_files.json",
         audit=f"{CELLS}/{{cells}}/cells_audit.json",
     output:
-        f"{CELLS}/{{cells}}/manifest.json",
+        manifest=f"{CELLS}/{{cells}}/manifest.json",
     log:
         f"{CELLS}/{{cells}}/logs/pack_cells.log",
     benchmark:
@@ -146,14 +171,11 @@ rule pack_cells:
         mem_mb=memory(4000),
         runtime=minutes(60, per_gb=4),
     params:
-        settings=lambda wildcards: packing()[wildcards.cells],
-        signatures=signatures(source_files),
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
     message:
         "packing cells into {params.store}"
     shell:
-        "python -m workflow_scripts.pack_cells --settings {params.settings:q}"
-        " --audit {input.audit:q} --store {params.store:q} --manifest {output:q} > {log:q} 2>&1"
+        command("pack_cells")
 
 
 rule select_genes:

@@ -35,7 +35,7 @@ from workflow_scripts.inputs import (
 from workflow_scripts.reporting.replicates import values_that_count
 from workflow_scripts.settings.run import from_here
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS
+from workflow_scripts.settings.schema import WORKFLOW_KEYS
 from workflow_scripts.settings.yaml_files import read_yaml
 
 # `python -m workflow_scripts.…` finds this package from any folder, and from another workflow.
@@ -90,8 +90,4 @@ FETCHED = {
 
 def command(name):
     """Return the shell command of a stage: its options are named like a rule's files and params."""
-    stage = getattr(importlib.import_module(f"workflow_scripts.{name}"), name)
-    operational = any(
-        stage.name in key.stages and key.kind == "operational" for key in KEYS.values()
-    )
-    return stage.shell(config=operational)
+    return getattr(importlib.import_module(f"workflow_scripts.{name}"), name).shell()

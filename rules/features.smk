@@ -17,7 +17,7 @@ rule embed_proteins:
         groups=cells_file("groups.parquet"),
         cells_audit=cells_file("cells_audit.json"),
     output:
-        "{run}/embedded.safetensors",
+        out="{run}/embedded.safetensors",
     log:
         "{run}/logs/embed_proteins.log",
     benchmark:
@@ -34,9 +34,7 @@ rule embed_proteins:
     message:
         "{wildcards.run}: embedding proteins (follow it in {log})"
     shell:
-        "python -m workflow_scripts.embed_proteins --settings {input.settings:q}"
-        " --groups {input.groups:q} --cells-audit {input.cells_audit:q}"
-        " --cache {params.cache:q} --out {output:q} > {log:q} 2>&1"
+        command("embed_proteins")
 
 
 rule validate_features:

@@ -57,17 +57,6 @@ def source_files(wildcards):
     return [path for path in paths if path in made or Path(path).exists()]
 
 
-def signatures(files):
-    """Return the parameter that tells a job's files from others, whatever their times.
-
-    A function of the wildcards, as the input function that it is given. One text, since Snakemake
-    compares parameters as a set. Of a file that is made first, it is asked for after that.
-    """
-    return lambda wildcards: canonical_json(
-        {path: signature(path) for path in files(wildcards)}
-    )
-
-
 def finished(wildcards):
     """Return the folder of a run's finished work."""
     return f"{wildcards.run}/finished"

@@ -100,6 +100,4 @@ if comparison(RUNS):
         message:
             "comparing the runs: {output.page}"
         shell:
-            "python -m workflow_scripts.compare --runs {params.runs:q}"
-            " --replicates {params.replicates:q} --page {output.page:q}"
-            " --table {output.table:q} > {log:q} 2>&1"
+            command("compare")

@@ -44,13 +44,8 @@ rule train:
         gpu=lambda wildcards: ranks(wildcards.run),
     params:
         launcher=launcher,
-        folder=lambda wildcards, output: Path(output.final).parent,
-        work=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",
+        work_dir=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",
     message:
         "{wildcards.run}: training (follow it in {log})"
     shell:
-        "{params.launcher}python -m workflow_scripts.train --settings {input.settings:q}"
-        " --config {input.config:q} --cells {input.cells:q}"
-        " --splits {input.splits:q} --genes {input.genes:q} --features {input.features:q}"
-        " --out-dir {params.folder:q} --work-dir {params.work:q}"
-        " --metrics {output.metrics:q} --starts {output.starts:q} --threads {threads} > {log:q} 2>&1"
+        "{params.launcher}" + command("train")

@@ -30,9 +30,10 @@ def pack_arguments(folder: Path, screen: Path, store: Path | None = None) -> lis
     """Return the options that pack a screen; the manifest goes into ``folder``."""
     audit = folder.with_suffix(".json")
     audit.write_text('{"findings": []}')
-    settings = json.dumps({**SLICE, "datasets": {"d": {screen.name: str(screen)}}})
+    files = folder.with_name(f"{folder.name}-files.json")
+    files.write_text(json.dumps({**SLICE, "datasets": {"d": {screen.name: str(screen)}}}))
     return [
-        *("--settings", settings, "--audit", str(audit)),
+        *("--cell-files", str(files), "--audit", str(audit)),
         *("--manifest", str(folder / "manifest.json"), "--store", str(store or folder)),
     ]
 

@@ -193,7 +193,7 @@ def write_tahoe() -> None:
 def write_demo() -> None:
     """Simulate the demo's screen, small."""
     sizes = ["--n-cells", "1200", "--n-genes", "150", "--n-perturbations", "24"]
-    simulate_demo.main(["--out-dir", "simulated/demo", *sizes])
+    simulate_demo.simulate_demo(["--out-dir", "simulated/demo", *sizes])
 
 
 STAND_INS: Mapping[str, Callable[[], None]] = {

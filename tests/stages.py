@@ -65,10 +65,11 @@ class Stages:
 
     def check(self) -> None:
         """Look at the inputs, as the target `check` does."""
-        cells = cells_json(self.run)
+        Path("cell_files.json").write_text(cells_json(self.run))
         found = {name: f"{name}.parquet" for name in ("groups", "batches", "twins")}
         found["genes"] = "genes.txt"
-        self.start("cells", audit_cells.main, settings=cells, audit=CELLS_AUDIT, **found)
+        found |= {"cell-files": "cell_files.json", "audit": CELLS_AUDIT}
+        self.start("cells", audit_cells.audit_cells, **found)
         self.start(
             *("splits", audit_splits.audit_splits),
             **{
@@ -104,8 +105,9 @@ class Stages:
 
     def pack(self) -> None:
         """Pack the cells, and choose genes where not all are read."""
-        packed = {"audit": CELLS_AUDIT, "manifest": f"{STORE}/manifest.json"}
-        self.start("cells", pack_cells.main, settings=cells_json(self.run), **packed)
+        packed = {"audit": CELLS_AUDIT, "manifest": f"{STORE}/manifest.json", "store": STORE}
+        packed["cell-files"] = "cell_files.json"
+        self.start("cells", pack_cells.pack_cells, **packed)
         if self.chosen:
             self.start(
                 *("genes", select_genes.select_genes),
@@ -123,10 +125,12 @@ class Stages:
     def train(self) -> None:
         """Train."""
         self.start(
-            *("train", train.main),
+            *("train", train.train),
             **{"settings": "stages/train.json", "config": "config.yaml", "threads": "1"},
             **{"cells": f"{STORE}/manifest.json", "splits": "splits.parquet"},
-            **{"features": "features.safetensors", "out-dir": "checkpoints"},
+            **{"features": "features.safetensors", "work-dir": "checkpoints"},
+            final="checkpoints/final.ckpt",
+            best="checkpoints/best.ckpt",
             metrics="training.csv",
             starts="starts.json",
             **self.chosen,

@@ -159,7 +159,7 @@ def job(run: RunInputs) -> str:
 
 
 SHARED = {"audit_cells", "pack_cells"}
-LINKS = {"freeze_config", "freeze_stage"}
+LINKS = {"freeze_cells", "freeze_config", "freeze_stage"}
 
 
 @pytest.mark.parametrize(

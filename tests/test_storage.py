@@ -91,14 +91,14 @@ def test_training_that_was_superseded_goes_and_the_current_one_stays(started, ca
     assert second.is_dir()
     # What is left serves as before, and there is nothing more to remove.
     Stages(started.folder / "run.yaml", ["training.lr=2e-3"]).train()
-    assert f"trained before, to step 4: {second}" in capsys.readouterr().out
+    assert f"finished before: {second}" in capsys.readouterr().out
     assert "nothing to remove" in show(capsys, ".", "--remove")
 
 
 def test_going_back_makes_the_other_one_superseded(started, capsys):
     first, second = superseded_training(started)
     Stages(started.folder / "run.yaml").train()
-    assert "trained before" in capsys.readouterr().out
+    assert "finished before" in capsys.readouterr().out
     text = show(capsys, ".")
     assert "current" in row(text, first)
     assert "superseded" in row(text, second)
@@ -118,7 +118,7 @@ def test_published_outputs_free_nothing(started):
 
 def test_work_of_a_version_that_noted_nothing_is_kept(started, capsys):
     first, _ = superseded_training(started)
-    Path("checkpoints/train.identities.json").unlink()
+    Path("checkpoints/final.ckpt.identities.json").unlink()
     text = show(capsys, ".", "--remove")
     assert "unknown" in row(text, first)
     assert "nothing to remove" in text

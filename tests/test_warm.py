@@ -19,7 +19,7 @@ from tests.tiny_run import write_tiny_run
 pytestmark = pytest.mark.skipif(warm.python() == sys.executable, reason="nothing is forked")
 
 TIMED = {"provenance.json", "starts.json", "training.csv", "report.html", "lock"}
-TIMED |= {"known_digests.json", "manifest.json", "finished-4.json"}
+TIMED |= {"known_digests.json", "manifest.json", "finished.json"}
 """Files that say when, how fast or by which process they were made."""
 
 

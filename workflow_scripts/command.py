@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.cache.writing import refuse_damaged
 from workflow_scripts.errors import NO_ROOM, ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order, printable
 
@@ -35,17 +34,6 @@ class CommandParser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """Return the help: purpose, usage, documentation, options."""
         return f"{self.purpose}\n\n{super().format_help()}"
-
-    def parse_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: None = None
-    ) -> argparse.Namespace:
-        """Read a command line; a DataError where a published file that it names is damaged."""
-        given = super().parse_args(args)
-        for value in vars(given).values():
-            for path in value if isinstance(value, list) else [value]:
-                if isinstance(path, Path) and path.is_file():
-                    refuse_damaged(path)
-        return given
 
 
 def command_parser(call: str, documentation: str) -> CommandParser:

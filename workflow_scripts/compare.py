@@ -1,43 +1,47 @@
-r"""Put several runs beside one another: a table, and a page.
-
-Example:
-
-    python -m workflow_scripts.compare --runs results/short results/long \
-        --page results/compare.html --table results/compare.tsv
-"""
+"""Put several runs beside one another: a table, and a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from workflow_scripts import __version__
-from workflow_scripts.cache.writing import write_atomically
-from workflow_scripts.command import command_parser, run_command
-from workflow_scripts.errors import DataError
+from workflow_scripts.command import run_command
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.reporting.replicates import differing, replicate_groups
+from workflow_scripts.stage import Folder, Output, stage
+
+SEEDS = ("training.train_seed", "splits.leave_out")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Read the runs' folders, combine replicates, and write both files."""
-    parser = command_parser("python -m workflow_scripts.compare", __doc__)
-    parser.add_argument(
-        "--runs", type=Path, nargs="+", required=True, help="folders of scored runs"
-    )
-    parser.add_argument(
-        "--replicates",
-        nargs="*",
-        metavar="KEY",
-        default=["training.train_seed", "splits.leave_out"],
-        help="keys of the config in which replicates of one another may differ",
-    )
-    parser.add_argument(
-        "--resamples", type=int, default=1000, help="bootstrap samples of perturbations"
-    )
-    parser.add_argument("--page", type=Path, required=True, help="page to write (HTML)")
-    parser.add_argument("--table", type=Path, required=True, help="table to write (TSV)")
-    given = parser.parse_args(arguments)
+@stage("compare", kept=False)
+def compare(
+    runs: list[Folder],
+    replicates: list[str] | None,
+    page: Output,
+    table: Output,
+    resamples: int = 1000,
+) -> None:
+    r"""Put several runs beside one another: a table, and a page.
+
+    Example:
+
+        python -m workflow_scripts.compare --runs results/short results/long \
+            --page results/compare.html --table results/compare.tsv
+
+    Parameters
+    ----------
+    runs
+        Folders of scored runs.
+    replicates
+        Keys of the config in which replicates of one another may differ; seeds of training and
+        contexts that are left out if not given.
+    page
+        Page to write (HTML).
+    table
+        Table to write (TSV).
+    resamples
+        Bootstrap samples of perturbations.
+    """
     # Imported late: --help and a wrong option answer at once.
     from workflow_scripts.evaluation.replicates import standings
     from workflow_scripts.reporting.compared import (
@@ -48,37 +52,38 @@ def main(arguments: Sequence[str]) -> None:
     )
     from workflow_scripts.reporting.words import MODEL
 
-    runs = [ComparedRun.read(folder) for folder in given.runs]
-    configs = {run.name: run.config for run in runs}
-    if len(configs) < len(runs):
-        names = ", ".join(run.name for run in runs)
+    if not runs:
+        raise ConfigError("there is nothing to compare; name the folders of runs with --runs")
+    may_differ = SEEDS if replicates is None else replicates
+    found = [ComparedRun.read(folder) for folder in runs]
+    configs = {run.name: run.config for run in found}
+    if len(configs) < len(found):
+        names = ", ".join(run.name for run in found)
         raise DataError(f"two of the runs have one name ({names}); give each another one")
-    groups = replicate_groups(configs, given.replicates)
-    found = standings(
-        {run.name: run.metrics for run in runs},
-        {run.name: run.scores["overall"][MODEL] for run in runs},
-        {run.name: run.scores["scaled"].get(MODEL, {}) for run in runs},
+    groups = replicate_groups(configs, may_differ)
+    standing = standings(
+        {run.name: run.metrics for run in found},
+        {run.name: run.scores["overall"][MODEL] for run in found},
+        {run.name: run.scores["scaled"].get(MODEL, {}) for run in found},
         groups,
-        runs[0].scores["better"],
-        given.resamples,
-        paired=comparable(runs, groups),
+        found[0].scores["better"],
+        resamples,
+        paired=comparable(found, groups),
     )
-    plain = {label: {m: asdict(one) for m, one in of.items()} for label, of in found.items()}
-    first_of_each = [configs[names[0]] for names in groups.values()]
-    page = render_comparison(
-        runs,
+    plain = {label: {m: asdict(one) for m, one in of.items()} for label, of in standing.items()}
+    text = render_comparison(
+        found,
         groups,
         plain,
-        differing(first_of_each, given.replicates),
-        replicates=given.replicates,
+        differing([configs[names[0]] for names in groups.values()], may_differ),
+        replicates=may_differ,
         version=__version__,
-        place=given.page,
+        place=page,
     )
-    table = comparison_table(runs, groups, plain)
-    write_atomically(given.table, table.to_csv(sep="\t", index=False))
-    write_atomically(given.page, page)
-    print(f"{len(runs)} runs in {len(groups)} groups: {given.page}")
+    comparison_table(found, groups, plain).to_csv(table, sep="\t", index=False)
+    page.write_text(text, encoding="utf-8")
+    print(f"{len(found)} runs in {len(groups)} groups: {page}")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(compare)

@@ -29,7 +29,7 @@ from workflow_scripts.settings.choices import (
 )
 from workflow_scripts.settings.run import DEMO, Run, from_here
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.stages import stages_of
+from workflow_scripts.settings.stages import SHARED, stages_of
 
 CELLS = "cache/cells"
 """Folder of what rules declare of the cells.
@@ -37,6 +37,9 @@ CELLS = "cache/cells"
 It is in the working directory wherever the cache is: Snakemake deletes a declared file before its
 job, and another invocation may be reading a shared cache.
 """
+
+CELL_FILES = "cell_files.json"
+"""Name of the file that says what is packed, and how."""
 
 DEMO_FILES = tuple(
     f"{DEMO}/{name}"
@@ -244,24 +247,32 @@ class RunInputs(Run):
         """Return a file about the other cells that it predicts from."""
         return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
 
+    @property
+    def cell_files(self) -> list[Path]:
+        """The files that say what is packed of the cells that it needs."""
+        return [Path(CELLS, name, CELL_FILES) for name in self.packing]
+
+    def made_by(self, rule: str) -> Path:
+        """Return the output of a rule that exists once the rule is done."""
+        folder = self.cells if rule in SHARED else self.folder
+        return Path(folder, stages_of(self.config)[rule].output)
+
+    def newer_inputs(self, rule: str) -> list[Path]:
+        """Return the inputs of a rule that changed after it: it did not come to run again."""
+        stages = stages_of(self.config)
+        inputs = [Path(self.folder, "stages", f"{stages[rule].slice}.json")]
+        inputs = self.cell_files[:1] if rule in SHARED else inputs
+        inputs += map(Path, self.initial_model if rule == "train" else [])
+        # Whatever a run makes is made from its cells.
+        before = {SHARED[0], *stages[rule].after} & {*stages}
+        inputs += [self.made_by(name) for name in stages if name in before]
+        made = _changed(self.made_by(rule))
+        return [path for path in inputs if made and made < _changed(path)]
+
     @functools.cached_property
     def is_behind(self) -> bool:
-        """Whether an earlier start left an output older than something that it is made from.
-
-        It ended after something had changed, and before everything that follows was made anew.
-        """
-        run, stages = Path(self.folder), stages_of(self.config)
-        cells = Path(self.cells)
-        found, packed = (_changed(cells / name) for name in ("cells_audit.json", "manifest.json"))
-        for rule, stage in stages.items():
-            inputs = [run / "stages" / f"{stage.slice}.json"]
-            inputs += map(Path, self.initial_model if rule == "train" else [])
-            inputs += [run / stages[name].output for name in stage.after if name in stages]
-            made = _changed(run / stage.output)
-            of_cells = packed if stage.reads_cells else found
-            if made and made < max(of_cells, *map(_changed, inputs)):
-                return True
-        return False
+        """Whether an earlier start ended after something had changed, and before all followed."""
+        return any(map(self.newer_inputs, stages_of(self.config)))
 
 
 def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str, Run] | None:

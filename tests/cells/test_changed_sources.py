@@ -29,5 +29,5 @@ def test_file_that_changes_while_it_is_packed_is_refused(tmp_path, screen, monke
 
     monkeypatch.setattr(packing, "_write_tables", touching)
     with pytest.raises(DataError, match="was changed while it was packed"):
-        pack_cells.main(pack_arguments(tmp_path / "cells", screen))
+        pack_cells.pack_cells(pack_arguments(tmp_path / "cells", screen))
     assert not (tmp_path / "cells" / "manifest.json").exists()

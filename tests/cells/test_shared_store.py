@@ -44,7 +44,7 @@ def test_of_two_packings_at_once_one_packs_and_both_have_it(tmp_path, make_scree
 
 def test_manifest_in_the_store_s_own_folder_travels_with_it(tmp_path, make_screen):
     folder = tmp_path / "cells"
-    pack_cells.main(pack_arguments(folder, make_screen()))
+    pack_cells.pack_cells(pack_arguments(folder, make_screen()))
     moved = tmp_path / "moved"
     folder.rename(moved)
     assert CellStore.open(moved / "manifest.json").n_cells == 48
@@ -54,14 +54,14 @@ def test_finished_store_serves_others_where_they_cannot_write(make_screen):
     with open_place() as place:
         screen = Path(shutil.copy(make_screen(), place))
         shared, first, second = (place / name for name in ("shared", "first", "second"))
-        pack_cells.main(pack_arguments(first, screen, shared))
+        pack_cells.pack_cells(pack_arguments(first, screen, shared))
         arguments = pack_arguments(second, screen, shared)
         second.mkdir(mode=0o777)
         second.chmod(0o777)
         (work,) = (path for path in shared.iterdir() if path.is_dir())
         work.chmod(0o555)
         with unable_to_write(shared):
-            pack_cells.main(arguments)
+            pack_cells.pack_cells(arguments)
         work.chmod(0o755)
         stores = [CellStore.open(folder / "manifest.json") for folder in (first, second)]
         assert stores[0].folder == stores[1].folder == work

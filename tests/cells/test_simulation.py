@@ -19,7 +19,7 @@ from workflow_scripts.cells.simulation import (
     simulate,
 )
 from workflow_scripts.errors import ConfigError, DataError
-from workflow_scripts.simulate_demo import main
+from workflow_scripts.simulate_demo import simulate_demo
 
 SMALL = SimulationSettings(n_contexts=3, n_perturbations=16, n_cells=2000, n_genes=200)
 FILES = {
@@ -233,7 +233,7 @@ def test_a_folder_with_somebody_elses_file_is_left_as_it_is(tmp_path, name):
     before = theirs.read_bytes()
 
     with pytest.raises(DataError, match="nothing was written") as refusal:
-        main(["--out-dir", str(tmp_path), "--n-cells", "2000"])
+        simulate_demo(["--out-dir", str(tmp_path), "--n-cells", "2000"])
 
     assert name in str(refusal.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]

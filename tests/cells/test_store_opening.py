@@ -25,7 +25,7 @@ from workflow_scripts.errors import DataError
 def cells(tmp_path: Path, make_screen: Callable[..., Path]) -> Path:
     """Return the folder of a packed screen: its manifest, and beneath it the store."""
     folder = tmp_path / "cells"
-    pack_cells.main(pack_arguments(folder, make_screen()))
+    pack_cells.pack_cells(pack_arguments(folder, make_screen()))
     return folder
 
 
@@ -103,7 +103,7 @@ def test_what_is_refused_is_packed_anew(cells, make_screen, spoil):
     else:
         path.unlink()
     (cells / "manifest.json").unlink()
-    pack_cells.main(pack_arguments(cells, make_screen()))
+    pack_cells.pack_cells(pack_arguments(cells, make_screen()))
     assert path.read_bytes() == whole
     CellStore.open(cells / "manifest.json")
 

@@ -19,7 +19,7 @@ import torch
 from transformers import EsmConfig, EsmModel, EsmTokenizer
 
 from tests.tiny_esm import write_fasta, write_tiny_esm
-from workflow_scripts.embed_proteins import main
+from workflow_scripts.embed_proteins import embed_proteins
 from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.features.embedding import ProteinEncoder, embed_cached
 from workflow_scripts.features.proteins import windows
@@ -199,21 +199,15 @@ def test_a_model_that_gives_no_numbers_is_refused_and_nothing_is_kept(copied, tm
 def test_by_hand_it_embeds_the_genes_asked_for(tmp_path, model, capsys):
     fasta = write_fasta(tmp_path / "p.fa", proteins(20, 30, 40))
     out = tmp_path / "out.safetensors"
-    given = ["--fasta", str(fasta), "--model", model, "--cache", str(tmp_path / "cache")]
-    main([*given, "--genes", "G1", "--genes", "gone", "--out", str(out)])
+    given = [str(fasta), model, "--cache", str(tmp_path / "cache")]
+    embed_proteins([*given, "--genes", "G1", "gone", "--out", str(out)])
     assert list(safetensors.numpy.load_file(out)) == ["G1"]
     assert "not in it: gone" in capsys.readouterr().out
-    main([*given, "--out", str(out)])
+    embed_proteins([*given, "--out", str(out)])
     assert sorted(safetensors.numpy.load_file(out)) == ["G0", "G1", "G2"]
     with pytest.raises(DataError, match=r"p\.fa: has none of the genes asked for"):
-        main([*given, "--genes", "g-1", "--out", str(out)])
+        embed_proteins([*given, "--genes", "g-1", "--out", str(out)])
     assert "not in it: g-1 (it has G1)" in capsys.readouterr().out
-
-
-def test_of_a_run_it_needs_cells_too(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["--settings", "features.json", "--out", str(tmp_path / "out.safetensors")])
-    assert "goes with its --groups and --cells-audit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [str.encode, np.str_, str])
@@ -239,14 +233,16 @@ def test_of_a_run_it_embeds_what_the_file_lacks_whatever_its_keys_are(tmp_path, 
     pd.DataFrame({"perturbation": labels}).to_parquet(tmp_path / "groups.parquet")
     given = {"settings": "features.json", "groups": "groups.parquet", "cache": "cache"}
     given |= {"cells-audit": "cells_audit.json", "out": "out.safetensors"}
-    main([part for key, file in given.items() for part in (f"--{key}", str(tmp_path / file))])
+    paths = {key: str(tmp_path / file) for key, file in given.items()}
+    arguments = [part for key, path in paths.items() for part in (f"--{key}", path)]
+    embed_proteins(arguments)
     with safetensors.safe_open(tmp_path / "out.safetensors", "numpy") as file:
         assert list(file.keys()) == ["G1"]
         facts = json.loads(file.metadata()["embedding"])
     assert facts["likely"] == {"SEPT2": "SEPTIN2"}
     # Where the file has everything, nothing is embedded, and nothing is wrong.
     pd.DataFrame({"perturbation": ["G0", "control"]}).to_parquet(tmp_path / "groups.parquet")
-    main([part for key, file in given.items() for part in (f"--{key}", str(tmp_path / file))])
+    embed_proteins(arguments)
     with safetensors.safe_open(tmp_path / "out.safetensors", "numpy") as file:
         assert not list(file.keys())
         assert "problem" not in json.loads(file.metadata()["embedding"])
@@ -257,9 +253,9 @@ def test_a_killed_embedding_goes_on_to_the_same_bits(tmp_path, model, capsys):
 
     def arguments(cache: str, out: str) -> list[str]:
         where = ["--cache", str(tmp_path / cache), "--out", str(tmp_path / out)]
-        return ["--fasta", str(fasta), "--model", model, "--device", "cpu", *where]
+        return [str(fasta), model, "--device", "cpu", *where]
 
-    main(arguments("whole", "whole.safetensors"))
+    embed_proteins(arguments("whole", "whole.safetensors"))
     command = [sys.executable, "-m", "workflow_scripts.embed_proteins"]
     killed = subprocess.Popen([*command, *arguments("killed", "killed.safetensors")])
     while not list((tmp_path / "killed").glob("*/*.npy")):
@@ -271,7 +267,7 @@ def test_a_killed_embedding_goes_on_to_the_same_bits(tmp_path, model, capsys):
     assert kept < 50
     assert not (tmp_path / "killed.safetensors").exists()
     capsys.readouterr()
-    main(arguments("killed", "killed.safetensors"))
+    embed_proteins(arguments("killed", "killed.safetensors"))
     assert f"50 proteins, {50 - kept} to embed" in capsys.readouterr().out
     whole = (tmp_path / "whole.safetensors").read_bytes()
     assert (tmp_path / "killed.safetensors").read_bytes() == whole
@@ -281,7 +277,7 @@ def test_facts_of_the_embedding_stand_in_the_file(tmp_path, model):
     fasta = write_fasta(tmp_path / "p.fa", proteins(20))
     out = tmp_path / "out.safetensors"
     where = ["--out", str(out), "--cache", str(tmp_path / "cache")]
-    main(["--fasta", str(fasta), "--model", model, "--window", "64", *where])
+    embed_proteins([str(fasta), model, "--window", "64", *where])
     with safetensors.safe_open(out, "numpy") as file:
         facts = json.loads(file.metadata()["embedding"])
     assert facts["model"] == model

@@ -163,7 +163,7 @@ def compared_page(folder: Path) -> Path:
         (run / "report.html").write_text("report")
         runs.append(str(run))
     page = folder / "compare.html"
-    compare.main(["--runs", *runs, "--page", str(page), "--table", str(folder / "compare.tsv")])
+    compare.compare(["--runs", *runs, "--page", str(page), "--table", str(folder / "compare.tsv")])
     return page
 
 

@@ -133,7 +133,7 @@ def test_start_from_a_model_of_other_splits_is_warned_of(second: Path) -> None:
 
 
 def identities() -> set[str]:
-    return {path.parent.name for path in Path("checkpoints").glob("*/finished-*.json")}
+    return {path.parent.name for path in Path("checkpoints").glob("*/finished.json")}
 
 
 def test_the_content_of_the_model_is_part_of_what_is_trained_and_its_place_is_not(

@@ -197,7 +197,7 @@ def test_training_stops_early_by_the_score(training):
     stopping = (*SELECTING, "training.lr=1e-12", "engine.early_stopping=2")
     out = training.run("early", *stopping)
     assert "step 6: 2 validations that are no better than that of step 2 (delta_pearson)" in out
-    assert "trained before" in training.run("early", *stopping)
+    assert "finished before" in training.run("early", *stopping)
 
 
 def test_single_perturbation_is_not_ranked(tmp_path):

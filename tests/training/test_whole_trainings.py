@@ -133,7 +133,7 @@ def test_training_without_a_lower_loss_stops_and_stays_stopped(training):
     assert [row["step"] for row in training.log("early")][-1] == "12"
     final = torch.load(training.folder / "early" / "final.ckpt", weights_only=True)
     assert final["stateline"]["step"] == 12
-    assert "trained before" in training.run("early", *worse)
+    assert "finished before" in training.run("early", *worse)
     # With more patience it goes on, and ends where one without a break does.
     training.run("early", worse[0])
     training.run("late", worse[0])

@@ -74,14 +74,17 @@ class Training:
             *("--cells", str(self.folder / "manifest.json")),
             *("--splits", str(self.folder / "splits.parquet")),
             *("--features", str(self.folder / "features.safetensors")),
-            *("--out-dir", str(self.folder / out), "--metrics", str(self.folder / out / "log.csv")),
+            *("--final", str(self.folder / out / "final.ckpt")),
+            *("--best", str(self.folder / out / "best.ckpt")),
+            *("--metrics", str(self.folder / out / "log.csv")),
             *("--starts", str(self.folder / out / "starts.json")),
+            *("--work-dir", str(self.folder / out)),
         ]
 
     def run(self, out: str, *overrides: str) -> str:
         """Train in this process; return what it printed."""
         with redirect_stdout(StringIO()) as said:
-            train.main(self.arguments(out, *overrides))
+            train.train(self.arguments(out, *overrides))
         return said.getvalue()
 
     def command(self, out: str, *overrides: str) -> list[str]:

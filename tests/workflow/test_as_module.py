@@ -50,3 +50,6 @@ def test_another_workflow_goes_on_with_what_this_one_makes(tmp_path: Path) -> No
     planned = snakemake(tmp_path, "scores.txt", "--dry-run", snakefile=other).planned
     assert {"stateline_train", "stateline_predict", "stateline_evaluate"} <= planned
     assert "stateline_audit_cells" not in planned
+    said = snakemake(tmp_path, "stateline_why", snakefile=other).text
+    assert "train: out/tiny/checkpoints/final.ckpt is missing" in said
+    assert "preflight: " not in said

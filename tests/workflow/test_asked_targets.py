@@ -45,7 +45,7 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: P
     assert {"list_targets", "validate_target_features", "predict", "report"} <= set(done.jobs)
     assert not {"evaluate", "pack_cells"} & set(done.jobs)
     (folder,) = finished_run.glob("out/tiny/asked/want-*")
-    assert "trained before" in (folder / "logs/train.log").read_text()
+    assert "finished before" in (folder / "logs/train.log").read_text()
 
     # Nothing compares baselines with a list; they are predicted where they are asked for.
     baselines = str(folder.relative_to(finished_run) / "baselines")

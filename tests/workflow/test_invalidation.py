@@ -20,7 +20,7 @@ from tests.snakemake_runs import ROOT, Outcome, snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
 from workflow_scripts.settings.stages import STAGES
 
-RECORD = {"freeze_config", "freeze_stage"}
+RECORD = {"freeze_cells", "freeze_config", "freeze_stage"}
 COPIED = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 
 STUB = """#!/bin/bash
@@ -33,7 +33,7 @@ for file in "${@:2}"; do
 done
 """
 
-BEFORE = re.compile(r"^(packed|trained|finished) before", re.MULTILINE)
+BEFORE = re.compile(r"^(packed|finished) before", re.MULTILINE)
 """What stages say that find their finished work."""
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,20 +30,30 @@ NOTES = ".identities.json"
 class IdentityFolder:
     """The folder of one identity: work in progress, then finished work."""
 
-    def __init__(self, parent: Path, identity: str, part: str = "") -> None:
+    def __init__(
+        self,
+        parent: Path,
+        identity: str,
+        inputs: Mapping[str, str] | None = None,
+        *,
+        until: Mapping[str, Any] | None = None,
+    ) -> None:
         """Name the folder, and make it.
 
         Parameters
         ----------
         parent, identity
             Where it lies, and its name.
-        part
-            Which of several pieces of work with one identity this is (a number of steps, say);
-            each is marked as finished by itself.
+        inputs
+            Digests that the identity depends on, by name.
+        until
+            How far the work goes: work that is finished for less goes on in the same folder.
         """
         self.identity = identity
+        self.inputs = inputs or {}
         self.path = parent / identity
-        self._mark = self.path / f"finished{part}.json"
+        self._until = until or {}
+        self._mark = self.path / "finished.json"
         self._notes: Path | None = None
         self.path.mkdir(parents=True, exist_ok=True)
 
@@ -87,34 +97,40 @@ class IdentityFolder:
         return (self.path / LOCK).open("a+", encoding="utf-8")
 
     def has_finished(self, *names: str) -> bool:
-        """Tell whether the work was completed with these files, and all of its files are whole.
+        """Tell whether these files and folders were finished, and are whole.
 
-        One that has the size that it was finished with, and another content, is removed.
+        A file that has the size that it was finished with, and another content, is removed.
         """
         try:
-            marked = self._marked()
+            mark = self._marked()
+            if mark["until"] != self._until or not {*names} <= {*mark["names"]}:
+                return False
+            marked = mark["files"]
             found = {name: self._content(name) for name in marked}
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
         for name in (name for name in marked if found[name] != marked[name]):
             print(f"{self.path / name}: not as it was finished, and made again", flush=True)
             if found[name][0] == marked[name][0]:
                 (self.path / name).unlink(missing_ok=True)
-        return found == marked and all(name in marked for name in names)
+        return bool(found == marked)
 
-    def finish(self, names: Sequence[str]) -> None:
-        """Mark the work as complete; ``names`` are its files inside the folder."""
-        write_atomically(self._mark, canonical_json({name: self._content(name) for name in names}))
+    def finish(self, *names: str) -> None:
+        """Mark the work as complete: these files, and folders of files, inside the folder."""
+        files = []
+        for path in map(self.path.joinpath, names):
+            files += sorted(path.iterdir()) if path.is_dir() else [path]
+        inside = [str(file.relative_to(self.path)) for file in files]
+        mark = {
+            "until": self._until,
+            "names": names,
+            "files": {n: self._content(n) for n in inside},
+        }
+        write_atomically(self._mark, canonical_json(mark))
 
-    def finished_files(self) -> list[str]:
-        """Return the names that `finish` was given."""
-        return list(self._marked())
-
-    def _marked(self) -> dict[str, list[Any]]:
-        marked = json.loads(self._mark.read_text(encoding="utf-8"))
-        if not isinstance(marked, dict) or not all(isinstance(of, list) for of in marked.values()):
-            raise ValueError(f"{self._mark}: not a mark of this version")
-        return marked
+    def _marked(self) -> dict[str, Any]:
+        mark: dict[str, Any] = json.loads(self._mark.read_text(encoding="utf-8"))
+        return mark
 
     def _content(self, name: str) -> list[Any]:
         """Return a file's size and digest."""
@@ -122,7 +138,7 @@ class IdentityFolder:
         return [path.stat().st_size, file_digest(path)]
 
     def publish(self, outputs: Mapping[str, Path]) -> None:
-        """Link finished files (name inside the folder) to the outputs that a rule declares.
+        """Link finished files and folders (by name) to the outputs that a rule declares.
 
         Raises
         ------
@@ -136,7 +152,10 @@ class IdentityFolder:
                 f"{now[0] if now else 'nothing'} was asked for meanwhile"
             )
         for name, output in outputs.items():
-            publish_file(self.path / name, output)
+            if (self.path / name).is_dir():
+                output.mkdir(parents=True, exist_ok=True)
+        for file in map(Path, self._marked()["files"]):
+            publish_file(self.path / file, outputs[file.parts[0]].joinpath(*file.parts[1:]))
 
 
 def noted(path: Path) -> list[str]:

@@ -181,3 +181,8 @@ class ChosenGenes:
             return cls(tuple(content["genes"]), content["digest"], content["sentence"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not a selection of genes ({error}); make it anew") from error
+
+
+def genes_digest(path: Path) -> str:
+    """Return the digest of the genes in a selection."""
+    return ChosenGenes.read(path).digest

@@ -59,10 +59,11 @@ class SimulationSettings:
     Attributes
     ----------
     n_contexts
-        Contexts, named in the order of `CONTEXTS`.
-    n_perturbations, n_genes
-        Targets, every one of them perturbed in every context, and measured genes, which include
-        the targets.
+        Contexts.
+    n_perturbations
+        Targets, every one of them perturbed in every context.
+    n_genes
+        Measured genes, which include the targets.
     n_cells
         Cells in all, controls included, shared out evenly over contexts.
     feature_dim

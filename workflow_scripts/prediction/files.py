@@ -27,7 +27,7 @@ def kept_checkpoint(path: Path) -> Path:
     step = re.fullmatch(r"step-(\d+)\.ckpt", path.name)
     if step is None or path.exists():
         return path
-    folder = path.parent / next(iter(noted(path.parent / f"train{NOTES}")), "")
+    folder = path.parent / next(iter(noted(path.parent / f"final.ckpt{NOTES}")), "")
     kept = {int(found.stem.removeprefix("step=")): found for found in folder.glob("step=*.ckpt")}
     steps = listing(map(str, sorted(kept)), 8)
     if not kept:

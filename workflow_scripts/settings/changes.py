@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.cache.digests import signature
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.run import Run
@@ -71,13 +72,29 @@ def changed_stage(run: Run, stage: str, path: Path) -> Iterator[Change]:
             yield Change(name, text)
 
 
+def changed_cells(path: Path) -> Iterator[Change]:
+    """Yield which cells were replaced since what names them (cell_files.json) was written."""
+    try:
+        signatures = json.loads(path.read_text(encoding="utf-8"))["signatures"]
+    except (OSError, ValueError, LookupError):
+        return
+    for file, before in signatures.items():
+        if signature(file) != before:
+            yield Change(file, f"{file} is another file now")
+
+
 def changed_keys(run: Run) -> Iterator[Change]:
     """Yield what has changed of a run's whole config since it was frozen."""
+    folder = Path(run.folder)
     try:
-        old = dict(leaves(shown_config(Path(run.folder) / "config.yaml")))
-    except ConfigError:
+        old = dict(leaves(shown_config(folder / "config.yaml")))
+        frozen = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["digest"]
+    except (ConfigError, OSError, ValueError, LookupError):
         return
-    yield from _differences(old, dict(leaves(run.config)), _sources(run))
+    changes = [*_differences(old, dict(leaves(run.config)), _sources(run))]
+    if frozen != run.digest and not changes:
+        changes = [Change("", "its values come from elsewhere, or stand in another order")]
+    yield from changes
 
 
 def _differences(

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
+from workflow_scripts.settings.slices import Slice
 from workflow_scripts.training.compiling import ObjectiveOf, objective_for
 from workflow_scripts.training.estimates import DataSizes
 from workflow_scripts.training.fit import machine_limits, most_sets_at_once
@@ -72,6 +73,26 @@ class Machine:
     deterministic: bool = False
     processes: Processes = ALONE
     logger: Logger | None = None
+
+    @classmethod
+    def from_slice(
+        cls, settings: Slice, processes: Processes, logger: Logger | None = None
+    ) -> Machine:
+        """Read the operational settings of train."""
+        budget = settings["engine.gpu_cells"]
+        return cls(
+            device=settings["model.device"],
+            num_workers=settings["data.kwargs.num_workers"],
+            pin_memory=settings["data.kwargs.pin_memory"],
+            gpu_cells=None if budget is None else budget * 1e9,
+            keep_checkpoints=settings["engine.keep_checkpoints"],
+            strategy=settings["training.strategy"],
+            batch=settings["engine.batch"],
+            compile=settings["engine.compile"],
+            deterministic=settings["engine.deterministic"],
+            processes=processes,
+            logger=logger,
+        )
 
     @property
     def where(self) -> torch.device:
