@@ -1,4 +1,4 @@
-"""Time and memory of fitting every baseline, and of asking it for one pass of cell sets.
+"""Time and memory of fitting every baseline, and of asking it for the effects of a pass of sets.
 
 Effects and features are drawn at random: how long a fit takes doesn't depend on what they say. Each
 perturbation is trained on in every context. A fit's time includes what baselines share, where it is
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from workflow_scripts.command import command_parser
 from workflow_scripts.models import (
     Additive,
+    Baseline,
     ContextMean,
     MeanResponse,
     NearestNeighbour,
@@ -41,7 +42,6 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=5, help="contexts, each with all of them")
     parser.add_argument("--genes", type=int, default=18_080, help="genes of an effect")
     parser.add_argument("--features", type=int, default=5120, help="length of a feature vector")
-    parser.add_argument("--cells", type=int, default=128, help="cells of a set; a pass has 16 sets")
     given = parser.parse_args()
     torch.manual_seed(0)
     n = given.perturbations
@@ -54,24 +54,23 @@ def main() -> None:
         cells=torch.full((len(perturbation),), 50),
     )
     features = torch.randn(n, given.features)
-    fits: dict[str, Callable[[], torch.nn.Module]] = {
+    fits: dict[str, Callable[[], Baseline]] = {
         "mean_response": lambda: MeanResponse(training),
         "context_mean": lambda: ContextMean(training),
         "perturbation_mean_effect": lambda: PerturbationMeanEffect(training),
         "additive": lambda: Additive(training),
         "ridge": lambda: RidgeEffect(training, features),
         "ridge_shuffled": lambda: RidgeEffect(training, features[torch.randperm(n)]),
-        "nearest_neighbour": lambda: NearestNeighbour(training, features),
+        "nearest_neighbour": lambda: NearestNeighbour(training, features, [*map(str, range(n))]),
     }
-    control = torch.rand(16, given.cells, given.genes)
-    asked = {"perturbation": torch.arange(16) % n, "context": torch.zeros(16, dtype=torch.int64)}
+    asked = torch.arange(16) % n, torch.zeros(16, dtype=torch.int64)
     print(f"{training.effects.nbytes / 1e6:,.0f} MB of effects, peak so far {_peak():,.0f} MB")
     print("| | fit | a pass of 16 sets | peak memory |\n|---|---|---|---|")
     for name, fit in fits.items():
         start = time.perf_counter()
         model = fit()
         fitted = time.perf_counter()
-        model(control, features[asked["perturbation"]], **asked)
+        model.effects(*asked)
         end = time.perf_counter()
         print(f"| {name} | {fitted - start:.1f} s | {end - fitted:.2f} s | {_peak():,.0f} MB |")
 

@@ -29,12 +29,18 @@ from cells import N_GENES, SET_SIZE, SETS, pack
 from model_step import FEATURES, plan_of
 from screens import write_screen
 
+from workflow_scripts.cells.predicted_cells import (
+    Predicted,
+    describe,
+    write_observed,
+    write_predicted,
+)
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.targets import Targets, groups_of_list
 from workflow_scripts.command import command_parser
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.prediction.model import predict_with_model
-from workflow_scripts.prediction.targets import Targets, targets_of_list
-from workflow_scripts.prediction.writing import Predicted, describe, write_observed, write_predicted
+from workflow_scripts.models import ModelDescription
+from workflow_scripts.prediction.trained_models import TrainedModels
 from workflow_scripts.training.starting_model import build_model, planned_settings
 
 ROUNDS = 5
@@ -53,7 +59,8 @@ def targets_of(store: CellStore, n_cells: int) -> Targets:
             "dataset": "screen",
         }
     )
-    return targets_of_list(store, asked, set_size=SET_SIZE, by_batch=False, seed=0)
+    groups = groups_of_list(store, asked, by_batch=False)
+    return Targets.draw(groups, set_size=SET_SIZE, seed=0, measured=False)
 
 
 class Work:
@@ -90,15 +97,9 @@ class Work:
     def predict(self) -> None:
         """Predict and write."""
         start = time.perf_counter()
-        blocks = predict_with_model(
-            self.model,
-            self.store,
-            self.targets,
-            self.features,
-            batches=["0"],
-            genes=[str(gene) for gene in self.store.genes],
-            sets_per_pass=SETS,
-        )
+        description = ModelDescription(tuple(map(str, self.store.genes)))
+        models = TrainedModels([(self.model, description)], self.features)
+        blocks = models.predict(self.store, self.targets, SETS)
         path = self.folder / "predicted.h5ad"
         write_predicted(
             path, self.store, self.targets, blocks, describe(self.store, "b"), clip=True

@@ -22,17 +22,19 @@ def predict(settings: Slice, files: ModelFiles, predictions: Output, observed: O
         Observed cells, to write (h5ad).
     """
     with own_gpus(1, settings["model.device"]):
-        from workflow_scripts.prediction.with_models import ModelPrediction
+        from workflow_scripts.prediction.prediction import Prediction
+        from workflow_scripts.prediction.trained_models import TrainedModels
 
-        asked = ModelPrediction.open(files, settings)
+        prediction = Prediction.open(files, settings)
+        models = TrainedModels.open(files, prediction)
         if settings["prediction.amplitude"] == VALIDATION:
-            print(f"amplitude of the effects, fitted on validation: {asked.amplitude:.4f}")
-        n_cells = len(asked.inputs.targets.paired)
-        print(f"predicting {n_cells} cells on {asked.device.type}", flush=True)
-        if cut := asked.write(predictions, asked.features, "model"):
-            largest = asked.inputs.store.largest_value
+            print(f"amplitude of the effects, fitted on validation: {models.amplitude:.4f}")
+        n_cells = len(prediction.targets.paired)
+        print(f"predicting {n_cells} cells on {models.device.type}", flush=True)
+        if cut := prediction.write(predictions, models, "model"):
+            largest = prediction.store.largest_value
             print(f"{cut} predicted values were cut at {largest:.3f} (prediction.clip)")
-        asked.write_observed(observed)
+        prediction.write_observed(observed)
 
 
 if __name__ == "__main__":

@@ -22,40 +22,24 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
         Folder of predicted cells, to write (h5ad, one a baseline).
     """
     from workflow_scripts.features.vectors import Features, load_features
-    from workflow_scripts.prediction.baselines import Baseline, Baselines
-    from workflow_scripts.prediction.inputs import PredictionInputs, join_notes
-    from workflow_scripts.prediction.targets import Targets
-    from workflow_scripts.prediction.writing import Blocks, write_predicted
+    from workflow_scripts.prediction.baselines import Baselines
+    from workflow_scripts.prediction.prediction import Prediction
 
-    inputs = PredictionInputs.open(files, settings)
-    store, targets = inputs.store, inputs.targets
+    prediction = Prediction.open(files, settings)
+    store = prediction.store
     baselines = Baselines.fit(
-        inputs.trained_on,
-        inputs.splits,
-        targets,
+        prediction.trained_on,
+        prediction.splits,
+        prediction.targets,
         most_cells=settings["engine.downsample_cells"],
-        predicted_from=None if store is inputs.trained_on else store,
+        predicted_from=None if store is prediction.trained_on else store,
     )
     if files.features:
         features = functools.reduce(Features.and_others, map(load_features, files.features))
         baselines = baselines.with_features(features, settings["prediction.seed"])
-
-    def predict(baseline: Baseline, drawn: Targets) -> Blocks:
-        passes = settings["prediction.sets_per_pass"]
-        return baselines.predict(baseline, store, drawn, sets_per_pass=passes)
-
     for name in settings["prediction.baselines"]:
-        baseline = baselines.build(name)
-        write_predicted(
-            out_dir / f"{name}.h5ad",
-            inputs.written_store,
-            targets,
-            inputs.predict(functools.partial(predict, baseline)),
-            {**inputs.described, "model": name},
-            clip=settings["prediction.clip"],
-            notes=join_notes(baselines.notes(baseline, targets), inputs.notes),
-        )
-        print(f"{name}: {len(targets.paired)} cells", flush=True)
+        prediction.write(out_dir / f"{name}.h5ad", baselines.build(name), name)
+        print(f"{name}: {len(prediction.targets.paired)} cells", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workflow_scripts.command import run_command
 from workflow_scripts.gpu_slots import own_gpus
 from workflow_scripts.prediction.files import ModelFiles
@@ -23,16 +25,17 @@ def predict_negative_controls(settings: Slice, files: ModelFiles, out_dir: Outpu
     """
     with own_gpus(1, settings["model.device"]):
         from workflow_scripts.prediction.negative_controls import spoiled
-        from workflow_scripts.prediction.with_models import ModelPrediction
+        from workflow_scripts.prediction.prediction import Prediction
+        from workflow_scripts.prediction.trained_models import TrainedModels
 
-        asked = ModelPrediction.open(files, settings)
-        control = asked.inputs.store.manifest["control"]
+        prediction = Prediction.open(files, settings)
+        models = TrainedModels.open(files, prediction)
+        control, seed = prediction.store.manifest["control"], settings["prediction.seed"]
         for name in settings["prediction.negative_controls"]:
             if name in SPOILED_FEATURES:
-                seed = settings["prediction.seed"]
-                features = spoiled(asked.features, control, name, seed)
-                asked.write(out_dir / f"{name}.h5ad", features, name)
-                print(f"{name}: {len(asked.inputs.targets.paired)} cells", flush=True)
+                features = spoiled(models.features, control, name, seed)
+                prediction.write(out_dir / f"{name}.h5ad", replace(models, features=features), name)
+                print(f"{name}: {len(prediction.targets.paired)} cells", flush=True)
 
 
 if __name__ == "__main__":

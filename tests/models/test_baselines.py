@@ -7,13 +7,20 @@ from torch.testing import assert_close
 
 from workflow_scripts.models import (
     Additive,
+    Baseline,
     ContextMean,
     ControlBaseline,
     MeanResponse,
     PerturbationMeanEffect,
     TrainingEffects,
 )
-from workflow_scripts.models.baselines import ADDITIVE_PENALTY
+from workflow_scripts.models.baselines import (
+    ADDITIVE_PENALTY,
+    FALLBACK,
+    NO_CONTEXT,
+    NO_MEAN,
+    NO_PERTURBATION,
+)
 
 # Three contexts, two genes. Perturbation 0 was seen in contexts 0 and 1, perturbation 1 in context
 # 0 only (in two groups), perturbation 5 in context 1 only; context 2 has controls alone.
@@ -42,30 +49,23 @@ def training() -> TrainingEffects:
     return TrainingEffects.of_groups(**PLANTED)
 
 
-def control(sets: int) -> torch.Tensor:
-    return torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 0.0]]).expand(sets, 3, 2)
+def ask(model: Baseline, perturbation: list[int], context: list[int]) -> torch.Tensor:
+    """Return the predicted effects, of one profile a context the profiles."""
+    contexts = torch.tensor(context)
+    effects = model.effects(torch.tensor(perturbation), contexts)
+    return effects + model.training.control_means[contexts] if model.one_profile else effects
 
 
-def ask(model: torch.nn.Module, perturbation: list[int], context: list[int]) -> torch.Tensor:
-    prediction: torch.Tensor = model(
-        control(len(context)),
-        torch.zeros(len(context), 4),
-        perturbation=torch.tensor(perturbation),
-        context=torch.tensor(context),
-    )
-    return prediction
-
-
-def test_control_baseline_returns_the_control_cells() -> None:
-    assert torch.equal(ask(ControlBaseline(), [0, 9], [0, 1]), control(2))
+def test_control_baseline_predicts_no_effect(training: TrainingEffects) -> None:
+    assert torch.equal(ask(ControlBaseline(training), [0, 9], [0, 1]), torch.zeros(2, 2))
 
 
 def test_mean_response_is_the_mean_of_the_contexts_perturbations_in_every_cell(
     training: TrainingEffects,
 ) -> None:
     prediction = ask(MeanResponse(training), [0, 0], [0, 1])
-    assert_close(prediction[0], torch.tensor([2.0, 3.0]).expand(3, 2))
-    assert_close(prediction[1], torch.tensor([1.5, 1.0]).expand(3, 2))
+    assert_close(prediction[0], torch.tensor([2.0, 3.0]))
+    assert_close(prediction[1], torch.tensor([1.5, 1.0]))
 
 
 def test_mean_response_ties_all_perturbations_of_a_context_exactly(
@@ -81,23 +81,21 @@ def test_mean_response_of_an_untrained_context_adds_the_mean_effect_of_the_other
 ) -> None:
     # Mean effects (1, 1) and (-1.5, 0.5) of contexts 0 and 1, each counted once.
     prediction = ask(MeanResponse(training), [0], [2])
-    assert_close(prediction[0], torch.tensor([0.5 - 0.25, 4.0 + 0.75]).expand(3, 2))
+    assert_close(prediction[0], torch.tensor([0.5 - 0.25, 4.0 + 0.75]))
 
 
 def test_perturbation_mean_effect_leaves_out_the_predicted_context(
     training: TrainingEffects,
 ) -> None:
     prediction = ask(PerturbationMeanEffect(training), [0, 0, 0], [0, 1, 2])
-    assert_close(prediction[0], torch.tensor([[0.0, 2.0], [1.0, 4.0], [3.0, 1.0]]))
-    assert_close(prediction[1], torch.tensor([[1.0, 1.0], [3.0, 3.0], [5.0, 0.0]]))
-    assert_close(prediction[2], torch.tensor([[0.0, 1.5], [2.0, 3.5], [4.0, 0.5]]))
+    assert_close(prediction, torch.tensor([[-1.0, 1.0], [1.0, 0.0], [0.0, 0.5]]))
 
 
 def test_perturbation_mean_effect_weighs_the_groups_of_a_pair_by_their_cells(
     training: TrainingEffects,
 ) -> None:
     prediction = ask(PerturbationMeanEffect(training), [1], [2])
-    assert_close(prediction, control(1) + torch.tensor([1.0, 2.0]))
+    assert_close(prediction, torch.tensor([[1.0, 2.0]]))
 
 
 def test_perturbation_mean_effect_falls_back_where_no_other_context_saw_it(
@@ -105,7 +103,7 @@ def test_perturbation_mean_effect_falls_back_where_no_other_context_saw_it(
 ) -> None:
     model = PerturbationMeanEffect(training)
     # Mean effects: perturbation 0 (0, 0.5), 1 (1, 2), 5 (-2, 0); their mean is (-1/3, 2.5/3).
-    expected = (control(1)[0] + torch.tensor([-1 / 3, 2.5 / 3])).clamp_min(0.0)
+    expected = torch.tensor([-1 / 3, 2.5 / 3])
     unseen, only_here = ask(model, [77, 1], [0, 0])
     assert_close(unseen, expected)
     assert_close(only_here, expected)
@@ -114,13 +112,8 @@ def test_perturbation_mean_effect_falls_back_where_no_other_context_saw_it(
 def test_perturbation_mean_effect_says_where_it_fell_back(training: TrainingEffects) -> None:
     perturbation = torch.tensor([0, 0, 1, 1, 5, 77])
     context = torch.tensor([0, 2, 0, 1, 1, 2])
-    fallback = PerturbationMeanEffect(training).uses_fallback(perturbation, context)
-    assert fallback.tolist() == [False, False, True, False, True, True]
-
-
-def test_perturbation_mean_effect_is_never_negative(training: TrainingEffects) -> None:
-    prediction = ask(PerturbationMeanEffect(training), [5], [0])
-    assert_close(prediction[0], torch.tensor([[0.0, 1.0], [0.0, 3.0], [2.0, 0.0]]))
+    notes = PerturbationMeanEffect(training).notes(perturbation, context)
+    assert notes == ["", "", FALLBACK, "", FALLBACK, FALLBACK]
 
 
 def test_context_mean_is_the_mean_of_the_contexts_perturbed_cells(
@@ -128,24 +121,20 @@ def test_context_mean_is_the_mean_of_the_contexts_perturbed_cells(
 ) -> None:
     prediction = ask(ContextMean(training), [0, 77], [0, 1])
     # 10 cells at (2, 2), 30 at (1, 5), 10 at (5, 1); then 20 each at (2, 1.5) and (1, 0.5).
-    assert_close(prediction[0], torch.tensor([2.0, 3.6]).expand(3, 2))
-    assert_close(prediction[1], torch.tensor([1.5, 1.0]).expand(3, 2))
+    assert_close(prediction[0], torch.tensor([2.0, 3.6]))
+    assert_close(prediction[1], torch.tensor([1.5, 1.0]))
 
 
 def test_context_mean_of_an_untrained_context_is_its_control_mean(
     training: TrainingEffects,
 ) -> None:
     model = ContextMean(training)
-    assert torch.equal(ask(model, [0], [2])[0], torch.tensor(CONTROL_MEANS[2]).expand(3, 2))
-    assert model.uses_fallback(torch.tensor([0, 1, 2])).tolist() == [False, False, True]
-
-
-@pytest.mark.parametrize("baseline", [MeanResponse, PerturbationMeanEffect, ContextMean, Additive])
-def test_baselines_that_need_to_know_the_set_say_so(
-    training: TrainingEffects, baseline: type[torch.nn.Module]
-) -> None:
-    with pytest.raises(ValueError, match="needs"):
-        baseline(training)(control(1), torch.zeros(1, 4))
+    assert torch.equal(ask(model, [0], [2])[0], torch.tensor(CONTROL_MEANS[2]))
+    assert model.notes(torch.zeros(3, dtype=torch.int64), torch.tensor([0, 1, 2])) == [
+        "",
+        "",
+        NO_MEAN,
+    ]
 
 
 def planted_additive(seed: int) -> tuple[TrainingEffects, torch.Tensor, torch.Tensor]:
@@ -168,7 +157,6 @@ def planted_additive(seed: int) -> tuple[TrainingEffects, torch.Tensor, torch.Te
 
 def test_additive_recovers_planted_effects_of_an_unbalanced_design() -> None:
     training, of_context, of_perturbation = planted_additive(0)
-    control = torch.full((1, 1, 5), 20.0)
     model, mean = Additive(training), PerturbationMeanEffect(training)
     seen = set(zip(training.perturbation.tolist(), training.context.tolist(), strict=True))
     pairs = {(p, c) for p in training.perturbations.tolist() for c in range(4)}
@@ -176,9 +164,8 @@ def test_additive_recovers_planted_effects_of_an_unbalanced_design() -> None:
     assert len(asked) > 40
     errors = []
     for p, c in asked:
-        numbers = {"perturbation": torch.tensor([p]), "context": torch.tensor([c])}
-        expected = 20.0 + of_context[c] + of_perturbation[p]
-        errors.append([(m(control, **numbers)[0, 0] - expected).abs().max() for m in (model, mean)])
+        expected = of_context[c] + of_perturbation[p]
+        errors.append([(ask(m, [p], [c])[0] - expected).abs().max() for m in (model, mean)])
     additive, plain = torch.tensor(errors).amax(dim=0)
     assert additive < 0.02
     # The plain mean credits the perturbation with what its contexts do to all.
@@ -196,8 +183,7 @@ def test_additive_is_the_penalised_least_squares_fit() -> None:
     effects = training.effects.numpy().astype(np.float64)
     fit = np.linalg.solve(design.T @ design + penalty, design.T @ effects)
     for p, c in [(0, 0), (7, 3), (29, 1)]:
-        numbers = {"perturbation": torch.tensor([p]), "context": torch.tensor([c])}
-        predicted = Additive(training)(torch.full((1, 1, 5), 20.0), **numbers)[0, 0] - 20.0
+        predicted = ask(Additive(training), [p], [c])[0]
         np.testing.assert_allclose(predicted, fit[0] + fit[1 + c] + fit[5 + p], atol=1e-5)
 
 
@@ -210,10 +196,9 @@ def test_additive_knows_nothing_of_levels_that_were_not_trained_on(
     # A new context has the common effect and the perturbation's; the common one is what is left.
     of_five = model._of_perturbation(5)
     constant = model.of_context[2]
-    assert_close(other[1], (control(1)[0] + constant.float()).clamp_min(0))
-    assert_close(other[0], (control(1)[0] + (constant + of_five).float()).clamp_min(0))
-    known = model.knows(torch.tensor([0, 77]), torch.tensor([2, 0]))
-    assert [part.tolist() for part in known] == [[True, False], [False, True]]
+    assert_close(other[1], constant)
+    assert_close(other[0], constant + of_five)
+    assert model.notes(torch.tensor([0, 77]), torch.tensor([2, 0])) == [NO_CONTEXT, NO_PERTURBATION]
 
 
 def test_an_effect_of_several_groups_is_weighted_by_cells_and_held_once(
@@ -224,7 +209,7 @@ def test_an_effect_of_several_groups_is_weighted_by_cells_and_held_once(
     assert training.cells.tolist() == [10, 20, 40, 20]
     assert_close(training.effects, torch.tensor([[1.0, 0], [-1, 1], [1, 2], [-2, 0]]))
     for model in (PerturbationMeanEffect(training), Additive(training)):
-        assert model.effects.data_ptr() == training.effects.data_ptr()
+        assert model.training.effects.data_ptr() == training.effects.data_ptr()
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,21 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.targets import targets_of_test
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
+from workflow_scripts.cells.predicted_cells import Blocks
 from workflow_scripts.cells.simulated_folder import write_screen
 from workflow_scripts.cells.simulation import CONTROL, SimulationSettings, simulate
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.targets import Targets
 from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
-from workflow_scripts.prediction import notes
+from workflow_scripts.models import baselines as notes
 from workflow_scripts.prediction.baselines import Baselines
-from workflow_scripts.prediction.targets import Targets, targets_of_test
-from workflow_scripts.prediction.writing import Blocks
 from workflow_scripts.settings.choices import BASELINES, FEATURE_BASELINES
 
 SMALL = Columns("gene", "cell_type", "gem_group")
@@ -68,8 +69,7 @@ def predict_all(
 ) -> dict[str, np.ndarray]:
     baselines = Baselines.fit(store, splits, targets).with_features(features, seed)
     return {
-        name: expression(baselines.predict(baselines.build(name), store, targets, sets_per_pass=3))
-        for name in BASELINES
+        name: expression(baselines.build(name).predict(store, targets, 3)) for name in BASELINES
     }
 
 
@@ -94,7 +94,7 @@ def test_what_was_held_out_is_not_read(tmp_path: Path, make_screen, seed: int) -
         place = (groups["context"] == "rpe1") & groups["perturbation"].isin(["B", "C"])
         val = (groups["context"] == "rpe1") & (groups["perturbation"] == "C")
         splits = split(groups, place | (groups["perturbation"] == "D"), val)
-        targets = targets_of_test(store, splits, set_size=4, by_batch=False, seed=7)
+        targets = targets_of_test(store, splits, set_size=4)
         features = random_features(groups["perturbation"])
         results.append(predict_all(store, splits, targets, features))
     for name in BASELINES:
@@ -117,7 +117,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> tuple[CellStore, pd.Data
 
 def squared_error(store: CellStore, splits: pd.DataFrame, features: Features, seed: int) -> dict:
     """Return the squared error of mean expression, summed over genes, averaged over groups."""
-    targets = targets_of_test(store, splits, set_size=32, by_batch=False, seed=7)
+    targets = targets_of_test(store, splits, set_size=32)
     ends = np.cumsum([len(group.rows) for group in targets.groups])
     observed = np.split(store.dense(targets.observed), ends[:-1])
     errors = {}
@@ -147,7 +147,7 @@ def test_features_are_worth_something_on_the_simulated_screen(screen) -> None:
 
 def test_permuted_features_are_the_same_ones_and_nobodys_own(screen) -> None:
     store, splits, features = screen
-    targets = targets_of_test(store, splits, set_size=32, by_batch=False, seed=7)
+    targets = targets_of_test(store, splits, set_size=32)
     fitted = Baselines.fit(store, splits, targets)
     one, again, other = (fitted.with_features(features, seed) for seed in (0, 0, 1))
     assert torch.equal(one.shuffled, again.shuffled)
@@ -162,7 +162,7 @@ def test_predictions_that_rest_on_something_else_say_so(tmp_path: Path, make_scr
     # C is new, and jurkat has controls alone.
     tested = (groups["perturbation"] == "C") | (groups["context"] == "jurkat")
     splits = split(groups, tested)
-    targets = targets_of_test(store, splits, set_size=4, by_batch=False, seed=7)
+    targets = targets_of_test(store, splits, set_size=4)
     names = tuple(sorted(set(groups["perturbation"])))
     one_hot = Features(names, np.eye(len(names), dtype=np.float32))
     fitted = Baselines.fit(store, splits, targets)
@@ -170,12 +170,12 @@ def test_predictions_that_rest_on_something_else_say_so(tmp_path: Path, make_scr
     labels = store.cells.iloc[targets.observed][["context", "perturbation"]].astype(str)
 
     def said(name: str, context: str, perturbation: str, baselines: Baselines = given) -> str:
-        found = baselines.notes(baselines.build(name), targets)
+        found = baselines.build(name).notes(store, targets, None)
         place = (labels["context"] == context) & (labels["perturbation"] == perturbation)
         (text,) = set(found[place.to_numpy()])
         return text
 
-    assert given.notes(given.build("control"), targets) is None
+    assert given.build("control").notes(store, targets, None) is None
     assert said("mean_response", "k562", "C") == said("context_mean", "k562", "C") == ""
     assert said("mean_response", "jurkat", "A") == notes.NO_RESPONSE
     assert said("context_mean", "jurkat", "A") == notes.NO_MEAN
@@ -193,7 +193,7 @@ def test_predictions_that_rest_on_something_else_say_so(tmp_path: Path, make_scr
 
 def test_a_baseline_that_reads_features_asks_for_them(screen) -> None:
     store, splits, _ = screen
-    targets = targets_of_test(store, splits, set_size=32, by_batch=False, seed=7)
+    targets = targets_of_test(store, splits, set_size=32)
     fitted = Baselines.fit(store, splits, targets)
     for name in FEATURE_BASELINES:
         with pytest.raises(DataError, match=f"{name} reads the perturbations' features"):

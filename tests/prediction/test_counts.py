@@ -14,24 +14,24 @@ from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
-from workflow_scripts.cells.store import CellStore
-from workflow_scripts.errors import DataError
-from workflow_scripts.prediction.counts import (
-    CountDraws,
-    check_counts,
-    fit_dispersion,
-    invert,
-    library_sizes,
-)
-from workflow_scripts.prediction.targets import Targets
-from workflow_scripts.prediction.writing import (
+from workflow_scripts.cells.predicted_cells import (
     Blocks,
     Predicted,
     describe,
     write_observed,
     write_predicted,
 )
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.targets import Targets
+from workflow_scripts.errors import DataError
+from workflow_scripts.prediction.counts import (
+    CountDraws,
+    fit_dispersion,
+    invert,
+    library_sizes,
+)
 from workflow_scripts.settings.choices import COUNTS
+from workflow_scripts.settings.slices import Slice
 
 
 def in_blocks(cells: np.ndarray, targets: Targets, sets_per_pass: int) -> Blocks:  # noqa: F811
@@ -44,7 +44,7 @@ def in_blocks(cells: np.ndarray, targets: Targets, sets_per_pass: int) -> Blocks
 
 def drawn(draws: CountDraws, cells, store, targets, sets_per_pass=2, first=0) -> np.ndarray:  # noqa: F811
     blocks = in_blocks(cells, targets, sets_per_pass)
-    made = draws.draw(blocks, store, targets.paired, targets.sets.counts, first=first)
+    made = draws.draw(blocks, store, targets, first)
     return np.concatenate([block.expression for block in made])
 
 
@@ -155,9 +155,7 @@ def test_dispersion_of_controls_is_found(tmp_path: Path):
 
 def test_files_of_counts_hold_raw_counts(tmp_path, store, targets, profiles):  # noqa: F811
     described = describe(store, "run", COUNTS)
-    blocks = CountDraws(0).draw(
-        in_blocks(profiles, targets, 2), store, targets.paired, targets.sets.counts
-    )
+    blocks = CountDraws(0).draw(in_blocks(profiles, targets, 2), store, targets)
     path = tmp_path / "predictions.h5ad"
     assert write_predicted(path, store, targets, blocks, described, clip=True) == 0
     write_observed(tmp_path / "observed.h5ad", store, targets, described)
@@ -182,10 +180,14 @@ def test_files_of_counts_hold_raw_counts(tmp_path, store, targets, profiles):  #
     )
 
 
-def test_log1p_values_are_refused_as_a_source_of_counts(tmp_path, make_screen):
+def test_log1p_values_are_refused_as_a_source_of_counts(tmp_path, make_screen, targets):  # noqa: F811
     settings = CellSettings(Columns("gene", "cell_type", "gem_group"), "control", "auto", 1e4)
     path = make_screen(values="log1p")
     manifest = pack_cells({"d": {"screen": str(path)}}, settings, tmp_path / "store")
     write_manifest({**manifest, "folder": "store"}, tmp_path / "manifest.json")
     with pytest.raises(DataError, match=r"came as log1p values.*prediction\.output=log1p"):
-        check_counts(CellStore.open(tmp_path / "manifest.json"))
+        CountDraws.of(
+            Slice({"prediction.output": COUNTS}, {}),
+            CellStore.open(tmp_path / "manifest.json"),
+            targets,
+        )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.prediction.test_predictions import splits, store  # noqa: F401
-from workflow_scripts.prediction.inputs import PredictionInputs
-from workflow_scripts.prediction.writing import Predicted, write_predicted
+from workflow_scripts.cells.predicted_cells import Predicted, write_predicted
+from workflow_scripts.prediction.prediction import Prediction
 from workflow_scripts.settings.slices import Slice
 
 
@@ -26,7 +26,7 @@ def opened(store, splits, tmp_path):  # noqa: F811
         targets=None,
     )
 
-    def open_inputs(draws: int, *, average: bool, seed: int = 7) -> PredictionInputs:
+    def open_inputs(draws: int, *, average: bool, seed: int = 7) -> Prediction:
         values = {
             "model.kwargs.cell_set_len": 4,
             "data.kwargs.basal_mapping_strategy": "random",
@@ -37,22 +37,25 @@ def opened(store, splits, tmp_path):  # noqa: F811
             "prediction.output": "log1p",
             "prediction.count_distribution": "poisson",
             "prediction.denoise": False,
+            "prediction.sets_per_pass": 3,
             "name": "run",
         }
-        return PredictionInputs.open(given, Slice(values, {}))
+        return Prediction.open(given, Slice(values, {}))
 
     return open_inputs
 
 
-def controls_themselves(inputs: PredictionInputs) -> np.ndarray:
+class Controls:
     """Predict of each cell the control that it is drawn, in two blocks."""
 
-    def predict(drawn):
-        half = len(drawn.paired) // 2
-        for rows in (drawn.paired[:half], drawn.paired[half:]):
-            yield Predicted(inputs.store.dense(rows))
+    def predict(self, store, targets, sets_per_pass):  # noqa: F811
+        half = len(targets.paired) // 2
+        for rows in (targets.paired[:half], targets.paired[half:]):
+            yield Predicted(store.dense(rows))
 
-    return np.concatenate([block.expression for block in inputs.predict(predict)])
+
+def controls_themselves(inputs: Prediction) -> np.ndarray:
+    return np.concatenate([block.expression for block in inputs.blocks(Controls(), inputs.draws)])
 
 
 def test_draws_differ_and_the_first_is_the_only_one_of_one(opened):

@@ -10,8 +10,8 @@ from tests.prediction.test_predictions import small_model, splits, store, target
 from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import ModelDescription, save_model
-from workflow_scripts.prediction.ensemble import Ensemble
 from workflow_scripts.prediction.readiness import Asked
+from workflow_scripts.prediction.trained_models import TrainedModels, load_fitting
 from workflow_scripts.settings.rules import broken_rules
 
 
@@ -33,8 +33,8 @@ def test_mean_of_the_models_is_predicted(store, targets, tmp_path):  # noqa: F81
     asked = Asked(genes, 4, model.settings.cell_set_len, None, None)
 
     def predict(*chosen):
-        models = Ensemble.load(chosen, asked, torch.device("cpu"), unknown_batch=None)
-        blocks = models.predict(store, targets, features, sets_per_pass=2)
+        models = TrainedModels([load_fitting(path, asked, "cpu") for path in chosen], features)
+        blocks = models.predict(store, targets, 2)
         return np.concatenate([block.expression for block in blocks])
 
     alone = [predict(path) for path in paths]
@@ -45,16 +45,10 @@ def test_mean_of_the_models_is_predicted(store, targets, tmp_path):  # noqa: F81
 def test_model_that_does_not_fit_is_named(store, tmp_path):  # noqa: F811
     genes = tuple(map(str, store.genes))
     model = small_model(store.n_genes)
-    save_model(tmp_path / "fits", model, ModelDescription(genes))
     save_model(tmp_path / "not", model, ModelDescription((*genes[:-1], "other")))
     asked = Asked(genes, 4, model.settings.cell_set_len, None, None)
     with pytest.raises(DataError, match=r"not: trained on .* are not among the .*: other"):
-        Ensemble.load(
-            [tmp_path / "fits", tmp_path / "not"],
-            asked,
-            torch.device("cpu"),
-            unknown_batch=None,
-        )
+        load_fitting(tmp_path / "not", asked, "cpu")
 
 
 def test_what_is_no_path_is_said():

@@ -10,20 +10,21 @@ import pytest
 import torch
 
 from tests.prediction.test_predictions import small_model, splits, store  # noqa: F401
+from tests.targets import targets_of_list
 from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
+from workflow_scripts.models import ModelDescription
 from workflow_scripts.prediction.baselines import Baselines
-from workflow_scripts.prediction.inputs import join_notes
-from workflow_scripts.prediction.model import predict_with_model, unknown_batches
+from workflow_scripts.prediction.prediction import join_notes, novelty
 from workflow_scripts.prediction.readiness import check_batches
-from workflow_scripts.prediction.targets import novelty, targets_of_list
+from workflow_scripts.prediction.trained_models import TrainedModels, unknown_batches
 
 ASKED = pd.DataFrame({"perturbation": ["new", "B"], "context": ["rpe1", "k562"], "n_cells": [9, 2]})
 
 
 @pytest.mark.parametrize("by_batch", [False, True])
 def test_each_target_has_its_cells_from_controls_of_its_context(store, by_batch):  # noqa: F811
-    targets = targets_of_list(store, ASKED, set_size=4, by_batch=by_batch, seed=1)
+    targets = targets_of_list(store, ASKED, by_batch=by_batch)
     cells = [targets.groups[number] for number in targets.group_of_cell]
     assert [(c.perturbation, c.context) for c in cells] == [("new", "rpe1")] * 9 + [
         ("B", "k562")
@@ -39,8 +40,8 @@ def test_each_target_has_its_cells_from_controls_of_its_context(store, by_batch)
         pool = store.cells[store.cells["is_control"] & (store.cells["context"] == "rpe1")]
         wanted = 9 * pool["batch"].astype(str).value_counts() / len(pool)
         assert ((drawn - wanted).abs() < 1).all()
-    again = targets_of_list(store, ASKED, set_size=4, by_batch=by_batch, seed=1)
-    other = targets_of_list(store, ASKED, set_size=4, by_batch=by_batch, seed=2)
+    again = targets_of_list(store, ASKED, by_batch=by_batch)
+    other = targets_of_list(store, ASKED, by_batch=by_batch, seed=2)
     assert np.array_equal(targets.paired, again.paired)
     assert not np.array_equal(targets.paired, other.paired)
 
@@ -48,11 +49,11 @@ def test_each_target_has_its_cells_from_controls_of_its_context(store, by_batch)
 def test_context_without_controls_is_refused(store):  # noqa: F811
     asked = ASKED.assign(context=["rpe1", "hela"])
     with pytest.raises(DataError, match="without control cells to predict from: hela"):
-        targets_of_list(store, asked, set_size=4, by_batch=False, seed=1)
+        targets_of_list(store, asked)
 
 
 def test_what_was_not_trained_on_is_noted(store, splits):  # noqa: F811
-    targets = targets_of_list(store, ASKED, set_size=4, by_batch=False, seed=1)
+    targets = targets_of_list(store, ASKED)
     notes = novelty(targets, splits.assign(split=splits["split"].where(splits.context == "k562")))
     assert list(notes) == ["perturbation not trained on; context not trained on"] * 9 + [""] * 2
     assert join_notes(None, None) is None
@@ -63,15 +64,15 @@ def test_what_was_not_trained_on_is_noted(store, splits):  # noqa: F811
 
 def test_baselines_predict_from_other_cells_than_they_are_fitted_on(store, splits):  # noqa: F811
     other = replace(store, values=np.asarray(store.values) * 2)  # the same profiles, normalised
-    targets = targets_of_list(other, ASKED, set_size=4, by_batch=False, seed=1)
+    targets = targets_of_list(other, ASKED)
     fitted = Baselines.fit(store, splits, targets, predicted_from=other)
-    blocks = fitted.predict(fitted.build("control"), other, targets, sets_per_pass=2)
+    blocks = fitted.build("control").predict(other, targets, 2)
     predicted = np.concatenate([block.expression for block in blocks])
     np.testing.assert_array_equal(predicted, other.dense(targets.paired))
 
 
 def test_unknown_batch_is_refused_or_taken_as_the_one_that_is_named(store):  # noqa: F811
-    targets = targets_of_list(store, ASKED, set_size=4, by_batch=False, seed=1)
+    targets = targets_of_list(store, ASKED)
     names = tuple(sorted({g.perturbation for g in targets.groups}))
     features = Features(names, np.ones((len(names), 4), dtype=np.float32))
     model = small_model(store.n_genes)
@@ -81,17 +82,18 @@ def test_unknown_batch_is_refused_or_taken_as_the_one_that_is_named(store):  # n
     known = (sorted(set(store.cells["batch"].astype(str)))[0],)
     assert unknown_batches(store, targets, known).any()
 
-    def predict(**more):
-        blocks = predict_with_model(
-            *(model, store, targets, features, known), genes=store.genes, sets_per_pass=3, **more
-        )
+    description = ModelDescription(tuple(store.genes), batches=known)
+
+    def predict(unknown_batch=None):
+        models = TrainedModels([(model, description)], features, unknown_batch)
+        blocks = models.predict(store, targets, 3)
         return np.concatenate([block.expression for block in blocks])
 
     with pytest.raises(DataError, match=r"not trained on: .*; set prediction\.unknown_batch"):
         predict()
     with pytest.raises(DataError, match="'b9' is no batch that the model was trained on"):
-        predict(unknown_batch="b9")
-    assert predict(unknown_batch=known[0]).shape == (11, store.n_genes)
+        predict("b9")
+    assert predict(known[0]).shape == (11, store.n_genes)
 
 
 def test_unknown_batches_are_found_before_training():

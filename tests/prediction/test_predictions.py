@@ -10,27 +10,33 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.targets import targets_of_test
 from workflow_scripts.cells.annotations import Columns
 from workflow_scripts.cells.audit import audit_cells
 from workflow_scripts.cells.cell_settings import CellSettings
 from workflow_scripts.cells.manifest import write_manifest
 from workflow_scripts.cells.packing import pack_cells
-from workflow_scripts.cells.split_file import SplitFile
-from workflow_scripts.cells.splits import SplitSettings, split_groups
-from workflow_scripts.cells.store import CellStore
-from workflow_scripts.features.vectors import Features
-from workflow_scripts.models import BackboneSettings, StateTransition, StateTransitionSettings
-from workflow_scripts.prediction import notes
-from workflow_scripts.prediction.baselines import Baselines
-from workflow_scripts.prediction.model import predict_with_model
-from workflow_scripts.prediction.targets import Targets, targets_of_test
-from workflow_scripts.prediction.writing import (
+from workflow_scripts.cells.predicted_cells import (
     Blocks,
     Predicted,
     describe,
     write_observed,
     write_predicted,
 )
+from workflow_scripts.cells.split_file import SplitFile
+from workflow_scripts.cells.splits import SplitSettings, split_groups
+from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.targets import Targets
+from workflow_scripts.features.vectors import Features
+from workflow_scripts.models import (
+    BackboneSettings,
+    ModelDescription,
+    StateTransition,
+    StateTransitionSettings,
+)
+from workflow_scripts.models import baselines as notes
+from workflow_scripts.prediction.baselines import Baselines
+from workflow_scripts.prediction.trained_models import TrainedModels
 
 PERTURBATIONS = ("control", "A", "B", "C")
 
@@ -59,7 +65,7 @@ def splits(store: CellStore) -> pd.DataFrame:
 
 @pytest.fixture
 def targets(store: CellStore, splits: pd.DataFrame) -> Targets:
-    return targets_of_test(store, splits, set_size=4, by_batch=False, seed=7)
+    return targets_of_test(store, splits)
 
 
 def small_model(n_genes: int) -> StateTransition:
@@ -91,16 +97,13 @@ def small_model(n_genes: int) -> StateTransition:
 
 
 def predicted(store: CellStore, targets: Targets, sets_per_pass: int) -> np.ndarray:
-    blocks = predict_with_model(
-        small_model(store.n_genes),
-        store,
-        targets,
-        Features(tuple(sorted(PERTURBATIONS)), np.eye(4, dtype=np.float32)),
-        ("b1", "b2"),
-        genes=store.genes,
-        sets_per_pass=sets_per_pass,
-    )
-    return expression(blocks)
+    model = models_of(small_model(store.n_genes), store.genes)
+    return expression(model.predict(store, targets, sets_per_pass))
+
+
+def models_of(model: StateTransition, genes: np.ndarray) -> TrainedModels:
+    features = Features(tuple(sorted(PERTURBATIONS)), np.eye(4, dtype=np.float32))
+    return TrainedModels([(model, ModelDescription(tuple(genes)))], features)
 
 
 def expression(blocks: Blocks) -> np.ndarray:
@@ -134,7 +137,6 @@ GENE_AXES = {
 
 
 def test_model_that_has_its_genes_in_another_order_predicts_the_same(store, targets):
-    features = Features(tuple(sorted(PERTURBATIONS)), np.eye(4, dtype=np.float32))
     model, order = small_model(store.n_genes), torch.randperm(store.n_genes)
     expected = predicted(store, targets, 64)
     # The genes of what comes in and goes out change places; those between stay.
@@ -142,9 +144,7 @@ def test_model_that_has_its_genes_in_another_order_predicts_the_same(store, targ
         weights = model.state_dict()
         for name, axis in GENE_AXES.items():
             weights[name].copy_(weights[name].index_select(axis, order))
-    blocks = predict_with_model(
-        model, store, targets, features, (), genes=store.genes[order.numpy()], sets_per_pass=64
-    )
+    blocks = models_of(model, store.genes[order.numpy()]).predict(store, targets, 64)
     np.testing.assert_allclose(expression(blocks), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -207,13 +207,13 @@ def test_interrupted_writing_leaves_nothing(tmp_path, store, targets):
 
 def test_control_baseline_gives_back_the_paired_controls(store, splits, targets):
     baselines = Baselines.fit(store, splits, targets)
-    blocks = baselines.predict(baselines.build("control"), store, targets, sets_per_pass=3)
+    blocks = baselines.build("control").predict(store, targets, 3)
     np.testing.assert_array_equal(expression(blocks), store.dense(targets.paired))
 
 
 def test_mean_response_is_one_profile_of_the_training_perturbations(store, splits, targets):
     baselines = Baselines.fit(store, splits, targets)
-    blocks = baselines.predict(baselines.build("mean_response"), store, targets, sets_per_pass=3)
+    blocks = baselines.build("mean_response").predict(store, targets, 3)
     cells = expression(blocks)
     assert (cells == cells[0]).all()
     rows = {
@@ -232,7 +232,7 @@ def test_mean_response_is_one_profile_of_the_training_perturbations(store, split
 
 def test_fallback_of_a_perturbation_never_trained_on_is_noted(store, splits, targets):
     baselines = Baselines.fit(store, splits, targets)
-    found = baselines.notes(baselines.build("perturbation_mean_effect"), targets)
+    found = baselines.build("perturbation_mean_effect").notes(store, targets, None)
     labels = store.cells["perturbation"].astype(str).iloc[targets.observed].to_numpy()
     assert set(found[labels == "C"]) == {notes.FALLBACK}
     assert set(found[labels == "B"]) == {""}

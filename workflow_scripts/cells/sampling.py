@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from workflow_scripts.cells.epochs import EpochPlan, Weighting
 from workflow_scripts.cells.groups import Group
@@ -55,6 +55,11 @@ class SetRows:
     numbers: Int64[np.ndarray, " sets"]
     observed: Int64[np.ndarray, "sets cells"]
     control: Int64[np.ndarray, "sets cells"]
+
+    @property
+    def wanted(self) -> Bool[np.ndarray, "sets cells"]:
+        """Which cells are there for their own sake."""
+        return np.arange(self.observed.shape[1]) < self.counts[:, None]
 
     def take(self, which: slice | Int64[np.ndarray, " chosen"]) -> SetRows:
         """Return some of the sets."""

@@ -3,13 +3,15 @@
 from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.baselines import (
     Additive,
+    Baseline,
     ContextMean,
     ControlBaseline,
     MeanResponse,
+    NearestNeighbour,
     PerturbationMeanEffect,
+    RidgeEffect,
 )
 from workflow_scripts.models.energy import energy_distance
-from workflow_scripts.models.feature_baselines import NearestNeighbour, RidgeEffect
 from workflow_scripts.models.files import (
     ModelDescription,
     load_model,
@@ -27,6 +29,7 @@ from workflow_scripts.models.training_effects import TrainingEffects
 __all__ = [
     "Additive",
     "BackboneSettings",
+    "Baseline",
     "ContextMean",
     "ControlBaseline",
     "GeneDecoderSettings",

@@ -131,14 +131,3 @@ class TrainingEffects:
             means -= means.mean(dim=0)
             gram.addmm_(means, means.T)
         return gram
-
-
-def add_effect(
-    control: Float[Tensor, "sets cells genes"], effect: Float[Tensor, "sets genes"]
-) -> Float[Tensor, "sets cells genes"]:
-    """Return control cells + the effect of their set, clipped at zero.
-
-    Expression can't be negative. Where a gene goes down and many cells have none of it, the mean
-    over the predicted cells therefore exceeds control + effect.
-    """
-    return (control + effect[:, None, :].to(control.dtype)).clamp_min(0.0)

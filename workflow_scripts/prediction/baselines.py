@@ -1,21 +1,25 @@
-"""Predicted cells of the baselines, which a model must beat."""
+"""Baselines of packed cells, which a model must beat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from workflow_scripts.cells.groups import Group, make_groups
+from workflow_scripts.cells.predicted_cells import Blocks, place_effects
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.targets import Targets
 from workflow_scripts.errors import DataError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
     Additive,
+    Baseline,
     ContextMean,
     ControlBaseline,
     MeanResponse,
@@ -25,26 +29,16 @@ from workflow_scripts.models import (
     TrainingEffects,
 )
 from workflow_scripts.prediction.negative_controls import circle
-from workflow_scripts.prediction.notes import Asked, remarks
-from workflow_scripts.prediction.targets import Targets
-from workflow_scripts.prediction.writing import Blocks, Predicted
+from workflow_scripts.prediction.prediction import Notes, join_notes
 from workflow_scripts.settings.findings import listing
 
-
-@dataclass(frozen=True)
-class Baseline:
-    """A fitted baseline, and the features that it is asked with.
-
-    Attributes
-    ----------
-    model
-        Called like a trained model.
-    features
-        Vectors by the number of the perturbation; None where it reads none.
-    """
-
-    model: nn.Module
-    features: Tensor | None = None
+_WITHOUT_FEATURES: Mapping[str, Callable[[TrainingEffects], Baseline]] = {
+    "control": ControlBaseline,
+    "mean_response": MeanResponse,
+    "context_mean": ContextMean,
+    "perturbation_mean_effect": PerturbationMeanEffect,
+    "additive": Additive,
+}
 
 
 @dataclass(frozen=True)
@@ -97,13 +91,13 @@ class Baselines:
         if not groups:
             raise DataError("no training cells to fit baselines on; see splits_audit.json")
         everything = [*groups, *targets.groups]
-        contexts = _numbers(group.context for group in everything)
-        perturbations = _numbers(group.perturbation for group in everything)
-        of_store = everything if predicted_from is None else groups
-        means = {
-            **({} if predicted_from is None else _control_means(predicted_from, targets.groups)),
-            **_control_means(store, of_store),
-        }
+        contexts, perturbations = (
+            {name: number for number, name in enumerate(sorted(names))}
+            for names in ({g.context for g in everything}, {g.perturbation for g in everything})
+        )
+        means = _control_means(store, everything if predicted_from is None else groups)
+        if predicted_from is not None:
+            means = {**_control_means(predicted_from, targets.groups), **means}
         training = TrainingEffects.of_groups(
             torch.from_numpy(np.stack([means[context] for context in contexts])),
             (torch.from_numpy(store.mean(group.rows)) for group in groups),
@@ -133,7 +127,7 @@ class Baselines:
         dealt = own[torch.from_numpy(circle(len(own), seed))]
         return replace(self, features=own, shuffled=dealt)
 
-    def build(self, name: str) -> Baseline:
+    def build(self, name: str) -> BaselinePredictor:
         """Return the baseline of that name, fitted.
 
         Raises
@@ -141,16 +135,8 @@ class Baselines:
         DataError
             Where there is none, or it reads features and none were given.
         """
-        if name == "control":
-            return Baseline(ControlBaseline())
-        if name == "mean_response":
-            return Baseline(MeanResponse(self.training))
-        if name == "context_mean":
-            return Baseline(ContextMean(self.training))
-        if name == "perturbation_mean_effect":
-            return Baseline(PerturbationMeanEffect(self.training))
-        if name == "additive":
-            return Baseline(Additive(self.training))
+        if name in _WITHOUT_FEATURES:
+            return BaselinePredictor(self, _WITHOUT_FEATURES[name](self.training))
         kind = name.removesuffix("_shuffled")
         if kind not in ("ridge", "nearest_neighbour"):
             raise DataError(f"prediction.baselines: there is no baseline {name!r}")
@@ -161,44 +147,55 @@ class Baselines:
                 "given; add --features features.safetensors"
             )
         if kind == "ridge":
-            return Baseline(RidgeEffect(self.training, features), features)
-        return Baseline(NearestNeighbour(self.training, features), features)
+            return BaselinePredictor(self, RidgeEffect(self.training, features))
+        neighbour = NearestNeighbour(self.training, features, [*self.perturbations])
+        return BaselinePredictor(self, neighbour)
 
-    def predict(
-        self, baseline: Baseline, store: CellStore, targets: Targets, *, sets_per_pass: int
-    ) -> Blocks:
+
+@dataclass(frozen=True)
+class BaselinePredictor:
+    """A baseline that is asked by labels (`prediction.Predictor`)."""
+
+    fitted: Baselines
+    baseline: Baseline
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """Nothing that its name doesn't say."""
+        return {}
+
+    def effects(self, perturbations: Sequence[str], contexts: Sequence[str]) -> np.ndarray:
+        """Return the effect of each perturbation in its context [asked, genes]."""
+        effects: np.ndarray = self.baseline.effects(*self._numbers(perturbations, contexts)).numpy()
+        return effects
+
+    def predict(self, store: CellStore, targets: Targets, sets_per_pass: int) -> Blocks:
         """Yield predicted cells in the order of ``targets.paired``."""
-        asked = self._asked(baseline, targets)
-        for start in range(0, len(targets.sets.groups), sets_per_pass):
-            sets = targets.sets.take(slice(start, start + sets_per_pass))
-            shape = (*sets.control.shape, store.n_genes)
-            control = torch.from_numpy(store.dense(sets.control.ravel()).reshape(shape))
-            groups = torch.from_numpy(sets.groups)
-            predicted = baseline.model(
-                control,
-                None if asked.features is None else asked.features[groups],
-                perturbation=asked.perturbation[groups],
-                context=asked.context[groups],
-            )
-            yield Predicted(predicted.numpy()[targets.kept(sets)])
+        for sets in targets.passes(sets_per_pass):
+            labels = _labels([targets.groups[number] for number in sets.groups])
+            profiles = None
+            if self.baseline.one_profile:
+                _, contexts = self._numbers(*labels)
+                profiles = self.fitted.training.control_means[contexts].numpy()
+            yield place_effects(store, sets, self.effects(*labels), profiles)
 
-    def notes(self, baseline: Baseline, targets: Targets) -> np.ndarray | None:
-        """Return a remark for each predicted cell, where the baseline has any."""
-        names = [list(self.perturbations)[at] for at in self.training.perturbations]
-        texts = remarks(baseline.model, self._asked(baseline, targets), names)
-        if texts is None:
-            return None
-        sizes = [len(group.rows) for group in targets.groups]
-        return np.repeat(np.array(texts, dtype=object), sizes)
+    def notes(self, store: CellStore, targets: Targets, others: Notes) -> Notes:
+        """Return what each predicted cell rests on, before other remarks."""
+        texts = self.baseline.notes(*self._numbers(*_labels(targets.groups)))
+        own = None if texts is None else np.array(texts, dtype=object)[targets.group_of_cell]
+        return join_notes(own, others)
 
-    def _asked(self, baseline: Baseline, targets: Targets) -> Asked:
-        perturbation = torch.tensor([self.perturbations[g.perturbation] for g in targets.groups])
-        return Asked(
-            perturbation,
-            torch.tensor([self.contexts[group.context] for group in targets.groups]),
-            torch.isin(perturbation, self.training.perturbations),
-            None if baseline.features is None else baseline.features[perturbation],
+    def _numbers(
+        self, perturbations: Sequence[str], contexts: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        return (
+            torch.tensor([self.fitted.perturbations[name] for name in perturbations]),
+            torch.tensor([self.fitted.contexts[name] for name in contexts]),
         )
+
+
+def _labels(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
+    return [group.perturbation for group in groups], [group.context for group in groups]
 
 
 def _control_means(store: CellStore, groups: Sequence[Group]) -> dict[str, np.ndarray]:
@@ -210,7 +207,3 @@ def _control_means(store: CellStore, groups: Sequence[Group]) -> dict[str, np.nd
         context: store.mean(np.unique(np.concatenate(list(arrays.values()))))
         for context, arrays in pools.items()
     }
-
-
-def _numbers(names: Iterable[str]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(sorted(set(names)))}

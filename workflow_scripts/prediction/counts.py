@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from scipy import stats
 
+from workflow_scripts.cells.predicted_cells import Blocks, Predicted
 from workflow_scripts.cells.store import CellStore
+from workflow_scripts.cells.targets import Targets
 from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.readiness import NO_COUNTS
-from workflow_scripts.prediction.writing import Blocks, Predicted
 from workflow_scripts.settings.choices import COUNTS
+from workflow_scripts.settings.slices import Slice
 
 _PURPOSE = 11
 """Of these random numbers: no other draw shares its key."""
@@ -54,15 +56,27 @@ class CountDraws:
     dispersion: Genes | None = None
     denoise: bool = False
 
-    def draw(
-        self,
-        blocks: Blocks,
-        store: CellStore,
-        sources: Int64[np.ndarray, " cells"],
-        set_sizes: Int64[np.ndarray, " sets"],
-        *,
-        first: int = 0,
-    ) -> Blocks:
+    @classmethod
+    def of(cls, settings: Slice, store: CellStore, targets: Targets) -> CountDraws | None:
+        """Return how the counts of a prediction are drawn; None where log1p values are written.
+
+        Raises
+        ------
+        DataError
+            Where the cells came as log1p values, so that nobody knows how many counts a cell has.
+        """
+        if settings["prediction.output"] != COUNTS:
+            return None
+        if store.manifest["holds"] != COUNTS:
+            raise DataError(NO_COUNTS)
+        dispersion = None
+        if settings["prediction.count_distribution"] == "negative_binomial":
+            contexts = store.cells["context"].iloc[targets.controls].to_numpy(str)
+            pools = [targets.controls[contexts == context] for context in np.unique(contexts)]
+            dispersion = fit_dispersion(store, pools)
+        return cls(settings["prediction.seed"], dispersion, settings["prediction.denoise"])
+
+    def draw(self, blocks: Blocks, store: CellStore, targets: Targets, n_before: int = 0) -> Blocks:
         """Draw counts of predicted cells.
 
         The expected count of a gene is L·e / Σe: L the counts that the cell's control has in the
@@ -77,20 +91,18 @@ class CountDraws:
             Predicted log1p values, whole sets at a time.
         store
             Cells with raw counts, of the same genes.
-        sources
-            Row of the control of each predicted cell.
-        set_sizes
-            Predicted cells of each set, in their order.
-        first
-            Number of the first cell.
+        targets
+            What is predicted.
+        n_before
+            Number of cells that were drawn before.
         """
-        sets = np.repeat(np.arange(len(set_sizes)), set_sizes)
+        sets = np.repeat(np.arange(len(targets.sets.counts)), targets.sets.counts)
         dispersion = np.zeros(store.n_genes) if self.dispersion is None else self.dispersion
         at = 0
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
             for block in blocks:
                 cells, stop = block.expression, at + len(block.expression)
-                sizes = library_sizes(store, sources[at:stop])
+                sizes = library_sizes(store, targets.paired[at:stop])
                 alike = sets[at:stop] if self.denoise else np.arange(len(cells))
                 starts = np.flatnonzero(np.diff(alike, prepend=-1))
 
@@ -98,7 +110,7 @@ class CountDraws:
                     rows: Int64[np.ndarray, " rows"],
                     cells: Float32[np.ndarray, "cells genes"] = cells,
                     sizes: Float64[np.ndarray, " cells"] = sizes,
-                    at: int = first + at,
+                    at: int = n_before + at,
                 ) -> None:
                     profile = np.zeros(cells.shape[1])
                     for row in rows:
@@ -153,18 +165,6 @@ def fit_dispersion(store: CellStore, pools: Sequence[Int64[np.ndarray, " cells"]
         squares += of_means
     dispersion: np.ndarray = np.maximum(excess, 0.0) / np.where(squares > 0, squares, 1.0)
     return dispersion
-
-
-def check_counts(store: CellStore) -> None:
-    """Refuse cells that can't say how many counts a cell has.
-
-    Raises
-    ------
-    DataError
-        Where they came as log1p values.
-    """
-    if store.manifest["holds"] != COUNTS:
-        raise DataError(NO_COUNTS)
 
 
 def _shares(values: Float32[np.ndarray, " genes"]) -> Genes:

@@ -20,8 +20,8 @@ from jaxtyping import Int64
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.cache.writing import replacing
+from workflow_scripts.cells.h5ad_matrices import SparseMatrix
 from workflow_scripts.errors import DataError
-from workflow_scripts.prediction.matrices import SparseMatrix
 from workflow_scripts.settings.choices import COUNTS, LOG1P, VCC2025, VCC2026, Challenge
 from workflow_scripts.settings.findings import listing
 

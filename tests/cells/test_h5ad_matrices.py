@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, issparse
 
-from workflow_scripts.prediction.matrices import DenseMatrix, SparseMatrix, new_matrix
+from workflow_scripts.cells.h5ad_matrices import DenseMatrix, SparseMatrix, new_matrix
 
 
 def draw(n_cells: int, n_genes: int, filled: float) -> np.ndarray:

@@ -29,7 +29,7 @@ _LEVEL = 1
 
 
 def new_matrix(file: h5py.File, place: str, shape: tuple[int, int], first: Block) -> Matrix:
-    """Begin a matrix, sparse or dense as its first block is.
+    """Begin a matrix, sparse if its first block is or has few values.
 
     Parameters
     ----------
@@ -40,8 +40,7 @@ def new_matrix(file: h5py.File, place: str, shape: tuple[int, int], first: Block
     first
         The first of them, which is not written yet.
     """
-    n_there = first.nnz if issparse(first) else int(np.count_nonzero(first))
-    if n_there < SPARSE_BELOW * max(1, first.shape[0] * first.shape[1]):
+    if issparse(first) or np.count_nonzero(first) < SPARSE_BELOW * max(1, first.size):
         return SparseMatrix(file, place, shape)
     return DenseMatrix(file, place, shape)
 
