@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ def anchors(
     """
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    from workflow_scripts.cells.results import AnchorsFile
     from workflow_scripts.evaluation.anchors import compute_all
     from workflow_scripts.evaluation.compiled import keep_compiled
     from workflow_scripts.evaluation.engine import EvaluationSettings, describe_engine
@@ -50,12 +52,8 @@ def anchors(
         threads=threads or -1,
         tell=tell,
     )
-    content = {
-        "identity": out.parent.name,
-        "engine": describe_engine(config),
-        "contexts": {context: found.to_dict() for context, found in anchors.items()},
-    }
-    out.write_text(canonical_json(content), encoding="utf-8")
+    content = AnchorsFile(out.parent.name, describe_engine(config), anchors)
+    out.write_text(canonical_json(asdict(content)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def compare(
         Bootstrap samples of perturbations.
     """
     # Imported late: --help and a wrong option answer at once.
+    from workflow_scripts.cells.results import MODEL
     from workflow_scripts.evaluation.replicates import standings
     from workflow_scripts.reporting.compared import (
         ComparedRun,
@@ -50,7 +51,6 @@ def compare(
         comparison_table,
         render_comparison,
     )
-    from workflow_scripts.reporting.words import MODEL
 
     if not runs:
         raise ConfigError("there is nothing to compare; name the folders of runs with --runs")
@@ -63,10 +63,10 @@ def compare(
     groups = replicate_groups(configs, may_differ)
     standing = standings(
         {run.name: run.metrics for run in found},
-        {run.name: run.scores["overall"][MODEL] for run in found},
-        {run.name: run.scores["scaled"].get(MODEL, {}) for run in found},
+        {run.name: run.scores.overall[MODEL] for run in found},
+        {run.name: run.scores.scaled.get(MODEL, {}) for run in found},
         groups,
-        found[0].scores["better"],
+        found[0].scores.better,
         resamples,
         paired=comparable(found, groups),
     )

@@ -16,10 +16,11 @@ from cell_eval2.baseline import build_baseline_prediction, generic_response_prof
 
 from workflow_scripts import anchors as command
 from workflow_scripts import evaluate as evaluate_command
-from workflow_scripts.evaluation.anchors import Anchors, Reference, compute_all, content_digest
+from workflow_scripts.cells.results import ALL, Anchors
+from workflow_scripts.evaluation.anchors import Reference, compute_all, content_digest
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.evaluation.populations import open_population
-from workflow_scripts.evaluation.scaling import ALL, scale, why_unscaled
+from workflow_scripts.evaluation.scaling import scale, why_unscaled
 from workflow_scripts.evaluation.scoring import evaluate
 
 CONTROL = "non-targeting"
@@ -90,16 +91,16 @@ def test_ends_are_those_of_the_engine_s_own_baseline_and_anchor(files, reference
 
 
 def test_mean_response_is_zero_on_every_scale(result):
-    scaled = result.scores["scaled"]["mean_response"]
+    scaled = result.scores.scaled["mean_response"]
     assert {"pds_cosine", "expr_mse", "delta_pearson"} <= scaled.keys()
     assert scaled == pytest.approx(dict.fromkeys(scaled, 0.0), abs=1e-6)
 
 
 def test_what_was_observed_is_a_replicate_or_better_on_every_scale(result):
-    scaled = result.scores["scaled"]["model"]
-    assert scaled.keys() == result.scores["scaled"]["mean_response"].keys()
+    scaled = result.scores.scaled["model"]
+    assert scaled.keys() == result.scores.scaled["mean_response"].keys()
     assert min(scaled.values()) >= 1.0
-    assert result.scores["scaled"]["control"]["delta_pearson"] < 0.0
+    assert result.scores.scaled["control"]["delta_pearson"] < 0.0
 
 
 def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
@@ -127,15 +128,15 @@ def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
     both = rows.xs(ALL, level="perturbation").drop(ALL)
     for column in ("raw", "scaled", "baseline", "ceiling"):
         assert whole[column] == pytest.approx(both[column].mean(), abs=1e-12)
-    assert whole["ci_low"] == result.scores["intervals"]["control"]["pds_l1"][0]
+    assert whole["ci_low"] == result.scores.intervals["control"]["pds_l1"][0]
 
 
 def test_difference_below_what_chance_does_to_a_replicate_is_noise(result, reference):
-    compared = result.scores["comparisons"]["control"]
+    compared = result.scores.comparisons["control"]
     for metric, found in compared.items():
         sds = [anchors.replicate_sd[metric] for anchors in reference.anchors.values()]
-        assert found["noise"] == (abs(found["difference"]) < np.mean(sds))
-    assert compared["delta_pearson"]["noise"] is False
+        assert found.noise == (abs(found.difference) < np.mean(sds))
+    assert compared["delta_pearson"].noise is False
 
 
 ANCHORS = Anchors({"up": 0.5, "down": 4.0, "flat": 1.0}, {"up": 0.9, "down": 1.0, "flat": 1.0}, {})

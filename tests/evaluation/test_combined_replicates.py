@@ -54,9 +54,9 @@ def test_groups_are_compared_with_the_best_perturbation_by_perturbation(draws):
         ),
         300,
     )
-    assert of_b["difference"] == pytest.approx(expected.difference)
-    assert (of_b["low"], of_b["high"]) == pytest.approx((expected.low, expected.high))
-    assert of_b["low"] <= of_b["difference"] <= of_b["high"]
+    assert of_b.difference == pytest.approx(expected.difference)
+    assert (of_b.low, of_b.high) == pytest.approx((expected.low, expected.high))
+    assert of_b.low <= of_b.difference <= of_b.high
 
 
 def test_errors_lead_where_they_are_low_and_counts_have_no_leader(draws):

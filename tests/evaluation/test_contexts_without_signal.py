@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from workflow_scripts import anchors, evaluate
+from workflow_scripts.cells.results import ALL
 from workflow_scripts.evaluation.engine import EvaluationSettings
-from workflow_scripts.evaluation.scaling import ALL
 
 SEED = 8
 """Of cells without an effect whose halves happen to be told apart a little beyond chance."""

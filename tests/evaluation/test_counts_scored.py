@@ -94,15 +94,15 @@ def test_competition_score_is_the_engines(folder, result):
     command = ["score", "--real-bundle", str(bundle), "-o", str(scored)]
     cell_eval2_command([*command, "--user-agg", str(folder / "plain_half" / "agg_results.csv")])
     table = pl.read_csv(scored).to_pandas().set_index("metric")["from_replicate"]
-    ours = result.scores["competition"]["half"]["c"]
-    assert ours["reason"] is None
+    ours = result.scores.competition["half"]["c"]
+    assert ours.reason is None
     for metric in competition_members():
-        assert ours["members"][metric] == pytest.approx(float(table[metric]), abs=1e-6)
-    assert ours["score"] == pytest.approx(float(table["avg_score"]), abs=1e-6)
+        assert ours.members[metric] == pytest.approx(float(table[metric]), abs=1e-6)
+    assert ours.score == pytest.approx(float(table["avg_score"]), abs=1e-6)
 
 
 def test_observed_beats_half_of_the_effects_and_that_beats_none(result):
-    score = {name: of["c"]["score"] for name, of in result.scores["competition"].items()}
+    score = {name: of["c"].score for name, of in result.scores.competition.items()}
     assert score["model"] > score["half"] > score["none"]
     assert score["model"] > 0.9
     effects = result.effects  # of the model, which predicts what was observed
@@ -134,6 +134,6 @@ def test_other_presets_give_no_competition_score(folder):
     settings = EvaluationSettings("v2", "pds", (), "counts")
     files = {"model": folder / "half.h5ad"}
     scores = evaluate(folder / "observed.h5ad", files, settings, resamples=0, tell=len).scores
-    assert scores["competition"] is None
-    assert json.dumps(scores["settings"]["input_type"]) == '"counts"'
+    assert scores.competition is None
+    assert json.dumps(scores.settings["input_type"]) == '"counts"'
     assert EvalConfig.from_preset("vcc2026").input_type == "counts"

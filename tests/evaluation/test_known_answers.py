@@ -10,6 +10,7 @@ from cell_eval2.cli import main as cell_eval2_command
 from cell_eval2.evaluation_results import FILENAME, check_document, load_document
 from scipy.sparse import csr_matrix
 
+from workflow_scripts.cells.results import ScoredContext
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.evaluation.scoring import evaluate
 
@@ -63,11 +64,11 @@ def test_predicting_what_was_observed_is_perfect(result):
         "de_wilcoxon_precision": 1.0,
     }
     for metric, value in perfect.items():
-        assert result.scores["overall"]["model"][metric] == pytest.approx(value, abs=1e-9)
+        assert result.scores.overall["model"][metric] == pytest.approx(value, abs=1e-9)
 
 
 def test_predicting_controls_finds_almost_no_significant_gene_and_no_order(result):
-    overall = result.scores["overall"]["control"]
+    overall = result.scores.overall["control"]
     assert overall["de_wilcoxon_overlap"] < 0.05
     assert overall["de_wilcoxon_nsig_counts_pred"] < 1.0
     assert abs(overall["delta_pearson"]) < 0.35
@@ -77,7 +78,7 @@ def test_a_mean_response_gets_exactly_half_with_unequal_numbers_of_cells(result,
     sizes = screen.obs.query("perturbation != @CONTROL").groupby(["context", "perturbation"]).size()
     assert sizes.nunique() > 4
     for context in ("left", "right"):
-        means = result.scores["by_context"]["mean_response"][context]
+        means = result.scores.by_context["mean_response"][context]
         assert means["pds_l1"] == pytest.approx(0.5, abs=1e-12)
         assert means["pds_cosine"] == pytest.approx(0.5, abs=1e-12)
 
@@ -90,7 +91,7 @@ def test_a_mean_response_gets_exactly_half_however_it_is_stored(draw_screen, wri
     screen = draw_screen(cells_each=(3, 7, 11, 13, 49, 97, 1, 6), contexts=("left",), seed=seed)
     observed = write("observed", screen, dense=not dense)
     predicted = write("mean_response", screen, screen.one_profile(), dense=dense)
-    means = evaluate(observed, {"mean_response": predicted}, SETTINGS).scores["overall"]
+    means = evaluate(observed, {"mean_response": predicted}, SETTINGS).scores.overall
     assert means["mean_response"]["pds_l1"] == pytest.approx(0.5, abs=1e-12)
     assert means["mean_response"]["pds_cosine"] == pytest.approx(0.5, abs=1e-12)
 
@@ -160,9 +161,9 @@ def test_document_is_the_one_that_the_scorers_own_command_writes(result, one_con
 def test_overall_is_the_mean_over_contexts_of_means_over_perturbations(result):
     table = result.metrics.query("model == 'control' and metric == 'expr_mae'")
     by_hand = table.groupby("context")["value"].mean()
-    assert result.scores["overall"]["control"]["expr_mae"] == pytest.approx(by_hand.mean())
+    assert result.scores.overall["control"]["expr_mae"] == pytest.approx(by_hand.mean())
     for context, value in by_hand.items():
-        by_context = result.scores["by_context"]["control"][context]
+        by_context = result.scores.by_context["control"][context]
         assert by_context["expr_mae"] == pytest.approx(value)
 
 
@@ -189,21 +190,17 @@ def test_effects_are_differences_to_the_observed_controls(result, screen):
 
 def test_scores_say_what_was_scored_with_what(result):
     scores = result.scores
-    assert scores["engine"]["name"] == "cell-eval2"
-    assert scores["engine"]["version"] == cell_eval2.__version__
-    assert scores["settings"]["input_type"] == "lognorm"
-    assert scores["settings"]["de"]["backend"] == "pdex"
-    assert scores["contexts"]["left"] == {
-        "n_perturbations": 8,
-        "n_cells_observed": 230,
-        "n_control_cells": 70,
-    }
-    assert scores["better"]["expr_mae"] == "lower"
-    assert scores["better"]["pds_cosine"] == "higher"
-    assert scores["better"]["de_wilcoxon_nsig_counts_pred"] == "neither"
-    assert scores["refused"] == []
-    assert scores["notes"] == {"mean_response": {"new": 2, "no training here": 8}}
-    assert scores["targets_outside_panel"] == []
+    assert scores.engine["name"] == "cell-eval2"
+    assert scores.engine["version"] == cell_eval2.__version__
+    assert scores.settings["input_type"] == "lognorm"
+    assert scores.settings["de"]["backend"] == "pdex"
+    assert scores.contexts["left"] == ScoredContext(8, 230, 70)
+    assert scores.better["expr_mae"] == "lower"
+    assert scores.better["pds_cosine"] == "higher"
+    assert scores.better["de_wilcoxon_nsig_counts_pred"] == "neither"
+    assert scores.refused == []
+    assert scores.notes == {"mean_response": {"new": 2, "no training here": 8}}
+    assert scores.targets_outside_panel == []
 
 
 def test_table_is_sorted_and_one_line_is_told_for_each_pair(result, lines):
@@ -230,7 +227,7 @@ def test_diagnosis_knows_the_observed_the_control_and_one_profile(screen, write)
         predictions = {"model": write("model", screen, values)}
         scores = evaluate(observed, predictions, SETTINGS, tell=lambda line: None).scores
         for context in ("left", "right"):
-            found = scores["diagnosis"][context]
+            found = vars(scores.diagnosis[context])
             assert found["collapse_index"] == pytest.approx(index, abs=1e-5)
             assert slope is None or found["amplitude_slope"] == pytest.approx(slope, abs=1e-5)
 

@@ -103,21 +103,21 @@ def scored(draw_screen, tmp_path_factory):
 
 
 def test_model_that_knows_its_perturbations_is_not_matched(scored):
-    found = scored("right", "wrong")["negative_controls"]
-    assert found["shuffled_features"]["pds_l1"]["matches"] is False
-    assert found["same_cells"]["pds_l1"]["matches"] is False
+    found = scored("right", "wrong").negative_controls
+    assert found["shuffled_features"]["pds_l1"].matches is False
+    assert found["same_cells"]["pds_l1"].matches is False
     # A metric of means can't see the variance, and one of the tests between cells does.
     variance = found["doubled_variance"]
-    assert variance["de_wilcoxon_overlap"]["matches"] is False
+    assert variance["de_wilcoxon_overlap"].matches is False
 
 
 def test_model_that_ignores_features_is_matched(scored):
     scores = scored("blind", "blind")
     for way in ("shuffled_features", "same_cells"):
-        assert scores["negative_controls"][way]["pds_l1"]["matches"] is True
+        assert scores.negative_controls[way]["pds_l1"].matches is True
     # They are no baselines: neither the number of tests nor the verdict hangs on them.
-    assert set(scores["comparisons"]) == {"control"}
-    assert {"shuffled_features", "same_cells"} <= set(scores["overall"])
+    assert set(scores.comparisons) == {"control"}
+    assert {"shuffled_features", "same_cells"} <= set(scores.overall)
 
 
 def test_too_few_perturbations_tell_nothing(draw_screen, write):
@@ -128,8 +128,8 @@ def test_too_few_perturbations_tell_nothing(draw_screen, write):
         EvaluationSettings(),
         derived=["same_cells"],
         tell=lambda line: None,
-    ).scores["negative_controls"]
-    assert found["same_cells"]["pds_l1"]["matches"] is None
+    ).scores.negative_controls
+    assert found["same_cells"]["pds_l1"].matches is None
 
 
 def test_doubled_variance_of_counts_keeps_means_and_whole_numbers():

@@ -28,9 +28,9 @@ def test_targets_outside_the_panel_are_listed_and_scored(draw_screen, write):
     result = evaluate(
         write("observed", screen), {"model": write("model", screen)}, SETTINGS, tell=silent
     )
-    assert result.scores["targets_outside_panel"] == ["ABSENT", "G02+G03"]
+    assert result.scores.targets_outside_panel == ["ABSENT", "G02+G03"]
     assert set(result.metrics["perturbation"]) == {"G01", "ABSENT", "G02+G03", "G05"}
-    assert result.scores["refused"] == []
+    assert result.scores.refused == []
 
 
 def test_a_screen_without_one_measured_target_is_scored(draw_screen, write):
@@ -38,8 +38,8 @@ def test_a_screen_without_one_measured_target_is_scored(draw_screen, write):
     result = evaluate(
         write("observed", screen), {"model": write("model", screen)}, SETTINGS, tell=silent
     )
-    assert result.scores["overall"]["model"]["pds_cosine"] == 1.0
-    assert result.scores["targets_outside_panel"] == ["drug_a", "drug_b", "drug_c"]
+    assert result.scores.overall["model"]["pds_cosine"] == 1.0
+    assert result.scores.targets_outside_panel == ["drug_a", "drug_b", "drug_c"]
 
 
 def test_a_refused_metric_is_recorded_and_the_rest_is_reported(small, write):
@@ -48,13 +48,13 @@ def test_a_refused_metric_is_recorded_and_the_rest_is_reported(small, write):
     result = evaluate(
         write("observed", small), {"model": write("model", small)}, settings, tell=silent
     )
-    (refusal,) = result.scores["refused"]
-    assert refusal["model"] == "model"
-    assert refusal["context"] == "left"
-    assert refusal["metric"] == "de_deseq2_overlap"
-    assert "deseq2" in refusal["reason"]
-    assert result.scores["overall"]["model"]["pds_cosine"] == 1.0
-    assert result.scores["overall"]["model"]["de_wilcoxon_overlap"] == 1.0
+    (refusal,) = result.scores.refused
+    assert refusal.model == "model"
+    assert refusal.context == "left"
+    assert refusal.metric == "de_deseq2_overlap"
+    assert "deseq2" in refusal.reason
+    assert result.scores.overall["model"]["pds_cosine"] == 1.0
+    assert result.scores.overall["model"]["de_wilcoxon_overlap"] == 1.0
 
 
 def test_a_refused_call_is_recorded_and_other_predictions_are_reported(small, write):
@@ -70,11 +70,11 @@ def test_a_refused_call_is_recorded_and_other_predictions_are_reported(small, wr
         SETTINGS,
         tell=silent,
     )
-    (refusal,) = result.scores["refused"]
-    assert (refusal["model"], refusal["metric"]) == ("model", None)
-    assert "negative" in refusal["reason"]
+    (refusal,) = result.scores.refused
+    assert (refusal.model, refusal.metric) == ("model", None)
+    assert "negative" in refusal.reason
     assert set(result.metrics["model"]) == {"control", "flat"}
-    assert result.scores["overall"]["model"] == {}
+    assert result.scores.overall["model"] == {}
 
 
 def test_counts_in_place_of_log_values_are_refused_by_name(small, write):
@@ -88,9 +88,9 @@ def test_ranks_of_a_lone_perturbation_are_refused(draw_screen, write):
     result = evaluate(
         write("observed", screen), {"model": write("model", screen)}, SETTINGS, tell=silent
     )
-    assert {entry["metric"] for entry in result.scores["refused"]} == {"pds_l1", "pds_cosine"}
+    assert {entry.metric for entry in result.scores.refused} == {"pds_l1", "pds_cosine"}
     assert "pds_l1" not in set(result.metrics["metric"])
-    assert result.scores["overall"]["model"]["expr_mae"] == 0.0
+    assert result.scores.overall["model"]["expr_mae"] == 0.0
 
 
 def test_a_perturbation_of_one_cell_is_scored(draw_screen, write):

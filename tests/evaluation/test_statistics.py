@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workflow_scripts.cells.results import Paired
 from workflow_scripts.evaluation.statistics import (
     comparisons,
     interval,
@@ -90,8 +91,8 @@ def test_a_model_is_compared_with_each_baseline():
     )
     found = comparisons(table, "model", {"pds": "higher"}, 200)
     assert set(found) == {"low", "same", "other"}
-    assert found["low"]["pds"]["difference"] == pytest.approx(0.35)
-    assert found["other"]["pds"] == {"difference": 0.0, "low": None, "high": None, "n": 5}
+    assert found["low"]["pds"].difference == pytest.approx(0.35)
+    assert found["other"]["pds"] == Paired(0.0, None, None, 5)
     assert comparisons(table, "model", {"pds": "neither"}, 200) == {}
     assert comparisons(table, "another", {"pds": "higher"}, 200) == {}
 

@@ -92,14 +92,14 @@ def test_scores_are_means_over_the_perturbations_of_a_stratum():
         columns=["model", "context", "perturbation", "metric", "value"],
     )
     found = stratified(metrics, table, {"up": "higher", "count": "neither"})
-    assert [(part["range"], part["n"]) for part in found["effect_size"]] == [
+    assert [(part.range, part.n) for part in found["effect_size"]] == [
         ("1 to 3", 3),
         ("4 to 6", 3),
         ("7 to 9", 3),
     ]
-    low, middle, high = (part["scores"] for part in found["effect_size"])
+    low, middle, high = (part.scores for part in found["effect_size"])
     assert low == {"model": {"up": 2.0}, "control": {"up": 20.0}}
     assert middle == {"model": {"up": 5.0}, "control": {"up": 50.0}}  # g4, which is 5, has no value
     assert high == {"model": {"up": 8.0}, "control": {"up": 80.0}}
-    kinds = {part["range"]: (part["n"], part["scores"]["model"]["up"]) for part in found["kind"]}
+    kinds = {part.range: (part.n, part.scores["model"]["up"]) for part in found["kind"]}
     assert kinds == {"old": (4, 2.5), "new": (5, 7.5)}

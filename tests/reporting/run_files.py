@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from tests.reporting.screen import Screen, effects_of, facts_of, metrics_of, training_of
-from workflow_scripts.evaluation.anchors import Anchors
+from workflow_scripts.cells.results import Anchors, Scores
 from workflow_scripts.evaluation.scaling import mark_noise, scale_all
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.reporting.files import InputPaths
@@ -29,6 +29,11 @@ BETTER = {
 }
 
 
+def some_scores(**found: Any) -> Scores:
+    """Return scores with these fields; the others are empty."""
+    return Scores(**{**{entry.name: {} for entry in fields(Scores)}, "refused": [], **found})
+
+
 def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
     """Average metrics as the evaluation does."""
     overall = metrics.groupby(["model", "metric"])["value"].mean()
@@ -42,7 +47,10 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
     }
     anchors = anchors_of(metrics, screen.contexts if screen.scored else ())
     compared = comparisons(metrics, "model", BETTER, 200)
-    mark_noise(compared, anchors)
+    compared = {
+        name: {metric: asdict(found) for metric, found in metrics.items()}
+        for name, metrics in mark_noise(compared, anchors).items()
+    }
     return {
         "competition": None,
         "predicted": {"scale": "log1p", "amplitude": 1.0, "controls": "observed"},
@@ -90,7 +98,7 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         "rivals": list(screen.rivals),
         "negative_controls": screen.negative_controls,
         "strata": screen.strata,
-        "anchors": {context: found.to_dict() for context, found in anchors.items()},
+        "anchors": {context: asdict(found) for context, found in anchors.items()},
         **scale_all(scored, means, intervals(metrics, scored, 200), anchors, BETTER),
     }
 

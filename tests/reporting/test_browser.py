@@ -159,7 +159,9 @@ def compared_page(folder: Path) -> Path:
             (paths.training_metrics, "training.csv"),
         ):
             shutil.copy(path, run / as_named)
-        (run / "anchors.json").write_text(json.dumps({"identity": "cells"}))
+        (run / "anchors.json").write_text(
+            json.dumps({"identity": "cells", "engine": {}, "contexts": {}})
+        )
         (run / "report.html").write_text("report")
         runs.append(str(run))
     page = folder / "compare.html"

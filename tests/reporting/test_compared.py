@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 import pandas as pd
 import pytest
 
+from tests.reporting.run_files import some_scores
 from workflow_scripts.reporting.compared import ComparedRun, comparable, render_comparison
 
 METRIC = "pds_cosine"
 
 
 def run(name: str, cells: str, score: float, baseline: float) -> ComparedRun:
-    scores: dict[str, Any] = {
-        "overall": {"model": {METRIC: score}, "baseline:control": {METRIC: baseline}},
-        "scaled": {},
-        "negative_controls": [],
-        "better": {METRIC: "higher"},
-    }
+    scores = some_scores(
+        overall={"model": {METRIC: score}, "baseline:control": {METRIC: baseline}},
+        better={METRIC: "higher"},
+    )
     table = pd.DataFrame(columns=["context", "perturbation", "metric", "value"])
-    return ComparedRun(name, Path(name), {}, cast(Any, scores), table, None, cells)
+    return ComparedRun(name, Path(name), {}, scores, table, None, cells)
 
 
 RUNS = [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reporting.page_parser import Page, rows
+from workflow_scripts.cells.results import CompetitionScore
 from workflow_scripts.reporting.page import SCORE_SECTIONS
 from workflow_scripts.reporting.words import how_predicted, in_competition
 from workflow_scripts.settings.choices import NEGATIVE_CONTROLS
@@ -148,7 +149,7 @@ def test_every_score_stands_beside_what_it_can_be_evidence_of(render: Render) ->
 
 
 def controls(*, matches: bool | None, difference: float = 0.2) -> dict[str, Any]:
-    pair = {"difference": difference, "matches": matches}
+    pair = {"difference": difference, "low": None, "high": None, "n": 8, "matches": matches}
     return {way: {"pds_cosine": pair, "expr_mse": pair} for way in NEGATIVE_CONTROLS}
 
 
@@ -195,11 +196,11 @@ def test_what_was_made_of_the_models_output_is_said() -> None:
 
 def test_score_of_a_competition_is_said() -> None:
     assert in_competition(None) == ""
-    of_context = {"score": 0.25, "members": {}, "reason": None}
+    of_context = CompetitionScore(0.25, {})
     assert "gets 0.375" in in_competition(
-        {"model": {"a": of_context, "b": {**of_context, "score": 0.5}}}
+        {"model": {"a": of_context, "b": CompetitionScore(0.5, {})}}
     )
-    none = {"score": None, "members": {}, "reason": "pds_cosine: replicate missing"}
+    none = CompetitionScore(None, {}, "pds_cosine: replicate missing")
     assert "no score in b: pds_cosine: replicate missing." in in_competition(
         {"model": {"a": of_context, "b": none}}
     )

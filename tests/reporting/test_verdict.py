@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.evaluation.anchors import Anchors
+from tests.reporting.run_files import some_scores
+from workflow_scripts.cells.results import Anchors
 from workflow_scripts.evaluation.scaling import mark_noise
 from workflow_scripts.evaluation.statistics import comparisons
-from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
 from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
 from workflow_scripts.settings.choices import BASELINES
-
-NO_SCALE: dict[str, Any] = {"scaled": {}, "scaled_intervals": {}}
 
 
 def judged(
@@ -33,10 +29,8 @@ def judged(
     )
     overall = {model: {"pds_cosine": sum(v) / len(v)} for model, v in values.items()}
     tests = comparisons(metrics, MODEL, {"pds_cosine": "higher"}, 100)
-    mark_noise(tests, {"a": Anchors({}, {}, {"pds_cosine": sd})})
-    scores: dict[str, Any] = {"overall": overall, "refused": [], "comparisons": tests, **NO_SCALE}
-    scores["rivals"] = list(rivals)
-    return judge(cast(Scores, scores), metrics)
+    marked = mark_noise(tests, {"a": Anchors({}, {}, {"pds_cosine": sd})})
+    return judge(some_scores(overall=overall, comparisons=marked, rivals=list(rivals)), metrics)
 
 
 HIGH = [0.9, 0.8, 0.95, 0.85, 0.9, 0.8] * 2
@@ -125,13 +119,7 @@ def test_difference_is_paired_by_perturbation() -> None:
 
 
 def test_a_score_without_values_per_perturbation_is_not_called() -> None:
-    scores: dict[str, Any] = {
-        "overall": {"model": {"pds_l1": 0.9}, "ridge": {"pds_l1": 0.5}},
-        "refused": [],
-        "comparisons": {},
-        "rivals": ["ridge"],
-        **NO_SCALE,
-    }
+    overall = {"model": {"pds_l1": 0.9}, "ridge": {"pds_l1": 0.5}}
     columns = ["model", "context", "perturbation", "metric", "value"]
-    verdict = judge(cast(Scores, scores), pd.DataFrame(columns=columns))
+    verdict = judge(some_scores(overall=overall, rivals=["ridge"]), pd.DataFrame(columns=columns))
     assert [item.outcome for item in verdict.comparisons] == [Outcome.NO_INTERVAL]

@@ -7,14 +7,13 @@ from the observed cells alone, so that all runs that are tested on the same cell
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -25,6 +24,7 @@ from cell_eval2.baseline import build_baseline_prediction, generic_response_prof
 from cell_eval2.run import metric_output_names
 from scipy.sparse import issparse
 
+from workflow_scripts.cells.results import Anchors, AnchorsFile, ByMetric, read_result
 from workflow_scripts.evaluation.engine import (
     PERTURBATION,
     REFUSALS,
@@ -41,44 +41,6 @@ SPLITS = 5
 
 SEED = 0
 """Of these splits."""
-
-Values = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """The two anchors of one context, by metric.
-
-    Attributes
-    ----------
-    mean_response
-        Score of one profile for all perturbations: the mean of the observed ones, each without the
-        perturbation that targets the gene. It has seen the answers, so that it is no floor: a model
-        may end below it and still know something.
-    replicate
-        Score of one half of the observed cells, controls too, against the other half: mean of
-        `SPLITS` random splits. Halves have half of the cells: a whole repeat would get more.
-    replicate_sd
-        Standard deviation over the splits: what chance alone does to a score.
-    refused
-        What could not be computed: end, metric (None: all), reason.
-    """
-
-    mean_response: Values
-    replicate: Values
-    replicate_sd: Values
-    refused: tuple[tuple[str, str | None, str], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Anchors:
-        """Read what `to_dict` returned."""
-        refused = tuple((end, metric, reason) for end, metric, reason in content["refused"])
-        values = {name: content[name] for name in ("mean_response", "replicate", "replicate_sd")}
-        return cls(**values, refused=refused)
 
 
 @dataclass(frozen=True)
@@ -99,10 +61,9 @@ class Reference:
     @classmethod
     def read(cls, path: Path, shared: Path | None = None) -> Reference:
         """Read the file of a run; ``shared`` is the folder that runs share."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        anchors = {name: Anchors.from_dict(found) for name, found in content["contexts"].items()}
-        folder = None if shared is None else shared / str(content["identity"])
-        return cls(anchors, folder if folder is not None and folder.is_dir() else None)
+        content = read_result(path, AnchorsFile)
+        folder = None if shared is None else shared / content.identity
+        return cls(content.contexts, folder if folder is not None and folder.is_dir() else None)
 
     def copy_engine_cache(self, number: int, into: Path) -> None:
         """Give a call of the engine what was computed of a context's observed cells.
@@ -177,7 +138,7 @@ def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Ancho
         Folder in which the engine keeps what it computes of the observed side (`score_pair`).
     """
     refused: list[tuple[str, str | None, str]] = []
-    means: Values = {}
+    means: ByMetric = {}
     if observed.obs[PERTURBATION].nunique() > 2:
         # A mean of counts is no whole number, and the engine then makes cells of it that aren't.
         allowed = replace(config, allow_fractional_counts=True)
@@ -244,7 +205,7 @@ def _anchor(observed: AnnData, config: EvalConfig) -> pl.DataFrame:
     return anchor.select("metric", "replicate", "replicate_sd")
 
 
-def _finite(values: Values) -> dict[str, float]:
+def _finite(values: ByMetric) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(values.items()) if np.isfinite(value)}
 
 

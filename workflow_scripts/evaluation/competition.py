@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from cell_eval2 import EvalConfig
@@ -11,26 +11,7 @@ from cell_eval2.catalog import CATALOG
 from cell_eval2.competition import COMPETITION_PROFILE, competition_members
 from cell_eval2.scoring import is_degenerate, score_one
 
-from workflow_scripts.evaluation.anchors import Anchors
-
-
-@dataclass(frozen=True)
-class CompetitionScore:
-    """What a prediction gets in one context.
-
-    Attributes
-    ----------
-    score
-        Mean of the members: 0 for the mean response, 1 for a replicate. None where one is missing.
-    members
-        Score of each metric, cut as the engine's policy says.
-    reason
-        Why there is no score; None where there is one.
-    """
-
-    score: float | None
-    members: Mapping[str, float]
-    reason: str | None = None
+from workflow_scripts.cells.results import Anchors, CompetitionScore
 
 
 def is_competition(config: EvalConfig, preset: str) -> bool:

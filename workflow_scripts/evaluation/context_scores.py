@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from cell_eval2 import EvalConfig
 
+from workflow_scripts.cells.results import ScoredContext
 from workflow_scripts.evaluation.anchors import Reference
 from workflow_scripts.evaluation.diagnosis import compare_genes, confusion
 from workflow_scripts.evaluation.effects import log1p_values, mean_effects
@@ -48,7 +49,7 @@ class ContextScores:
     effects: pd.DataFrame
     genes: pd.DataFrame
     facts: pd.DataFrame
-    sizes: dict[str, int]
+    sizes: ScoredContext
     config: EvalConfig
 
 
@@ -80,11 +81,11 @@ class Scoring:
         """Score a context, which is the ``number``-th; tell a line for each call of the engine."""
         observed, control = self.observed.cells(context), self.observed.control
         is_control = observed.obs["perturbation"] == control
-        sizes = {
-            "n_perturbations": len(self.observed.perturbations(context)),
-            "n_cells_observed": int((~is_control).sum()),
-            "n_control_cells": int(is_control.sum()),
-        }
+        sizes = ScoredContext(
+            n_perturbations=len(self.observed.perturbations(context)),
+            n_cells_observed=int((~is_control).sum()),
+            n_control_cells=int(is_control.sum()),
+        )
         outside = self.observed.outside_panel(context)
         config = engine_config(self.settings, control, outside, self.threads)
         pairs: dict[str, PairScores] = {}
@@ -132,11 +133,9 @@ def _facts(effects: pd.DataFrame, observed: AnnData, pair: PairScores) -> pd.Dat
     return facts
 
 
-def _line(
-    model: str, context: str, sizes: Mapping[str, int], pair: PairScores, seconds: float
-) -> str:
+def _line(model: str, context: str, sizes: ScoredContext, pair: PairScores, seconds: float) -> str:
     refusals = f", {len(pair.refused)} refused" if pair.refused else ""
     return (
-        f"{model} in {context}: {len(pair.means)} metrics of {sizes['n_perturbations']} "
+        f"{model} in {context}: {len(pair.means)} metrics of {sizes.n_perturbations} "
         f"perturbations{refusals}, {seconds:.1f} s"
     )

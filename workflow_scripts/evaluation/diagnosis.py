@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -9,7 +11,7 @@ from jaxtyping import Float64
 from scipy.sparse import csr_matrix
 
 
-def diagnose(effects: pd.DataFrame) -> dict[str, float | None]:
+def diagnose(effects: pd.DataFrame) -> dict[str, Any]:
     """Compare the predicted effects of one context with the observed ones as a whole.
 
     Parameters
@@ -108,7 +110,7 @@ def compare_genes(predicted: AnnData, observed: AnnData, control: str) -> pd.Dat
     return pd.DataFrame(table)
 
 
-def summarise_genes(genes: pd.DataFrame) -> dict[str, float | None]:
+def summarise_genes(genes: pd.DataFrame) -> dict[str, Any]:
     """Sum up `compare_genes` over genes.
 
     Returns

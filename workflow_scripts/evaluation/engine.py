@@ -17,6 +17,7 @@ from cell_eval2.catalog import CATALOG, MetricSpec, resolve_metrics
 from cell_eval2.evaluation_results import build_document, no_document_reason
 from cell_eval2.run import _compute_metrics_with_facts, metric_output_names
 
+from workflow_scripts.cells.results import Better
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.slices import Slice
 
@@ -171,7 +172,7 @@ def _catalog_entry(metric: str) -> MetricSpec:
     return next(spec for spec in CATALOG.values() if spec.v1_name == metric)
 
 
-def better_directions(config: EvalConfig) -> dict[str, str]:
+def better_directions(config: EvalConfig) -> dict[str, Better]:
     """Say for each metric which way is better, as the engine's catalog has it.
 
     One of higher, lower, neither; neither is for the numbers of significant genes.

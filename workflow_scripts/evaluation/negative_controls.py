@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from anndata import AnnData
 from jaxtyping import Float
 from scipy.sparse import csr_matrix, issparse
 
+from workflow_scripts.cells.results import NegativeControl
 from workflow_scripts.evaluation.engine import PERTURBATION
 from workflow_scripts.evaluation.statistics import comparisons
 
@@ -86,7 +87,7 @@ DERIVED: Mapping[str, Mapping[str, Callable[[AnnData, str], AnnData]]] = {
 
 def compare_negative_controls(
     metrics: pd.DataFrame, model: str, ways: list[str], better: Mapping[str, str], resamples: int
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, dict[str, NegativeControl]]:
     """Compare a model with each negative control, by metric, as with a baseline.
 
     Parameters
@@ -107,12 +108,14 @@ def compare_negative_controls(
     """
     rows = metrics[metrics["model"].isin([model, *ways])]
     found = comparisons(rows, model, better, resamples)
-    for of_way in found.values():
+    marked: dict[str, dict[str, NegativeControl]] = {}
+    for way, of_way in found.items():
         for metric, pair in of_way.items():
-            low, high = pair["low"], pair["high"]
-            is_better = low is not None and (low > 0 if better[metric] == "higher" else high < 0)
-            pair["matches"] = None if low is None else not is_better
-    return found
+            matches = None
+            if pair.low is not None and pair.high is not None:
+                matches = not (pair.low > 0 if better[metric] == "higher" else pair.high < 0)
+            marked.setdefault(way, {})[metric] = NegativeControl(**asdict(pair), matches=matches)
+    return marked
 
 
 def _dense(cells: AnnData) -> Float[np.ndarray, "cells genes"]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.cells.results import Paired
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -39,7 +40,7 @@ class Standing:
     scaled: float | None
     low: float | None
     high: float | None
-    difference: Mapping[str, Any] | None = None
+    difference: Paired | None = None
 
 
 def standings(
@@ -125,12 +126,12 @@ def _leader(means: Scores, metric: str, better: str) -> str | None:
     return (max if better == "higher" else min)(there, key=lambda name: there[name])
 
 
-def _turned(difference: Mapping[str, Any]) -> dict[str, Any]:
+def _turned(difference: Paired) -> Paired:
     """Say a difference of the leader to a group as one of the group to the leader."""
-    low, high = difference["low"], difference["high"]
-    return {
-        **difference,
-        "difference": -difference["difference"],
-        "low": None if high is None else -high,
-        "high": None if low is None else -low,
-    }
+    low, high = difference.low, difference.high
+    return replace(
+        difference,
+        difference=-difference.difference,
+        low=None if high is None else -high,
+        high=None if low is None else -low,
+    )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.evaluation.anchors import Anchors
+from workflow_scripts.cells.results import ALL, KEYS, METRICS, Anchors, Difference, Paired, Scores
 from workflow_scripts.evaluation.statistics import intervals
-
-ALL = "(all)"
-"""Stands in ``metrics.tsv`` for all perturbations of a context, and for all contexts."""
 
 Means = dict[str, dict[str, dict[str, float | None]]]
 """Scores by model, context and metric."""
@@ -209,7 +207,7 @@ def _end(anchors: Mapping[str, Anchors], context: str, metric: str, which: str) 
 def long_table(
     run: str,
     metrics: pd.DataFrame,
-    scores: Mapping[str, Any],
+    scores: Scores,
     anchors: Mapping[str, Anchors],
     better: Mapping[str, str],
 ) -> pd.DataFrame:
@@ -234,26 +232,24 @@ def long_table(
     is a mean over perturbations.
     """
     rows: list[dict[str, Any]] = []
-    for model, contexts in scores["by_context"].items():
+    for model, contexts in scores.by_context.items():
         for context, means in contexts.items():
             here = intervals(
                 metrics[(metrics["context"] == context) & (metrics["model"] == model)],
                 {model: means},
-                scores["resamples"],
+                scores.resamples,
             )[model]
             rows += _summary(model, context, means, here)
-    for model, means in scores["overall"].items():
-        rows += _summary(model, ALL, means, scores["intervals"][model])
+    for model, means in scores.overall.items():
+        rows += _summary(model, ALL, means, scores.intervals[model])
     summary = scale_rows(pd.DataFrame(rows).astype({"value": float}), anchors, better)
     whole = summary["context"] == ALL
-    summary.loc[whole, "scaled"] = [
-        scores["scaled"].get(row.model, {}).get(row.metric, np.nan)
-        for row in summary[whole].itertuples()
-    ]
-    keys = ["model", "context", "perturbation", "metric"]
-    values = ["raw", "scaled", "baseline", "ceiling", "ci_low", "ci_high"]
+    rows_of_all = zip(summary.loc[whole, "model"], summary.loc[whole, "metric"], strict=True)
+    summary.loc[whole, "scaled"] = np.array(
+        [scores.scaled.get(model, {}).get(metric, np.nan) for model, metric in rows_of_all]
+    )
     table = pd.concat([metrics, summary], ignore_index=True).rename(columns={"value": "raw"})
-    return table.assign(run=run)[["run", *keys, *values]].sort_values(keys, ignore_index=True)
+    return table.assign(run=run)[METRICS].sort_values(KEYS, ignore_index=True)
 
 
 def _summary(
@@ -271,15 +267,18 @@ def _summary(
 
 
 def mark_noise(
-    compared: Mapping[str, Mapping[str, dict[str, Any]]], anchors: Mapping[str, Anchors]
-) -> None:
+    compared: Mapping[str, Mapping[str, Paired]], anchors: Mapping[str, Anchors]
+) -> dict[str, dict[str, Difference]]:
     """Say of each difference whether it is below what chance does to a replicate's score.
 
     ``noise`` is true where it is below the standard deviation of the replicate's scores over split
     halves (a mean over contexts), and None where there is no such deviation.
     """
-    for metrics in compared.values():
-        for metric, found in metrics.items():
+    marked: dict[str, dict[str, Difference]] = {}
+    for name, metrics in compared.items():
+        for metric, pair in metrics.items():
             known = [e.replicate_sd[metric] for e in anchors.values() if metric in e.replicate_sd]
             sd = float(np.mean(known)) if known and len(known) == len(anchors) else None
-            found["noise"] = None if sd is None else abs(found["difference"]) < sd
+            noise = None if sd is None else abs(pair.difference) < sd
+            marked.setdefault(name, {})[metric] = Difference(**asdict(pair), noise=noise)
+    return marked

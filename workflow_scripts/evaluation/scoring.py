@@ -5,15 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.cells.results import (
+    EFFECTS,
+    GENES,
+    KEYS,
+    MODEL,
+    PAIR,
+    Anchors,
+    CompetitionScore,
+    Diagnosis,
+    Refusal,
+    Scores,
+)
 from workflow_scripts.errors import DataError
-from workflow_scripts.evaluation.anchors import Anchors, Reference
+from workflow_scripts.evaluation.anchors import Reference
 from workflow_scripts.evaluation.competition import competition_score, is_competition
 from workflow_scripts.evaluation.context_scores import Scoring
 from workflow_scripts.evaluation.diagnosis import diagnose, summarise_genes
@@ -33,19 +45,12 @@ from workflow_scripts.evaluation.populations import (
 from workflow_scripts.evaluation.scaling import Means, long_table, mark_noise, scale_all, scale_rows
 from workflow_scripts.evaluation.statistics import comparisons, intervals
 from workflow_scripts.evaluation.strata import (
-    KEYS,
     TrainedOn,
     claims_of,
     distance_to_training,
     how_new,
     stratified,
 )
-
-# The name under which the trained model's predictions come; all others are baselines.
-MODEL = "model"
-
-EFFECTS = ["model", "context", "perturbation", "gene", "observed_effect", "predicted_effect"]
-"""Columns of ``effects.parquet``."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Evaluation:
 
     metrics: pd.DataFrame
     table: pd.DataFrame
-    scores: dict[str, object]
+    scores: Scores
     documents: dict[str, dict[str, Any] | None]
     effects: pd.DataFrame
     facts: pd.DataFrame
@@ -174,39 +179,38 @@ def evaluate(
     anchors = {} if reference is None else dict(reference.anchors)
     by_context, metrics = _means_by_context(pairs), scale_rows(metrics, anchors, better)
     compared = comparisons(metrics[~metrics["model"].isin(ways)], subject, better, resamples)
-    mark_noise(compared, anchors)
     bounds = intervals(metrics, overall, resamples)
-    scores = {
-        "engine": describe_engine(config),
-        "settings": describe_config(config),
-        "predicted": described,
-        "contexts": {context: found.sizes for context, found in scored.items()},
-        "better": better,
-        "overall": overall,
-        "resamples": resamples,
-        "intervals": bounds,
-        "comparisons": compared,
+    scores = Scores(
+        engine=describe_engine(config),
+        settings=describe_config(config),
+        predicted=described,
+        contexts={context: found.sizes for context, found in scored.items()},
+        better=better,
+        overall=overall,
+        resamples=resamples,
+        intervals=bounds,
+        comparisons=mark_noise(compared, anchors),
         **claims_of(facts, trained_on),
-        "negative_controls": compare_negative_controls(metrics, subject, ways, better, resamples),
-        "by_context": by_context,
-        "anchors": {context: found.to_dict() for context, found in anchors.items()},
+        negative_controls=compare_negative_controls(metrics, subject, ways, better, resamples),
+        by_context=by_context,
+        anchors=anchors,
         **scale_all(overall, by_context, bounds, anchors, better),
-        "competition": _competition(by_context, anchors)
+        competition=_competition(by_context, anchors)
         if is_competition(config, settings.preset)
         else None,
-        "diagnosis": {
-            context: diagnose(found.effects) | summarise_genes(found.genes)
+        diagnosis={
+            context: Diagnosis(**diagnose(found.effects), **summarise_genes(found.genes))
             for context, found in scored.items()
         },
-        "strata": stratified(metrics[~metrics["model"].isin(ways)], facts, better),
-        "refused": [
-            {"model": model, "context": context, "metric": metric, "reason": reason}
+        strata=stratified(metrics[~metrics["model"].isin(ways)], facts, better),
+        refused=[
+            Refusal(model, context, metric, reason)
             for (model, context), pair in sorted(pairs.items())
             for metric, reason in pair.refused
         ],
-        "notes": {model: found for model, found in notes.items() if found},
-        "targets_outside_panel": sorted(outside),
-    }
+        notes={model: found for model, found in notes.items() if found},
+        targets_outside_panel=sorted(outside),
+    )
     return Evaluation(
         metrics=metrics,
         table=long_table(run, metrics, scores, anchors, better),
@@ -215,16 +219,15 @@ def evaluate(
             dict.fromkeys(("model", "context", "perturbation", "gene"), "category")
         ),
         documents={context: found.pairs[subject].document for context, found in scored.items()},
-        facts=facts[KEYS + [name for name in facts if name not in KEYS]],
-        genes=genes[["context", *(name for name in genes if name != "context")]],
+        facts=facts[PAIR + [name for name in facts if name not in PAIR]],
+        genes=genes[GENES],
     )
 
 
 def _long_table(pairs: Mapping[tuple[str, str], PairScores], observed_path: Path) -> pd.DataFrame:
     """Join the engine's tables into one, sorted."""
-    columns = ["model", "context", "perturbation", "metric", "value"]
     tables = [
-        pair.values.assign(model=model, context=context)[columns]
+        pair.values.assign(model=model, context=context)[[*KEYS, "value"]]
         for (model, context), pair in pairs.items()
         if len(pair.values)
     ]
@@ -234,7 +237,7 @@ def _long_table(pairs: Mapping[tuple[str, str], PairScores], observed_path: Path
             f"{observed_path}: the engine refused every metric of every prediction: "
             + "; ".join(reasons)
         )
-    return pd.concat(tables).sort_values(columns[:4], ignore_index=True)
+    return pd.concat(tables).sort_values(KEYS, ignore_index=True)
 
 
 def _means_by_context(pairs: Mapping[tuple[str, str], PairScores]) -> Means:
@@ -269,11 +272,11 @@ def _means_over_contexts(
 
 def _competition(
     by_context: Means, anchors: Mapping[str, Anchors]
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, dict[str, CompetitionScore]]:
     """Score every prediction as the competition does, by context."""
     return {
         model: {
-            context: asdict(competition_score(means, anchors.get(context)))
+            context: competition_score(means, anchors.get(context))
             for context, means in contexts.items()
         }
         for model, contexts in by_context.items()

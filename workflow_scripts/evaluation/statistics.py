@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 from scipy import stats
+
+from workflow_scripts.cells.results import Paired
 
 SEED = 0
 """Of the resampling: the same scores have the same intervals."""
@@ -23,27 +23,6 @@ LEAST = 6
 
 _SAME = 1e-9
 """Largest distance between the engine's aggregate and a mean, where it is one."""
-
-
-@dataclass(frozen=True)
-class Paired:
-    """A model against a baseline on one metric, perturbation by perturbation.
-
-    Attributes
-    ----------
-    difference
-        Score of the model less that of the baseline: a mean over the perturbations of a context,
-        then over contexts.
-    low, high
-        Interval of the difference (`interval`); None where there is none.
-    n
-        Perturbations that both have a value of.
-    """
-
-    difference: float
-    low: float | None
-    high: float | None
-    n: int
 
 
 def interval(values: pd.DataFrame, resamples: int) -> tuple[float, float] | None:
@@ -119,7 +98,7 @@ def intervals(
 
 def comparisons(
     metrics: pd.DataFrame, model: str, better: Mapping[str, str], resamples: int
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, dict[str, Paired]]:
     """Compare a model with every other on the metrics that have a better way: baseline, metric.
 
     Parameters
@@ -131,14 +110,14 @@ def comparisons(
     better
         Which way is better, by metric; ``neither`` is left out.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    found: dict[str, dict[str, Paired]] = {}
     for metric, rows in metrics[metrics["metric"].map(better) != "neither"].groupby("metric"):
         table = rows.pivot(index=["context", "perturbation"], columns="model", values="value")
         for name in table.columns.drop(model) if model in table else ():
             differences = (table[model] - table[name]).dropna()
             if len(differences):
                 pair = paired(differences, resamples)
-                found.setdefault(str(name), {})[str(metric)] = asdict(pair)
+                found.setdefault(str(name), {})[str(metric)] = pair
     return found
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.cells.claims import claims
+from workflow_scripts.cells.results import PAIR, Stratum
 from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.settings.labels import parts_of
-
-KEYS = ["context", "perturbation"]
 
 MEASURED = ("effect_size", "n_de_genes", "n_cells", "distance_to_training")
 """Facts that are cut into thirds."""
@@ -79,7 +78,7 @@ def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, An
     trained = trained_on.splits[trained_on.splits["split"].isin(["train", "control"])]
     known = facts["kind"].str.startswith("known")
     return {
-        "claims": claims(pd.concat([trained, facts[KEYS].assign(split="test")])),
+        "claims": claims(pd.concat([trained, facts[PAIR].assign(split="test")])),
         "rivals": [
             name for name, there in ((KNOWN_RIVAL, known), (UNSEEN_RIVAL, ~known)) if there.any()
         ],
@@ -102,7 +101,7 @@ def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Serie
     perturbations = set(trained["perturbation"]) - {control}
     contexts = set(trained["context"])
     kinds = []
-    for context, perturbation in facts[KEYS].itertuples(index=False, name=None):
+    for context, perturbation in facts[PAIR].itertuples(index=False, name=None):
         kind = "known perturbation" if perturbation in perturbations else "unseen perturbation"
         if parts_of(perturbation, control) and perturbation not in perturbations:
             kind = "unseen combination"
@@ -165,7 +164,7 @@ def strata_of(facts: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 
 def stratified(
     metrics: pd.DataFrame, facts: pd.DataFrame, better: Mapping[str, str]
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, list[Stratum]]:
     """Average scores over the perturbations of each stratum, of all contexts together.
 
     Parameters
@@ -184,21 +183,21 @@ def stratified(
     scored = metrics[metrics["metric"].map(better) != "neither"]
     found = {}
     for name, labels in strata_of(facts).items():
-        rows = scored.merge(facts[KEYS].assign(stratum=labels.astype(object)), on=KEYS)
+        rows = scored.merge(facts[PAIR].assign(stratum=labels.astype(object)), on=PAIR)
         by = facts[name] if name in MEASURED else labels
         order = by.groupby(labels.astype(object)).min().sort_values().index
         found[name] = [
-            {
-                "range": label,
-                "n": int((labels == label).sum()),
-                "scores": {
+            Stratum(
+                range=label,
+                n=int((labels == label).sum()),
+                scores={
                     str(model): {
                         str(metric): float(value)
                         for metric, value in part.groupby("metric")["value"].mean().dropna().items()
                     }
                     for model, part in rows[rows["stratum"] == label].groupby("model")
                 },
-            }
+            )
             for label in order
         ]
     return found

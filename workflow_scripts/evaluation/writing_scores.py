@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from workflow_scripts.cache.records import sealed
+from workflow_scripts.cells.results import PAIR
 from workflow_scripts.evaluation.scoring import Evaluation
-from workflow_scripts.evaluation.strata import KEYS
 
 
 def write_evaluation(
@@ -24,12 +25,12 @@ def write_evaluation(
     # Python's own repr of a float: the shortest text that reads back to the same number.
     result.table.to_csv(metrics, sep="\t", index=False, na_rep="NaN")
     for path, content in (
-        (scores, sealed(result.scores, {metrics.name: metrics})),
+        (scores, sealed(asdict(result.scores), {metrics.name: metrics})),
         (results, result.documents),
     ):
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         path.write_text(text, encoding="utf-8")
     result.effects.to_parquet(effects, index=False)
     result.genes.to_parquet(genes, index=False)
-    wide = result.metrics.merge(result.facts, on=KEYS, how="left")
+    wide = result.metrics.merge(result.facts, on=PAIR, how="left")
     wide.to_parquet(per_perturbation, index=False)

@@ -6,24 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
 from workflow_scripts.cache.kept import ANCHORS
 from workflow_scripts.cache.writing import refuse_damaged
+from workflow_scripts.cells.results import MODEL, AnchorsFile, Scores, read_result
 from workflow_scripts.reporting.compared_figures import score_against_cost, validation_curves
-from workflow_scripts.reporting.formats import Scores
 from workflow_scripts.reporting.inputs import (
     read_config,
-    read_json,
     read_metrics,
     read_training,
 )
 from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.words import (
     MAIN_METRICS,
-    MODEL,
     metric_words,
     metrics_in_order,
     model_label,
@@ -82,10 +80,10 @@ class ComparedRun:
             str(config["name"]),
             folder,
             config,
-            cast(Scores, read_json(folder / "scores.json", Scores.__required_keys__)),
+            read_result(folder / "scores.json", Scores),
             metrics[metrics["model"] == MODEL].drop(columns="model"),
             read_training(training) if training.exists() else None,
-            str(read_json(folder / ANCHORS, frozenset({"identity"}))["identity"]),
+            read_result(folder / ANCHORS, AnchorsFile).identity,
         )
 
     @property
@@ -160,7 +158,7 @@ def render_comparison(
         )
         for label, names in groups.items()
     ]
-    lower = first["better"].get(main) == "lower"
+    lower = first.better.get(main) == "lower"
 
     def worst_last(row: GroupRow) -> float:
         value = row.cells[0]["value"]
@@ -173,7 +171,7 @@ def render_comparison(
             (),
             tuple(_plain(_mean_of(runs, groups, name, metric)) for metric in metrics),
         )
-        for name in models_in_order(first["overall"])
+        for name in models_in_order(first.overall)
         if alike and name in _baselines(first)
     ]
     order = [row.label for row in rows]
@@ -188,7 +186,7 @@ def render_comparison(
             replicates=replicates,
             combined=any(len(names) > 1 for names in groups.values()),
             alike=alike,
-            columns=[(metric, metric_words(metric), first["better"][metric]) for metric in metrics],
+            columns=[(metric, metric_words(metric), first.better[metric]) for metric in metrics],
             rows=rows,
             baselines=baselines,
             differing=[
@@ -249,7 +247,7 @@ def _mean_of(
 ) -> float | None:
     """Return a baseline's mean over the runs of a group, of which each may be another fold."""
     names = next(iter(groups.values()))
-    scores = [run.scores["overall"].get(model, {}).get(metric) for run in runs if run.name in names]
+    scores = [run.scores.overall.get(model, {}).get(metric) for run in runs if run.name in names]
     there = [score for score in scores if score is not None]
     return sum(there) / len(there) if there and len(there) == len(scores) else None
 
@@ -265,7 +263,7 @@ def _mean_seconds(runs: Sequence[ComparedRun]) -> float | None:
 
 def _baselines(scores: Scores) -> set[str]:
     """Return the baselines: all that was scored but the model, and its negative controls."""
-    return set(scores["overall"]) - {MODEL} - set(scores["negative_controls"])
+    return set(scores.overall) - {MODEL} - set(scores.negative_controls)
 
 
 def _cell(standing: Mapping[str, Any] | None) -> dict[str, Any]:

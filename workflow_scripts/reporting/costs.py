@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from workflow_scripts.reporting.formats import Start
 from workflow_scripts.reporting.tables import Cell
 from workflow_scripts.reporting.words import number
 from workflow_scripts.settings.findings import size
@@ -60,7 +60,7 @@ def read_costs(folders: Sequence[Path]) -> pd.DataFrame:
     return frame.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
 
 
-def cost_rows(costs: pd.DataFrame, starts: Sequence[Start]) -> Costs:
+def cost_rows(costs: pd.DataFrame, starts: Sequence[Mapping[str, Any]]) -> Costs:
     """Return the table of costs, and the sentence that sums it up."""
     columns = costs[["seconds", "cpu_seconds", "memory"]].to_numpy(dtype=float)
     rows = tuple(
@@ -80,7 +80,7 @@ def cost_rows(costs: pd.DataFrame, starts: Sequence[Start]) -> Costs:
     return Costs(rows, "; ".join(said))
 
 
-def device_seconds(starts: Sequence[Start]) -> tuple[float, bool, bool]:
+def device_seconds(starts: Sequence[Mapping[str, Any]]) -> tuple[float, bool, bool]:
     """Return the seconds of all devices that trained; whether these are GPUs, and all are known.
 
     Those of a start that was killed are not.

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from workflow_scripts.cells.results import EFFECTS, PAIR
 from workflow_scripts.errors import DataError
 
-GROUP = ["model", "context", "perturbation"]
-COLUMNS = [*GROUP, "gene", "observed_effect", "predicted_effect"]
+GROUP = ["model", *PAIR]
 
 # A variance below this share of the mean square is rounding of the sums, not variation.
 _ROUNDING = 1e-10
@@ -61,7 +61,7 @@ def summarise_effects(path: Path) -> pd.DataFrame:
         raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from None
-    missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
+    missing = [column for column in EFFECTS if column not in file.schema_arrow.names]
     if missing:
         raise DataError(f"{path}: lacks the columns {', '.join(missing)}")
     for batch in file.iter_batches(
@@ -119,13 +119,13 @@ def read_panels(path: Path, summary: pd.DataFrame, model: str, n: int) -> list[P
     if strongest.empty:
         return []
     pairs = list(zip(strongest["context"], strongest["perturbation"], strict=True))
-    rows = pq.read_table(path, columns=COLUMNS[1:], filters=_chosen(model, pairs)).to_pandas()
+    rows = pq.read_table(path, columns=EFFECTS[1:], filters=_chosen(model, pairs)).to_pandas()
     rows = rows[np.isfinite(rows["observed_effect"]) & np.isfinite(rows["predicted_effect"])]
-    rows = rows.astype(dict.fromkeys(COLUMNS[1:4], str))
+    rows = rows.astype(dict.fromkeys(EFFECTS[1:4], str))
     by_pair = dict(list(rows.groupby(["context", "perturbation"])))
     statistics = zip(pairs, strongest["slope"], strongest["correlation"], strict=True)
     return [
-        PanelEffects(*pair, by_pair[pair][COLUMNS[3:]].reset_index(drop=True), slope, correlation)
+        PanelEffects(*pair, by_pair[pair][EFFECTS[3:]].reset_index(drop=True), slope, correlation)
         for pair, slope, correlation in statistics
     ]
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from workflow_scripts.cells.results import MODEL
 from workflow_scripts.reporting.effects import PanelEffects
 from workflow_scripts.reporting.inputs import VALIDATION_SCORES
 from workflow_scripts.reporting.svg import (
@@ -23,7 +24,7 @@ from workflow_scripts.reporting.svg import (
     blank_figure,
     to_markup,
 )
-from workflow_scripts.reporting.words import MODEL, metric_words, model_label, number
+from workflow_scripts.reporting.words import metric_words, model_label, number
 
 MAX_POINTS = 1000
 """Most points of the raw loss curve: more than a page's width has pixels, and 30 kB of SVG."""

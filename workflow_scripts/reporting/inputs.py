@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,37 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from workflow_scripts.cells.results import ALL, FACTS, KEYS, MODEL, PAIR, Scores, read_result
 from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.costs import read_costs
 from workflow_scripts.reporting.files import InputPaths
-from workflow_scripts.reporting.formats import (
-    CellsAudit,
-    ChosenGenes,
-    FeaturesAudit,
-    Preflight,
-    Provenance,
-    Scores,
-    SplitsAudit,
-    Start,
-)
-from workflow_scripts.reporting.words import MODEL
 from workflow_scripts.settings.choices import NEGATIVE_CONTROLS
 from workflow_scripts.settings.slices import read_settings
-
-ALL = "(all)"
-"""What stands in the table of metrics for all perturbations of a context."""
 
 VALIDATION_SCORES = ("val_pds_l1", "val_pds_cosine", "val_delta_pearson")
 TRAINING_COLUMNS = (
     *("step", "epoch", "train_set_loss", "val_loss", *VALIDATION_SCORES),
     *("lr", "gradient_norm", "seconds", "waiting", "cells_per_second", "mfu", "memory"),
 )
-FACT_COLUMNS = (
-    *("model", "context", "perturbation", "kind", "n_cells", "n_de_genes"),
-    *("distance_to_training", "own_rank", "taken_for"),
-)
-"""What is known of a perturbation beside its scores; what wasn't looked at is no column."""
-METRIC_COLUMNS = ("model", "context", "perturbation", "metric", "raw")
+_START = ("began", "from_step", "repeats", "host", "device", "processes", "threads", "python")
 
 
 @dataclass(frozen=True)
@@ -75,7 +57,7 @@ class Scored:
     effects
         Path of the effects: a large file, read in passes by `effects`.
     facts
-        What is known of each perturbation of the model, with those of `FACT_COLUMNS` there are.
+        What is known of each perturbation of the model, with those of `FACTS` there are.
     """
 
     metrics: pd.DataFrame
@@ -109,16 +91,16 @@ class RunRecord:
     config: Mapping[str, Any]
     config_text: str
     trace: list[dict[str, str]]
-    cells: CellsAudit
-    genes: ChosenGenes | None
-    splits: SplitsAudit
-    features: FeaturesAudit
-    preflight: Preflight
+    cells: Mapping[str, Any]
+    genes: Mapping[str, Any] | None
+    splits: Mapping[str, Any]
+    features: Mapping[str, Any]
+    preflight: Mapping[str, Any]
     training: pd.DataFrame | None
-    starts: list[Start]
+    starts: list[Mapping[str, Any]]
     costs: pd.DataFrame
     scored: Scored | None
-    provenance: Provenance
+    provenance: Mapping[str, Any]
     settings: ReportSettings
 
 
@@ -138,18 +120,16 @@ def read_run(paths: InputPaths) -> RunRecord:
         config=config,
         config_text=config_text,
         trace=_trace(paths.trace),
-        cells=cast(CellsAudit, read_json(paths.cells_audit, CellsAudit.__required_keys__)),
-        genes=_genes(paths),
-        splits=cast(SplitsAudit, read_json(paths.splits_audit, SplitsAudit.__required_keys__)),
-        features=cast(
-            FeaturesAudit, read_json(paths.features_audit, FeaturesAudit.__required_keys__)
-        ),
-        preflight=cast(Preflight, read_json(paths.preflight, Preflight.__required_keys__)),
+        cells=read_json(paths.cells_audit),
+        genes=None if paths.genes is None else read_json(paths.genes),
+        splits=read_json(paths.splits_audit),
+        features=read_json(paths.features_audit),
+        preflight=read_json(paths.preflight),
         training=None if paths.training_metrics is None else read_training(paths.training_metrics),
         starts=_starts(paths),
         costs=read_costs(paths.benchmarks),
         scored=_scored(paths),
-        provenance=cast(Provenance, read_json(paths.provenance, Provenance.__required_keys__)),
+        provenance=read_json(paths.provenance),
         settings=ReportSettings(
             title=settings["report.title"],
             top_perturbations=settings["report.top_perturbations"],
@@ -157,42 +137,43 @@ def read_run(paths: InputPaths) -> RunRecord:
     )
 
 
-def _genes(paths: InputPaths) -> ChosenGenes | None:
-    if paths.genes is None:
-        return None
-    return cast(ChosenGenes, read_json(paths.genes, ChosenGenes.__required_keys__))
-
-
 def _scored(paths: InputPaths) -> Scored | None:
     if paths.metrics is None or paths.scores is None or paths.effects is None:
         return None
     assert paths.metrics_per_perturbation is not None
-    content = read_json(paths.scores, Scores.__required_keys__)
-    for key in ("overall", "by_context", "intervals", "scaled", "scaled_by_context"):
-        # A negative control is no competitor: it is shown apart.
-        content[key] = {
-            name: of for name, of in content[key].items() if name not in NEGATIVE_CONTROLS
-        }
+    scores = read_result(paths.scores, Scores)
+    # A negative control is no competitor: it is shown apart.
+    scores = replace(
+        scores,
+        overall=_without_controls(scores.overall),
+        by_context=_without_controls(scores.by_context),
+        intervals=_without_controls(scores.intervals),
+        scaled=_without_controls(scores.scaled),
+        scaled_by_context=_without_controls(scores.scaled_by_context),
+    )
     metrics = read_metrics(paths.metrics)
     metrics = metrics[~metrics["model"].isin(NEGATIVE_CONTROLS)].reset_index(drop=True)
     facts = _facts(paths.metrics_per_perturbation)
-    return Scored(metrics, cast(Scores, content), paths.effects, facts)
+    return Scored(metrics, scores, paths.effects, facts)
+
+
+def _without_controls(by_model: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found for name, found in by_model.items() if name not in NEGATIVE_CONTROLS}
 
 
 def _facts(path: Path) -> pd.DataFrame:
     """Read what is known of each perturbation that the model was scored on, one row each."""
     try:
-        there = [name for name in pq.read_schema(path).names if name in FACT_COLUMNS]
+        there = [name for name in pq.read_schema(path).names if name in {*KEYS, *FACTS}]
         table = pd.read_parquet(path, columns=there)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from None
-    keys = ["context", "perturbation"]
-    if missing := {"model", *keys} - set(there):
+    if missing := {"model", *PAIR} - set(there):
         raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
-    own = table[table["model"] == MODEL].drop(columns="model")
-    return own.drop_duplicates(keys, ignore_index=True)
+    own = table[table["model"] == MODEL].drop(columns=["model", "metric"], errors="ignore")
+    return own.drop_duplicates(PAIR, ignore_index=True)
 
 
 def _trace(path: Path) -> list[dict[str, str]]:
@@ -201,17 +182,16 @@ def _trace(path: Path) -> list[dict[str, str]]:
     return cast(list[dict[str, str]], rows)
 
 
-def _starts(paths: InputPaths) -> list[Start]:
+def _starts(paths: InputPaths) -> list[Mapping[str, Any]]:
     if paths.starts is None:
         return []
     try:
         found = json.loads(_text(paths.starts))
     except json.JSONDecodeError as error:
         raise DataError(f"{paths.starts}: not JSON: {error}") from None
-    needed = Start.__required_keys__
-    if not isinstance(found, list) or not all(needed <= set(entry) for entry in found):
+    if not isinstance(found, list) or not all({*_START} <= {*entry} for entry in found):
         raise DataError(f"{paths.starts}: not a list of a training's starts. Make the file anew")
-    return cast(list[Start], found)
+    return found
 
 
 def _text(path: Path) -> str:
@@ -232,17 +212,14 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def read_json(path: Path, keys: frozenset[str]) -> dict[str, Any]:
-    """Read a JSON file that has to have these keys."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file."""
     try:
         content = json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a mapping, found {type(content).__name__}")
-    missing = sorted(set(keys) - content.keys())
-    if missing:
-        raise DataError(f"{path}: lacks {', '.join(missing)}. Make the file anew")
     return content
 
 
@@ -273,7 +250,7 @@ def read_training(path: Path) -> pd.DataFrame:
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read scores of single perturbations: model, context, perturbation, metric, value."""
-    frame = _table(path, METRIC_COLUMNS, separator="\t")
+    frame = _table(path, (*KEYS, "raw"), separator="\t")
     # Rows over all perturbations are told by the scores.
     frame = frame[frame["perturbation"] != ALL].reset_index(drop=True)
     return frame.assign(raw=_numbers(frame["raw"], path)).rename(columns={"raw": "value"})

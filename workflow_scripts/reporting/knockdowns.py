@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from workflow_scripts.reporting.formats import Knockdown
 
 MOST_ROWS = 500
 """Rows that a page shows; the audit has them all."""
@@ -24,7 +22,7 @@ class KnockdownTable:
     Attributes
     ----------
     rows
-        `formats.Knockdown` with ``change``, of the expression as a share of the controls'.
+        Those of ``cells_audit.json`` with ``change``: of expression, as a share of the controls'.
     n_targets, n_left_out
         Targets there are, and rows beyond `MOST_ROWS`.
     sentence
@@ -37,7 +35,7 @@ class KnockdownTable:
     sentence: str
 
 
-def knockdown_table(knockdowns: Sequence[Knockdown]) -> KnockdownTable | None:
+def knockdown_table(knockdowns: Sequence[Mapping[str, Any]]) -> KnockdownTable | None:
     """Return the table of a screen's knockdowns; None where no target is measured."""
     if not knockdowns:
         return None

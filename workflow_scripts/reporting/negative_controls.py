@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workflow_scripts.reporting.formats import NegativeControl, Scores
-from workflow_scripts.reporting.words import MODEL, metric_words, number
+from workflow_scripts.cells.results import MODEL, NegativeControl, Scores
+from workflow_scripts.reporting.words import metric_words, number
 
 WAYS: Mapping[str, tuple[str, str, str]] = {
     "shuffled_features": (
@@ -75,18 +75,18 @@ def negative_control_rows(scores: Scores, metric: str | None) -> list[NegativeCo
     """
     rows = []
     for way, (label, meaning, sentence) in WAYS.items():
-        found = scores["negative_controls"].get(way, {})
+        found = scores.negative_controls.get(way, {})
         if metric is None or metric not in found:
             continue
-        pair, own = found[metric], scores["overall"][MODEL][metric] or 0.0
-        matches = _on_any(found) if way == "doubled_variance" else pair["matches"]
+        pair, own = found[metric], scores.overall[MODEL][metric] or 0.0
+        matches = _on_any(found) if way == "doubled_variance" else pair.matches
         rows.append(
             NegativeControlRow(
                 way,
                 label,
                 meaning,
-                metric_words(metric).shown(own - pair["difference"]),
-                number(pair["difference"], signed=True),
+                metric_words(metric).shown(own - pair.difference),
+                number(pair.difference, signed=True),
                 {None: "too few perturbations to tell", True: "no better", False: "better"}[
                     matches
                 ],
@@ -98,7 +98,7 @@ def negative_control_rows(scores: Scores, metric: str | None) -> list[NegativeCo
 
 def _on_any(found: Mapping[str, NegativeControl]) -> bool | None:
     """Say whether it does as well on all metrics that it changes at all: means it doesn't."""
-    known = [pair["matches"] for pair in found.values() if abs(pair["difference"]) > 1e-6]
+    known = [pair.matches for pair in found.values() if abs(pair.difference) > 1e-6]
     if not known or None in known:
         return None
     return all(known)

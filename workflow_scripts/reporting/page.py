@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from workflow_scripts.cells.results import MODEL, Scores
 from workflow_scripts.reporting.costs import cost_rows
 from workflow_scripts.reporting.effects import PanelEffects, read_panels, summarise_effects
 from workflow_scripts.reporting.figures import Drawing, effect_panel, strips
-from workflow_scripts.reporting.formats import Claims, FindingEntry, Scores, in_order
 from workflow_scripts.reporting.inputs import RunRecord, Scored
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.negative_controls import negative_control_rows
@@ -22,11 +23,11 @@ from workflow_scripts.reporting.templating import template_environment
 from workflow_scripts.reporting.trained import trained
 from workflow_scripts.reporting.verdict import Verdict, judge
 from workflow_scripts.reporting.words import (
-    MODEL,
     MODEL_MEANINGS,
     counted,
     how_predicted,
     in_competition,
+    in_order,
     model_label,
     models_in_order,
     number,
@@ -116,8 +117,8 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
     return {
         "scores": scored.scores,
         "verdict": verdict,
-        "how_predicted": how_predicted(scored.scores["predicted"]),
-        "in_competition": in_competition(scored.scores["competition"]),
+        "how_predicted": how_predicted(scored.scores.predicted),
+        "in_competition": in_competition(scored.scores.competition),
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
         "differences": difference_rows(scored.scores),
@@ -125,20 +126,20 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "negative_controls": negative_control_rows(scored.scores, verdict.metric),
         "model_meanings": [
             (model_label(model), MODEL_MEANINGS.get(model, ""), remarks(scored.scores, model))
-            for model in models_in_order(scored.scores["overall"])
+            for model in models_in_order(scored.scores.overall)
         ],
         "panels": panels,
         "agreement": _agreement(scored.metrics, summary),
         "n_effects": int((summary["model"] == MODEL).sum()),
         "perturbations": perturbation_table(
-            scored.metrics, summary, scored.scores["better"], scored.facts
+            scored.metrics, summary, scored.scores.better, scored.facts
         ),
     }
 
 
-def claims_of(run: RunRecord) -> Claims:
+def claims_of(run: RunRecord) -> Mapping[str, Any]:
     """Return what the scores can be evidence of, or the split, where nothing was scored."""
-    return run.splits["claims"] if run.scored is None else run.scored.scores["claims"]
+    return run.splits["claims"] if run.scored is None else run.scored.scores.claims
 
 
 def badges(run: RunRecord) -> list[Badge]:
@@ -157,8 +158,8 @@ def badges(run: RunRecord) -> list[Badge]:
 def cautions(run: RunRecord) -> list[str]:
     """Return what a reader should know before believing the verdict, a sentence each."""
     found = []
-    for context, told in ({} if run.scored is None else run.scored.scores["diagnosis"]).items():
-        index = told["collapse_index"]
+    for context, told in ({} if run.scored is None else run.scored.scores.diagnosis).items():
+        index = told.collapse_index
         if index is not None and index < COLLAPSED:
             found.append(
                 f"In {context} the predictions are nearly one profile for all perturbations: they "
@@ -181,7 +182,7 @@ def cautions(run: RunRecord) -> list[str]:
 def worse_than_nothing(scores: Scores) -> list[str]:
     """Return in what the predictions are worse than predicting no effect, a sentence each."""
     found = []
-    model = scores["overall"].get(MODEL, {})
+    model = scores.overall.get(MODEL, {})
     for metric, predicted in model.items():
         test, end, _ = metric.partition("nsig_counts_pred")
         observed = model.get(f"{test}nsig_counts_real")
@@ -190,14 +191,14 @@ def worse_than_nothing(scores: Scores) -> list[str]:
                 f"The predictions have {predicted:,.0f} significant genes a perturbation, and the "
                 f"observed cells {observed:,.0f} (means over perturbations)."
             )
-    for context, told in scores["diagnosis"].items():
-        error = told["error_ratio"]
+    for context, told in scores.diagnosis.items():
+        error = told.error_ratio
         if error is not None and error > 1.0:
             found.append(
                 f"In {context}, the squared error of the predicted effects is {number(error)} "
                 "times that of the control, which predicts no effect."
             )
-        if n_dead := told["dead_genes"]:
+        if n_dead := told.dead_genes:
             found.append(
                 f"In {context}, {counted(int(n_dead), 'gene')} that at least a tenth of the "
                 "observed cells express get exactly 0 in every predicted cell."
@@ -234,7 +235,7 @@ def _agreement(metrics: pd.DataFrame, summary: pd.DataFrame) -> Drawing | None:
     )
 
 
-def _findings(run: RunRecord) -> list[tuple[str, list[FindingEntry]]]:
+def _findings(run: RunRecord) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Return each audit's findings, errors first."""
     audits = {
         "Cells": run.cells["findings"],

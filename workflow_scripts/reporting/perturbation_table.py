@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from workflow_scripts.reporting.formats import Better
+from workflow_scripts.cells.results import MODEL, Better
 from workflow_scripts.reporting.tables import BETTER_WORDS, Cell, finite
-from workflow_scripts.reporting.words import MODEL, metric_words, metrics_in_order, number
+from workflow_scripts.reporting.words import metric_words, metrics_in_order, number
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflow_scripts import __version__
-from workflow_scripts.reporting.formats import (
-    CellsAudit,
-    Coverage,
-    FindingEntry,
-    SplitsAudit,
-    in_order,
-)
 from workflow_scripts.reporting.knockdowns import knockdown_table
 from workflow_scripts.reporting.templating import template_environment
+from workflow_scripts.reporting.words import in_order
 
 
 def render_preflight(
     run: str,
-    findings: Mapping[str, Sequence[FindingEntry]],
-    cells: CellsAudit,
-    splits: SplitsAudit,
-    coverage: Mapping[str, Coverage],
+    findings: Mapping[str, Sequence[Mapping[str, Any]]],
+    cells: Mapping[str, Any],
+    splits: Mapping[str, Any],
+    coverage: Mapping[str, Any],
     estimate: Mapping[str, Any] | None,
 ) -> str:
     """Return the page.

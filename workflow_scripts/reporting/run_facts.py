@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workflow_scripts.reporting.formats import Provenance
 from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, given_model
 from workflow_scripts.settings.runs import run_folder
 
@@ -172,7 +171,7 @@ def run_name(config: Mapping[str, Any]) -> str:
     return str(config.get("name", "unnamed run"))
 
 
-def commands(config: Mapping[str, Any], provenance: Provenance) -> Commands:
+def commands(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Commands:
     """Return the commands that make the run again.
 
     The run file and overrides come first where they are known; the frozen config is a run file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workflow_scripts.reporting.formats import Better, Scores
+from workflow_scripts.cells.results import Better, Scores
 from workflow_scripts.reporting.tables import Cell, best_of
 from workflow_scripts.reporting.words import metric_words, model_label, models_in_order
 
@@ -33,16 +33,16 @@ def strata_rows(scores: Scores, metric: str | None) -> tuple[list[str], list[Str
     """Return the labels of the models, and a row a kind of perturbations, on the main metric."""
     if metric is None:
         return [], []
-    models = models_in_order(scores["overall"])
-    better: Better = scores["better"].get(metric, "neither")
+    models = models_in_order(scores.overall)
+    better: Better = scores.better.get(metric, "neither")
     words, rows = metric_words(metric), []
-    for fact, parts in scores["strata"].items():
+    for fact, parts in scores.strata.items():
         for part in parts:
-            values = [part["scores"].get(model, {}).get(metric) for model in models]
+            values = [part.scores.get(model, {}).get(metric) for model in models]
             best = best_of(values, better)
             cells = tuple(
                 Cell(words.shown(value), value, is_best=value is not None and value == best)
                 for value in values
             )
-            rows.append(StratumRow(STRATA.get(fact, fact), part["range"], part["n"], cells))
+            rows.append(StratumRow(STRATA.get(fact, fact), part.range, part.n, cells))
     return [model_label(model) for model in models], rows

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from workflow_scripts.reporting.formats import Better, Difference, Refusal, Scores
+from workflow_scripts.cells.results import Better, Difference, Refusal, Scores
 from workflow_scripts.reporting.words import (
     MetricWords,
     counted,
@@ -97,27 +97,25 @@ class ScoreTable:
 
 def score_tables(scores: Scores) -> list[ScoreTable]:
     """Return the table over all contexts, then one a context where there are several."""
-    sizes = scores["contexts"]
-    n_perturbations = sum(size["n_perturbations"] for size in sizes.values())
+    sizes = scores.contexts
+    n_perturbations = sum(size.n_perturbations for size in sizes.values())
     size = f"{counted(len(sizes), 'context')}, {counted(n_perturbations, 'scored perturbation')}"
-    tables = [
-        _score_table(scores, None, scores["overall"], size, scores["scaled"], scores["intervals"])
-    ]
+    tables = [_score_table(scores, None, scores.overall, size, scores.scaled, scores.intervals)]
     if len(sizes) > 1:
         for context, part in sizes.items():
             values = {
                 model: contexts[context]
-                for model, contexts in scores["by_context"].items()
+                for model, contexts in scores.by_context.items()
                 if context in contexts
             }
             size = (
-                f"{counted(part['n_perturbations'], 'perturbation')}, "
-                f"{counted(part['n_cells_observed'], 'observed cell')}, "
-                f"{counted(part['n_control_cells'], 'control cell')}"
+                f"{counted(part.n_perturbations, 'perturbation')}, "
+                f"{counted(part.n_cells_observed, 'observed cell')}, "
+                f"{counted(part.n_control_cells, 'control cell')}"
             )
             scaled = {
                 model: contexts.get(context, {})
-                for model, contexts in scores["scaled_by_context"].items()
+                for model, contexts in scores.scaled_by_context.items()
             }
             tables.append(_score_table(scores, context, values, size, scaled))
     return tables
@@ -133,20 +131,20 @@ def _score_table(
 ) -> ScoreTable:
     refusals = [
         refusal
-        for refusal in scores["refused"]
-        if context is None or refusal["context"] in (None, context)
+        for refusal in scores.refused
+        if context is None or refusal.context in (None, context)
     ]
     reasons = list(dict.fromkeys(_reason(refusal, context) for refusal in refusals))
-    models = models_in_order([*values, *(r["model"] for r in refusals if r["model"])])
+    models = models_in_order([*values, *(r.model for r in refusals if r.model)])
     metrics = metrics_in_order(
         [
             *(metric for of_model in values.values() for metric in of_model),
-            *(refusal["metric"] for refusal in refusals if refusal["metric"]),
+            *(refusal.metric for refusal in refusals if refusal.metric),
         ]
     )
     rows = []
     for metric in metrics:
-        better: Better = scores["better"].get(metric, "neither")
+        better: Better = scores.better.get(metric, "neither")
         numbers = [finite(values.get(model, {}).get(metric)) for model in models]
         best = best_of(numbers, better)
         words = metric_words(metric)
@@ -173,21 +171,21 @@ def _score_table(
 
 
 def _anchors(scores: Scores, context: str | None, metric: str, words: MetricWords) -> str:
-    asked = list(scores["anchors"]) if context is None else [context]
+    asked = list(scores.anchors) if context is None else [context]
     reasons = {
         f"{name}: {why}" if context is None and len(asked) > 1 else why
         for name in asked
-        if (why := scores["unscaled"].get(name, {}).get(metric))
+        if (why := scores.unscaled.get(name, {}).get(metric))
     }
     if len(reasons) == len(asked):
         return f"No scale: {'; '.join(sorted(reasons))}" if reasons else ""
-    found = [anchors for name in asked if (anchors := scores["anchors"].get(name)) is not None]
+    found = [anchors for name in asked if (anchors := scores.anchors.get(name)) is not None]
     pairs = [
-        (anchors["mean_response"][metric], anchors["replicate"][metric])
+        (anchors.mean_response[metric], anchors.replicate[metric])
         for name, anchors in zip(asked, found, strict=True)
-        if metric not in scores["unscaled"].get(name, {}) and metric in anchors["replicate"]
+        if metric not in scores.unscaled.get(name, {}) and metric in anchors.replicate
     ]
-    if scores["better"].get(metric, "neither") == "neither" or not pairs:
+    if scores.better.get(metric, "neither") == "neither" or not pairs:
         return ""
     low, high = (words.shown(sum(values) / len(values)) for values in zip(*pairs, strict=True))
     text = f"0 is {low} (mean response), 1 is {high} (replicate)"
@@ -196,10 +194,10 @@ def _anchors(scores: Scores, context: str | None, metric: str, words: MetricWord
 
 def difference_rows(scores: Scores) -> list[tuple[MetricWords, str, str, Difference]]:
     """Return metric, its better way, baseline and what the model has more, in the tables' order."""
-    compared = scores["comparisons"]
+    compared = scores.comparisons
     metrics = metrics_in_order([name for of_one in compared.values() for name in of_one])
     return [
-        (metric_words(metric), BETTER_WORDS[scores["better"][metric]], model_label(baseline), found)
+        (metric_words(metric), BETTER_WORDS[scores.better[metric]], model_label(baseline), found)
         for metric in metrics
         for baseline in models_in_order(compared)
         if (found := compared[baseline].get(metric)) is not None
@@ -221,22 +219,22 @@ def best_of(numbers: Sequence[float | None], better: Better) -> float | None:
 
 def _refusal_of(refusals: Sequence[Refusal], model: str, metric: str) -> Refusal | None:
     for refusal in refusals:
-        if refusal["model"] in (None, model) and refusal["metric"] in (None, metric):
+        if refusal.model in (None, model) and refusal.metric in (None, metric):
             return refusal
     return None
 
 
 def _reason(refusal: Refusal, context: str | None) -> str:
     """Return the reason, with its context where the table doesn't say it."""
-    if context is None and refusal["context"]:
-        return f"{refusal['context']}: {refusal['reason']}"
-    return refusal["reason"]
+    if context is None and refusal.context:
+        return f"{refusal.context}: {refusal.reason}"
+    return refusal.reason
 
 
 def remarks(scores: Scores, model: str) -> list[str]:
     """Return what a model's predictions say they rest on, the most frequent first."""
-    found = sorted(scores["notes"].get(model, {}).items(), key=lambda item: (-item[1], item[0]))
-    asked = sum(size["n_perturbations"] for size in scores["contexts"].values())
+    found = sorted(scores.notes.get(model, {}).items(), key=lambda item: (-item[1], item[0]))
+    asked = sum(size.n_perturbations for size in scores.contexts.values())
     texts = [f"{n:,} of {asked:,}: {note}" for note, n in found[:MAX_REMARKS]]
     if left := len(found) - len(texts):
         texts.append(f"{counted(left, 'other remark')} in prediction_note of its file")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,6 @@ import pandas as pd
 
 from workflow_scripts.reporting.costs import device_seconds
 from workflow_scripts.reporting.figures import course_curves, loss_curves, score_curves
-from workflow_scripts.reporting.formats import Start
 from workflow_scripts.reporting.inputs import VALIDATION_SCORES
 from workflow_scripts.reporting.words import counted, metric_words, number
 from workflow_scripts.settings.findings import size
@@ -24,7 +23,7 @@ _ENDED = {
 _KILLED = "was killed"
 
 
-def trained(training: pd.DataFrame | None, starts: Sequence[Start]) -> dict[str, Any]:
+def trained(training: pd.DataFrame | None, starts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the section on the training shows; nothing where there was none."""
     if training is None:
         return {
@@ -43,7 +42,7 @@ def trained(training: pd.DataFrame | None, starts: Sequence[Start]) -> dict[str,
     }
 
 
-def start_rows(starts: Sequence[Start]) -> list[tuple[str, str, str, str]]:
+def start_rows(starts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
     """Return a line for each start: when, from where to where, on what, and how it ended."""
     rows = []
     for place, start in enumerate(starts):
@@ -90,7 +89,7 @@ def _learned(training: pd.DataFrame) -> list[tuple[str, str]]:
     return facts
 
 
-def _took(training: pd.DataFrame, starts: Sequence[Start]) -> list[tuple[str, str]]:
+def _took(training: pd.DataFrame, starts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return what the training took of its machine."""
     if training.empty:
         return []

@@ -9,10 +9,9 @@ from enum import Enum
 
 import pandas as pd
 
-from workflow_scripts.reporting.formats import Difference, Scores
+from workflow_scripts.cells.results import MODEL, Difference, Refusal, Scores
 from workflow_scripts.reporting.words import (
     MAIN_METRICS,
-    MODEL,
     metric_words,
     model_label,
     models_in_order,
@@ -108,12 +107,12 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
     metrics
         One row a model, context, perturbation and metric.
     """
-    overall = scores["overall"]
+    overall = scores.overall
     own = overall.get(MODEL, {})
     metric = next((name for name in MAIN_METRICS if _is_number(own.get(name))), None)
     if metric is None:
         reasons = dict.fromkeys(
-            refusal["reason"] for refusal in scores["refused"] if _blocks_the_verdict(refusal)
+            refusal.reason for refusal in scores.refused if _blocks_the_verdict(refusal)
         )
         headline = "No verdict: the model has no discrimination score."
         return Verdict(None, "Discrimination", None, headline, (), tuple(reasons))
@@ -125,8 +124,8 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
             score,
             float(values[metric] or 0.0),
             pairs,
-            scores["comparisons"].get(baseline, {}).get(metric),
-            is_rival=baseline in scores["rivals"],
+            scores.comparisons.get(baseline, {}).get(metric),
+            is_rival=baseline in scores.rivals,
         )
         for baseline in models_in_order(overall)
         if baseline != MODEL and _is_number((values := overall[baseline]).get(metric))
@@ -135,11 +134,11 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
         metric=metric,
         metric_label=metric_words(metric).name,
         score=score,
-        headline=_headline(comparisons, scores["rivals"]),
+        headline=_headline(comparisons, scores.rivals),
         comparisons=comparisons,
         reasons=(),
-        scaled=scores["scaled"].get(MODEL, {}).get(metric),
-        scaled_interval=scores["scaled_intervals"].get(MODEL, {}).get(metric),
+        scaled=scores.scaled.get(MODEL, {}).get(metric),
+        scaled_interval=scores.scaled_intervals.get(MODEL, {}).get(metric),
     )
 
 
@@ -147,9 +146,8 @@ def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _blocks_the_verdict(refusal: object) -> bool:
-    assert isinstance(refusal, dict)
-    return refusal["model"] in (None, MODEL) and refusal["metric"] in (None, *MAIN_METRICS)
+def _blocks_the_verdict(refusal: Refusal) -> bool:
+    return refusal.model in (None, MODEL) and refusal.metric in (None, *MAIN_METRICS)
 
 
 def _per_perturbation(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -175,9 +173,9 @@ def _compare(
         baseline=baseline,
         label=model_label(baseline),
         score=baseline_score,
-        difference=score - baseline_score if found is None else found["difference"],
-        low=None if found is None else found["low"],
-        high=None if found is None else found["high"],
+        difference=score - baseline_score if found is None else found.difference,
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
         n_better=int((differences > 0).sum()),
         n_pairs=len(differences),
         outcome=_outcome(found) if is_rival else None,
@@ -185,13 +183,13 @@ def _compare(
 
 
 def _outcome(found: Difference | None) -> Outcome:
-    if found is None or found["low"] is None or found["high"] is None:
+    if found is None or found.low is None or found.high is None:
         return Outcome.NO_INTERVAL
-    if found["low"] <= 0 <= found["high"]:
+    if found.low <= 0 <= found.high:
         return Outcome.CLOSE
-    if found["noise"]:
+    if found.noise:
         return Outcome.NOISE
-    return Outcome.WON if found["low"] > 0 else Outcome.LOST
+    return Outcome.WON if found.low > 0 else Outcome.LOST
 
 
 def _headline(comparisons: tuple[Comparison, ...], rivals: Sequence[str]) -> str:

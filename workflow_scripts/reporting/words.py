@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MODEL = "model"
+from workflow_scripts.cells.results import MODEL, CompetitionScore
 
 MODEL_LABELS: Mapping[str, str] = {
     MODEL: "Model",
@@ -257,7 +257,13 @@ def how_predicted(described: Mapping[str, str | float | bool]) -> str:
     return f"{text[:1].upper()}{text[1:]}." if said else ""
 
 
-def in_competition(scores: Mapping[str, Mapping[str, Any]] | None) -> str:
+def in_order(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return findings with errors first, then warnings, then notes."""
+    order = ("error", "warning", "note")
+    return sorted(findings, key=lambda entry: order.index(entry["severity"]))
+
+
+def in_competition(scores: Mapping[str, Mapping[str, CompetitionScore]] | None) -> str:
     """Say what the model would get in the competition whose metrics were asked for.
 
     Parameters
@@ -268,11 +274,11 @@ def in_competition(scores: Mapping[str, Mapping[str, Any]] | None) -> str:
     if scores is None or MODEL not in scores:
         return ""
     of_context = scores[MODEL]
-    there = [found["score"] for found in of_context.values() if found["score"] is not None]
+    there = [found.score for found in of_context.values() if found.score is not None]
     rules = "By the rules of the Virtual Cell Challenge 2026"
     if len(there) < len(of_context):
-        name, found = next(item for item in of_context.items() if item[1]["score"] is None)
-        return f"{rules} there is no score in {name}: {found['reason']}."
+        name, found = next(item for item in of_context.items() if item[1].score is None)
+        return f"{rules} there is no score in {name}: {found.reason}."
     mean = sum(there) / len(there)
     return (
         f"{rules}, the mean of six metrics on the scale from the mean response (0) to a replicate "
