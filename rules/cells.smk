@@ -125,11 +125,7 @@ rule audit_cells:
 
 rule audit_splits:
     input:
-        of_run("split_file"),
-        settings="{run}/stages/splits.json",
-        groups=cells_file("groups.parquet"),
-        twins=cells_file("twins.parquet"),
-        cells_audit=cells_file("cells_audit.json"),
+        inputs_of("audit_splits"),
     output:
         splits="{run}/splits.parquet",
         split_file="{run}/splits.toml",
@@ -147,7 +143,6 @@ rule audit_splits:
     params:
         store=store("cells"),
         run=of_run("folder"),
-        work_dir=finished,
     message:
         "{wildcards.run}: applying the split file"
     shell:
@@ -180,10 +175,7 @@ rule pack_cells:
 
 rule select_genes:
     input:
-        of_run("gene_list"),
-        settings="{run}/stages/genes.json",
-        cells=cells_file("manifest.json"),
-        splits="{run}/splits.parquet",
+        inputs_of("select_genes"),
     output:
         genes="{run}/genes.json",
         table="{run}/genes.tsv",
@@ -196,8 +188,6 @@ rule select_genes:
     resources:
         mem_mb=memory(8000),
         runtime=minutes(60),
-    params:
-        work_dir=finished,
     message:
         "{wildcards.run}: choosing the genes to read"
     shell:

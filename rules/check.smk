@@ -13,22 +13,7 @@ localrules:
 
 rule preflight:
     input:
-        of_run("gene_list"),
-        of_run("initial_model"),
-        of_run("written_genes"),
-        of_run("ensemble"),
-        config=waited_for("config.yaml"),
-        settings="{run}/stages/preflight.json",
-        batches=cells_file("batches.parquet"),
-        cells=cells_file("cells_audit.json"),
-        all_genes=cells_file("genes.txt"),
-        splits="{run}/splits_audit.json",
-        split_table="{run}/splits.parquet",
-        features="{run}/features_audit.json",
-        targets=if_asked("targets_audit.json"),
-        target_features=if_asked("target_features_audit.json"),
-        target_batches=other_cells("batches.parquet"),
-        target_cells=other_cells("cells_audit.json"),
+        inputs_of("preflight"),
     output:
         passed="{run}/preflight.json",
     log:

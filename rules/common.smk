@@ -25,6 +25,7 @@ from workflow_scripts.errors import ConfigError
 from workflow_scripts.inputs import (
     CELLS,
     DEMO_FILES,
+    FROZEN,
     SHOWN,
     RunInputs,
     compared,
@@ -88,6 +89,11 @@ FETCHED = {
 }
 
 
-def command(name):
+def stage_of(script):
+    """Return the function of a script, with its options."""
+    return getattr(importlib.import_module(f"workflow_scripts.{script}"), script)
+
+
+def command(script, *work_dir):
     """Return the shell command of a stage: its options are named like a rule's files and params."""
-    return getattr(importlib.import_module(f"workflow_scripts.{name}"), name).shell()
+    return stage_of(script).shell(*work_dir)

@@ -15,8 +15,7 @@ SHARED_ANCHORS = f"{CACHE}/anchors"
 
 rule anchors:
     input:
-        settings="{run}/stages/anchors.json",
-        observed="{run}/observed.h5ad",
+        inputs_of("anchors"),
     output:
         out="{run}/anchors.json",
     log:
@@ -29,24 +28,15 @@ rule anchors:
     resources:
         mem_mb=memory(4000, per_mb=16),
         runtime=minutes(120, per_gb=60),
-    params:
-        work_dir=SHARED_ANCHORS,
     message:
         "{wildcards.run}: scoring the mean response and a replicate of its test cells"
     shell:
-        command("anchors")
+        command("anchors", quote(SHARED_ANCHORS))
 
 
 rule evaluate:
     input:
-        settings="{run}/stages/evaluate.json",
-        predictions="{run}/predictions.h5ad",
-        observed="{run}/observed.h5ad",
-        baselines="{run}/baselines",
-        negative_controls=of_run("negative_controls"),
-        anchors="{run}/anchors.json",
-        splits="{run}/splits.parquet",
-        features=of_run("known_features"),
+        inputs_of("evaluate"),
     output:
         metrics=report(
             "{run}/metrics.tsv",
@@ -72,7 +62,6 @@ rule evaluate:
         runtime=minutes(120, per_gb=60),
     params:
         shared_dir=SHARED_ANCHORS,
-        work_dir=finished,
     message:
         "{wildcards.run}: scoring the predictions beside the baselines"
     shell:

@@ -11,11 +11,7 @@
 
 rule embed_proteins:
     input:
-        of_run("feature_files"),
-        of_run("fasta"),
-        settings="{run}/stages/features.json",
-        groups=cells_file("groups.parquet"),
-        cells_audit=cells_file("cells_audit.json"),
+        inputs_of("embed_proteins"),
     output:
         out="{run}/embedded.safetensors",
     log:
@@ -39,12 +35,7 @@ rule embed_proteins:
 
 rule validate_features:
     input:
-        of_run("feature_files"),
-        settings="{run}/stages/features.json",
-        groups=cells_file("groups.parquet"),
-        cells_audit=cells_file("cells_audit.json"),
-        embedded=of_run("embedded"),
-        one_hot_of=[],
+        inputs_of("validate_features"),
     output:
         features="{run}/features.safetensors",
         audit="{run}/features_audit.json",
@@ -58,8 +49,6 @@ rule validate_features:
     resources:
         mem_mb=memory(4000, per_mb=4),
         runtime=minutes(30),
-    params:
-        work_dir=finished,
     message:
         "{wildcards.run}: checking the perturbation features"
     shell:
@@ -69,12 +58,7 @@ rule validate_features:
 # Apart from the run's features, so that what is asked for changes nothing of what trains.
 use rule validate_features as validate_target_features with:
     input:
-        of_run("feature_files"),
-        settings="{run}/stages/features.json",
-        groups="{run}/targets.parquet",
-        cells_audit=cells_file("cells_audit.json"),
-        one_hot_of="{run}/features.safetensors",
-        embedded=of_run("embedded"),
+        inputs_of("validate_target_features", "validate_features"),
     output:
         features="{run}/target_features.safetensors",
         audit="{run}/target_features_audit.json",

@@ -9,31 +9,25 @@ def of_run(name):
     return lambda wildcards: getattr(RUNS[wildcards.run], name)
 
 
-def cells_file(name):
-    """Return the input function for a file of the run's packed cells."""
-    return lambda wildcards: f"{RUNS[wildcards.run].cells}/{name}"
+def inputs_of(rule, script=None):
+    """Return what a rule reads: a file for each input of the function of its script.
 
+    It waits for the check and the frozen config without being triggered by them. Of a job that
+    stands behind one that has to run, even so, Snakemake looks at no other input: what an earlier
+    start changed, and didn't come to use, would be passed over. Where there is such a thing, they
+    trigger like any other, and what is finished returns at once.
+    """
+    options = stage_of(script or rule).in_rule
+    names = [option.name for option in options if option.place == "input"]
 
-def asked_file(name):
-    """Return the input function for a file of the packed cells that the run predicts from."""
-    return lambda wildcards: f"{RUNS[wildcards.run].asked_cells}/{name}"
+    def files(wildcards):
+        run = RUNS[wildcards.run]
+        found = run.inputs_of(rule, names)
+        for name in {"passed", *FROZEN} & {*found}:
+            found[name] = found[name] if run.is_behind else ancient(found[name])
+        return found
 
-
-def if_asked(name):
-    """Return the input function for a file of what is predicted in place of the test split."""
-    return lambda wildcards: RUNS[wildcards.run].asked_file(name)
-
-
-def other_cells(name):
-    """Return the input function for a file of other cells that a run predicts from, if it does."""
-    return lambda wildcards: RUNS[wildcards.run].other_cells_file(name)
-
-
-def scored_file(name):
-    """Return the input function for a file of the scores of a run, if it is scored."""
-    return lambda wildcards: (
-        f"{wildcards.run}/{name}" if RUNS[wildcards.run].scored else []
-    )
+    return unpack(files)
 
 
 def store(folder):
@@ -55,26 +49,6 @@ def source_files(wildcards):
     paths = [path for files in datasets.values() for path in files.values()]
     made = {*DEMO_FILES, *FETCHED}
     return [path for path in paths if path in made or Path(path).exists()]
-
-
-def finished(wildcards):
-    """Return the folder of a run's finished work."""
-    return f"{wildcards.run}/finished"
-
-
-def waited_for(name):
-    """Return the input function for a file that a job waits for without being triggered by it.
-
-    Of a job that stands behind one that has to run, even so, Snakemake looks at no other input:
-    what an earlier start changed, and didn't come to use, would be passed over. Where there is
-    such a thing, the file triggers like any other, and what is finished returns at once.
-    """
-
-    def file(wildcards):
-        path = f"{wildcards.run}/{name}"
-        return path if RUNS[wildcards.run].is_behind else ancient(path)
-
-    return file
 
 
 def with_rule(name):

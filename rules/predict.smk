@@ -14,13 +14,7 @@
 
 rule list_targets:
     input:
-        of_run("target_list"),
-        settings="{run}/stages/targets.json",
-        groups=asked_file("groups.parquet"),
-        cells_audit=asked_file("cells_audit.json"),
-        genes=asked_file("genes.txt"),
-        run_genes=of_run("genes_to_find"),
-        splits="{run}/splits.parquet",
+        inputs_of("list_targets"),
     output:
         targets="{run}/targets.parquet",
         audit="{run}/targets_audit.json",
@@ -37,7 +31,6 @@ rule list_targets:
     params:
         store=store("asked_cells"),
         run=of_run("folder"),
-        work_dir=finished,
     message:
         "{wildcards.run}: looking at what is to be predicted"
     shell:
@@ -46,18 +39,7 @@ rule list_targets:
 
 rule predict:
     input:
-        passed=waited_for("preflight.json"),
-        config=waited_for("config.yaml"),
-        settings="{run}/stages/predict.json",
-        weights=of_run("weights"),
-        cells=cells_file("manifest.json"),
-        splits="{run}/splits.parquet",
-        genes=of_run("chosen_genes"),
-        written=of_run("written_genes"),
-        others=of_run("ensemble"),
-        features=of_run("vectors"),
-        targets=if_asked("targets.parquet"),
-        asked_cells=asked_file("manifest.json"),
+        inputs_of("predict"),
     output:
         predictions="{run}/predictions.h5ad",
         observed="{run}/observed.h5ad",
@@ -74,7 +56,6 @@ rule predict:
         gpu=1,
     params:
         checkpoint=of_run("checkpoint"),
-        work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells"
     shell:
@@ -83,16 +64,7 @@ rule predict:
 
 rule predict_baselines:
     input:
-        passed=waited_for("preflight.json"),
-        config=waited_for("config.yaml"),
-        settings="{run}/stages/predict_baselines.json",
-        cells=cells_file("manifest.json"),
-        splits="{run}/splits.parquet",
-        genes=of_run("chosen_genes"),
-        written=of_run("written_genes"),
-        features=of_run("baseline_features"),
-        targets=if_asked("targets.parquet"),
-        asked_cells=asked_file("manifest.json"),
+        inputs_of("predict_baselines"),
     output:
         out_dir=directory("{run}/baselines"),
     log:
@@ -104,28 +76,15 @@ rule predict_baselines:
     resources:
         mem_mb=memory(8000),
         runtime=minutes(240),
-    params:
-        work_dir=f"{CACHE}/baselines",
     message:
         "{wildcards.run}: predicting the test cells with the baselines"
     shell:
-        command("predict_baselines")
+        command("predict_baselines", quote(f"{CACHE}/baselines"))
 
 
 rule predict_negative_controls:
     input:
-        passed=waited_for("preflight.json"),
-        config=waited_for("config.yaml"),
-        settings="{run}/stages/predict_negative_controls.json",
-        weights=of_run("weights"),
-        cells=cells_file("manifest.json"),
-        splits="{run}/splits.parquet",
-        genes=of_run("chosen_genes"),
-        written=of_run("written_genes"),
-        others=of_run("ensemble"),
-        features=of_run("vectors"),
-        targets=if_asked("targets.parquet"),
-        asked_cells=asked_file("manifest.json"),
+        inputs_of("predict_negative_controls"),
     output:
         out_dir=directory("{run}/negative_controls"),
     log:
@@ -141,7 +100,6 @@ rule predict_negative_controls:
         gpu=1,
     params:
         checkpoint=of_run("checkpoint"),
-        work_dir=finished,
     message:
         "{wildcards.run}: predicting the test cells from features that say nothing"
     shell:
@@ -150,8 +108,7 @@ rule predict_negative_controls:
 
 rule write_submission:
     input:
-        settings="{run}/stages/submit.json",
-        predictions="{run}/predictions.h5ad",
+        inputs_of("write_submission"),
     output:
         out="{run}/submission.{ending}",
     log:
@@ -163,8 +120,6 @@ rule write_submission:
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),
-    params:
-        work_dir=finished,
     message:
         "{wildcards.run}: writing {output} for a competition"
     shell:

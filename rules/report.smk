@@ -9,27 +9,7 @@
 
 rule report:
     input:
-        config=waited_for("config.yaml"),
-        trace=waited_for("config.trace.tsv"),
-        provenance=waited_for("provenance.json"),
-        settings="{run}/stages/report.json",
-        cells_audit=cells_file("cells_audit.json"),
-        splits_audit="{run}/splits_audit.json",
-        features_audit="{run}/features_audit.json",
-        preflight="{run}/preflight.json",
-        genes=of_run("chosen_genes"),
-        training_metrics=lambda wildcards: (
-            []
-            if RUNS[wildcards.run].given_weights
-            else f"{wildcards.run}/training.csv"
-        ),
-        starts=lambda wildcards: (
-            [] if RUNS[wildcards.run].given_weights else f"{wildcards.run}/starts.json"
-        ),
-        metrics=scored_file("metrics.tsv"),
-        scores=scored_file("scores.json"),
-        effects=scored_file("effects.parquet"),
-        metrics_per_perturbation=scored_file("metrics_per_perturbation.parquet"),
+        inputs_of("report"),
     output:
         out=report(
             "{run}/report.html",

@@ -12,14 +12,7 @@
 
 rule train:
     input:
-        passed=waited_for("preflight.json"),
-        config=waited_for("config.yaml"),
-        settings="{run}/stages/train.json",
-        cells=cells_file("manifest.json"),
-        splits="{run}/splits.parquet",
-        genes=of_run("chosen_genes"),
-        features="{run}/features.safetensors",
-        initial=of_run("initial_model"),
+        inputs_of("train"),
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",
@@ -48,4 +41,4 @@ rule train:
     message:
         "{wildcards.run}: training (follow it in {log})"
     shell:
-        "{params.launcher}" + command("train")
+        "{params.launcher}" + command("train", "{params.work_dir:q}")

@@ -97,10 +97,11 @@ class Stages:
         self.start(
             *("preflight", preflight.preflight),
             **{"run": "tiny", "settings": "stages/preflight.json", "config": "config.yaml"},
-            **{"cells": CELLS_AUDIT, "batches": "batches.parquet"},
+            **{"cells-audit": CELLS_AUDIT, "batches": "batches.parquet"},
             **{"store": STORE, "all-genes": "genes.txt"},
-            **{"splits": "splits_audit.json", "split-table": "splits.parquet"},
-            **{"features": "features_audit.json", "record": "preflight", "passed": "passed.json"},
+            **{"splits-audit": "splits_audit.json", "splits": "splits.parquet"},
+            **{"features-audit": "features_audit.json"},
+            **{"record": "preflight", "passed": "passed.json"},
         )
 
     def pack(self) -> None:

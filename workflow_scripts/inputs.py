@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from snakemake.target_jobs import parse_target_jobs_cli_args
-
 from workflow_scripts.cache.digests import text_digest
 from workflow_scripts.cells.run_cells import (
     addresses_of,
@@ -22,14 +20,16 @@ from workflow_scripts.cells.run_cells import (
 )
 from workflow_scripts.settings.choices import (
     CHALLENGES,
+    ENSEMBLE,
     FEATURE_BASELINES,
+    INIT_FROM,
     VALIDATION,
     given_model,
     model_file,
 )
 from workflow_scripts.settings.run import DEMO, Run, from_here
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.stages import SHARED, stages_of
+from workflow_scripts.settings.stages import FILES_OF_KEYS, SHARED, STAGES, stages_of
 
 CELLS = "cache/cells"
 """Folder of what rules declare of the cells.
@@ -52,6 +52,19 @@ DEMO_FILES = tuple(
 
 SHOWN = ("metrics.tsv", "scores.json", "effects.parquet", "metrics_per_perturbation.parquet")
 """Outputs of scoring that the report shows."""
+
+WAITS_FOR = {
+    "train": ("passed",),
+    "predict": ("passed", "weights"),
+    "predict_baselines": ("passed",),
+    "predict_negative_controls": ("passed", "weights"),
+}
+"""What rules wait for that their commands don't name."""
+
+FROZEN = ("config", "trace", "provenance")
+"""Inputs that `freeze_config` writes."""
+
+ASKED_FILES = ("groups.parquet", "cells_audit.json", "genes.txt")
 
 SCORED = (*SHOWN, "genes.parquet", "evaluation_results.json")
 
@@ -239,13 +252,84 @@ class RunInputs(Run):
         asked = kind is not None and "predict" in self.stages
         return [f"{self.folder}/{CHALLENGES[kind].file}"] if asked else []
 
-    def asked_file(self, name: str) -> list[str]:
-        """Return a file about what is predicted in place of the test split."""
-        return [f"{self.folder}/{name}"] if self.asks else []
-
     def other_cells_file(self, name: str) -> list[str]:
         """Return a file about the other cells that it predicts from."""
         return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
+
+    def inputs_of(self, rule: str, names: Sequence[str]) -> dict[str, str | list[str]]:
+        """Return the files that a rule reads.
+
+        Parameters
+        ----------
+        rule
+            Name of the rule.
+        names
+            What its command calls them. Added are ``named``, the files that keys of the config
+            name, and what it waits for: ``passed``, the stamp of preflight, and ``weights``.
+        """
+        slice_name = STAGES[rule].slice
+        files = {**self._files, "settings": f"{self.folder}/stages/{slice_name}.json"}
+        files |= self._files_of_rules.get(rule, {})
+        found = {name: files[name] for name in [*names, *WAITS_FOR.get(rule, ())]}
+        values = self.slice(slice_name).identity
+        named = [(key, path) for key in FILES_OF_KEYS & {*values} for path in _listed(values[key])]
+        models = (ENSEMBLE, INIT_FROM)
+        paths = [model_file(path) if path and key in models else path for key, path in named]
+        return {**found, "named": [file for path in paths for file in self.there(path)]}
+
+    @functools.cached_property
+    def _files(self) -> dict[str, str | list[str]]:
+        """What rules read, by what most of them call it."""
+        own = [
+            *("config.yaml", "provenance.json", "preflight.json", "splits.parquet"),
+            *("splits_audit.json", "features.safetensors", "features_audit.json"),
+            *("predictions.h5ad", "observed.h5ad", "baselines", "anchors.json"),
+        ]
+        of_cells = ("groups.parquet", "batches.parquet", "twins.parquet", "cells_audit.json")
+        trained = self.given_weights is None
+        return {
+            **{_stem(name): f"{self.folder}/{name}" for name in own},
+            **{_stem(name): f"{self.cells}/{name}" for name in of_cells},
+            **{_stem(name): [f"{self.folder}/{name}"] if self.scored else [] for name in SHOWN},
+            "passed": f"{self.folder}/preflight.json",
+            "trace": f"{self.folder}/config.trace.tsv",
+            "cells": f"{self.cells}/manifest.json",
+            "all_genes": f"{self.cells}/genes.txt",
+            "genes": self.chosen_genes,
+            "embedded": self.embedded,
+            "one_hot_of": [],
+            "weights": self.weights,
+            "targets": self._if_asked("targets.parquet"),
+            "targets_audit": self._if_asked("targets_audit.json"),
+            "target_features_audit": self._if_asked("target_features_audit.json"),
+            "asked_cells": f"{self.asked_cells}/manifest.json",
+            "asked_cells_audit": self.other_cells_file("cells_audit.json"),
+            "asked_batches": self.other_cells_file("batches.parquet"),
+            "run_genes": self.genes_to_find,
+            "negative_controls": self.negative_controls,
+            "training_metrics": [f"{self.folder}/training.csv"] if trained else [],
+            "starts": [f"{self.folder}/starts.json"] if trained else [],
+        }
+
+    @functools.cached_property
+    def _files_of_rules(self) -> dict[str, dict[str, str | list[str]]]:
+        """What a rule reads in place of what others read."""
+        return {
+            "list_targets": {_stem(name): f"{self.asked_cells}/{name}" for name in ASKED_FILES},
+            # Apart from the run's features, so that what is asked for changes nothing of training.
+            "validate_target_features": {
+                "groups": f"{self.folder}/targets.parquet",
+                "one_hot_of": f"{self.folder}/features.safetensors",
+            },
+            "predict": {"features": self.vectors},
+            "predict_negative_controls": {"features": self.vectors},
+            "predict_baselines": {"features": self.baseline_features},
+            "evaluate": {"features": self.known_features},
+        }
+
+    def _if_asked(self, name: str) -> list[str]:
+        """Return a file about what is predicted in place of the test split."""
+        return [f"{self.folder}/{name}"] if self.asks else []
 
     @property
     def cell_files(self) -> list[Path]:
@@ -294,6 +378,8 @@ def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str,
     """
     if "--target-jobs" not in arguments:
         return None
+    from snakemake.target_jobs import parse_target_jobs_cli_args  # Snakemake alone comes here
+
     after = arguments[arguments.index("--target-jobs") + 1 :]
     entries = list(itertools.takewhile(lambda text: not text.startswith("--"), after))
     found = {}
@@ -351,6 +437,10 @@ def _folders_of(run: RunInputs) -> Iterator[str]:
 
 def _listed(given: str | Sequence[str] | None) -> Sequence[str | None]:
     return [given] if given is None or isinstance(given, str) else given
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _changed(path: Path) -> int:

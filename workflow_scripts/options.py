@@ -72,7 +72,7 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
     @property
-    def in_rule(self) -> str:
+    def words(self) -> str:
         """Its part of the shell command of a rule."""
         named = "{threads}" if self.name == "threads" else f"{{{self.place}.{self.name}:q}}"
         return f"{self.flag} {named}"

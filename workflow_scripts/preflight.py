@@ -35,38 +35,38 @@ class AuditFiles:
 
     Attributes
     ----------
-    cells
+    cells_audit
         Audit of the cells (JSON).
     batches
         Groups of cells by technical batch (Parquet).
     all_genes
         Genes of the cells (text).
-    splits
+    splits_audit
         Audit of the splits (JSON).
-    split_table
+    splits
         Split of each group (Parquet).
-    features
+    features_audit
         Audit of the features (JSON).
-    targets
+    targets_audit
         Audit of what is predicted in place of the test split (JSON).
-    target_features
+    target_features_audit
         Audit of its features (JSON).
-    target_cells
+    asked_cells_audit
         Audit of the cells that are predicted from (JSON), if they are others.
-    target_batches
+    asked_batches
         Their groups by technical batch (Parquet).
     """
 
-    cells: Path
+    cells_audit: Path
     batches: Path
     all_genes: Path
+    splits_audit: Path
     splits: Path
-    split_table: Path
-    features: Path
-    targets: Path | None
-    target_features: Path | None
-    target_cells: Path | None
-    target_batches: Path | None
+    features_audit: Path
+    targets_audit: Path | None
+    target_features_audit: Path | None
+    asked_cells_audit: Path | None
+    asked_batches: Path | None
 
 
 @stage("preflight", kept=False)
@@ -102,13 +102,13 @@ def preflight(
     from workflow_scripts.training.start_readiness import check_initial_model
 
     audits = {
-        "Cells": json.loads(given.cells.read_text()),
-        "Splits": json.loads(given.splits.read_text()),
-        "Features": json.loads(given.features.read_text()),
+        "Cells": json.loads(given.cells_audit.read_text()),
+        "Splits": json.loads(given.splits_audit.read_text()),
+        "Features": json.loads(given.features_audit.read_text()),
     }
     found = {title: from_dicts(audit["findings"]) for title, audit in audits.items()}
     plan = TrainingPlan.of_size(settings)
-    table, batches = pd.read_parquet(given.split_table), pd.read_parquet(given.batches)
+    table, batches = pd.read_parquet(given.splits), pd.read_parquet(given.batches)
     genes = given.all_genes.read_text(encoding="utf-8").splitlines()
     targets = used_targets(table, audits["Cells"]["control"])
     choice = GeneChoice.from_slice(settings)
@@ -127,7 +127,7 @@ def preflight(
     models = dict.fromkeys(settings[ENSEMBLE], ENSEMBLE)
     if model is not None:
         models[model] = "prediction.checkpoint"
-    splits = file_digest(given.split_table)
+    splits = file_digest(given.splits)
     for path, key in models.items():
         found["Together"] += check_given_model(path, of_run, splits, key)
     if model is None:
@@ -215,18 +215,18 @@ def _check_prediction(
         findings += check_submission(
             settings["prediction.submission"], None if written is None else len(written)
         )
-    source = json.loads((given.target_cells or given.cells).read_text())
+    source = json.loads((given.asked_cells_audit or given.cells_audit).read_text())
     kinds = {file["values"] for files in source["datasets"].values() for file in files}
     findings += check_output(settings["prediction.output"], kinds - {None})
-    sums = json.loads(given.cells.read_text())["sums"] | source["sums"]
+    sums = json.loads(given.cells_audit.read_text())["sums"] | source["sums"]
     compared = compare_sums(sums, settings["cells.values"])
-    findings += compared if given.target_cells is not None else []
-    for audit in (given.targets, given.target_features):
+    findings += compared if given.asked_cells_audit is not None else []
+    for audit in (given.targets_audit, given.target_features_audit):
         if audit is not None:
             findings += from_dicts(json.loads(audit.read_text())["findings"])
     trains = given_model(settings["prediction.checkpoint"]) is None
     if trains and plan.model_kwargs.get("batch_encoder"):  # of a model that is there it is unknown
-        drawn = batches if given.target_batches is None else pd.read_parquet(given.target_batches)
+        drawn = batches if given.asked_batches is None else pd.read_parquet(given.asked_batches)
         controls = drawn["perturbation"].astype(str) == settings["data.kwargs.control_pert"]
         findings += check_batches(
             set(batches["batch"].astype(str)),

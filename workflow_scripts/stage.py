@@ -138,18 +138,20 @@ class Stage:
             parser.add_argument(option.flag, **option.settings)
         return parser
 
-    def shell(self) -> str:
-        """Return the shell command of its rule, whose files and params are named as the options."""
+    @cached_property
+    def in_rule(self) -> list[Option]:
+        """The options that its rule gives: all that have no value of their own."""
         from workflow_scripts.settings.schema import KEYS  # which takes a job too long to import
 
-        keys = [key for key in KEYS.values() if self.name in key.stages]
-        is_read = {"config": any(key.kind == "operational" for key in keys)}
-        words = [
-            option.in_rule
-            for option in self.options
-            if is_read.get(option.kind, not option.has_default)
-        ]
-        return " ".join([f"python -m workflow_scripts.{self.module}", *words, "> {log:q} 2>&1"])
+        kinds = [key.kind for key in KEYS.values() if self.name in key.stages]
+        left_out = "" if "operational" in kinds else "config"
+        return [o for o in self.options if not o.has_default and o.kind != left_out]
+
+    def shell(self, work_dir: str = "{wildcards.run:q}/finished") -> str:
+        """Return the shell command of its rule, whose files and params are named as the options."""
+        words = [f"python -m workflow_scripts.{self.module}", *(o.words for o in self.in_rule)]
+        words = [word.replace("{params.work_dir:q}", work_dir) for word in words]
+        return " ".join([*words, "> {log:q} 2>&1"])
 
     def _do_anew(self, given: dict[str, Any]) -> None:
         """Do the work, and put its outputs in place when all of them are written."""

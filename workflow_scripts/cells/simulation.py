@@ -59,7 +59,7 @@ class SimulationSettings:
     Attributes
     ----------
     n_contexts
-        Contexts.
+        Simulated contexts.
     n_perturbations
         Targets, every one of them perturbed in every context.
     n_genes
