@@ -1,19 +1,12 @@
 # h5ad files become audited groups, splits and packed cells.
 #
 # needs: the h5ad files of [datasets] or cells.datasets, and the split file
-# makes: cache/fetched/<digest>/<file>            a file that is named by an address
-#        cache/cells/{cells}/cell_files.json      the files, and how they are read: what triggers the rest
-#        cache/cells/{cells}/groups.parquet       groups of cells, with their sizes
-#        cache/cells/{cells}/batches.parquet      the same by technical batch
-#        cache/cells/{cells}/twins.parquet        cells that have the values of another one
-#        cache/cells/{cells}/genes.txt            names of their genes
-#        cache/cells/{cells}/cells_audit.json     what is in the files, and what is wrong
-#        cache/cells/{cells}/manifest.json        where the packed cells are, and what
-#        {run}/splits.parquet, splits_audit.json  what trains, validates and tests
-#        {run}/splits.toml                        the same as a split file, draws included
-#        {run}/genes.json, genes.tsv              which genes are read, where not all of them are
-#        simulated/demo/*                         the demo's screen
-# keeps: {cache_dir}/cells/{cells}/<identity>/    the packed cells, shared by all runs on them
+# makes: cache/fetched/*            files that are named by an address
+#        cache/cells/{cells}/*      what runs on the same files share: groups, the audit, the manifest
+#        {run}/splits.*             what trains, validates and tests
+#        {run}/genes.json           which genes are read, if not all of them are
+#        simulated/demo/*           the demo's screen
+# keeps: {cache_dir}/cells/{cells}/<identity>/    the packed cells
 
 
 localrules:

@@ -1,10 +1,8 @@
 # Everything that the audits found, shown at once; nothing trains past an error.
 #
-# needs: the three audits, the splits, genes.file where it lists the genes, and the model that
-#        model.kwargs.init_from names
+# needs: the audits, the splits, and the models that keys name
 # makes: {run}/preflight.json    the pass stamp that train takes, with what the run will need
-# tells: what would run again, and why (snakemake why)
-# keeps: {run}/preflight/         findings.json, findings.html: also where something is wrong
+# keeps: {run}/preflight/        findings.json, findings.html: also if something is wrong
 
 
 localrules:

@@ -17,7 +17,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(str(workflow.current_basedir)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from workflow_scripts.cache.digests import canonical_json, signature, text_digest
+from workflow_scripts.cache.digests import canonical_json, signature
 from workflow_scripts.cache.writing import ASIDE
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
 from workflow_scripts.cells.split_file import FETCHED as FETCHED_TO
@@ -26,14 +26,12 @@ from workflow_scripts.inputs import (
     CELLS,
     DEMO_FILES,
     FROZEN,
-    SHOWN,
     RunInputs,
     compared,
     comparison,
     put_aside,
     runs_of_target_jobs,
 )
-from workflow_scripts.reporting.replicates import values_that_count
 from workflow_scripts.settings.run import from_here
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema import WORKFLOW_KEYS
@@ -89,11 +87,22 @@ FETCHED = {
 }
 
 
+def in_report(path, caption, what, category="Runs"):
+    """Return an output that Snakemake's own report shows."""
+    return report(
+        path,
+        caption=f"captions/{caption}.rst",
+        category=category,
+        subcategory="{run}" if category == "Runs" else None,
+        labels={"what": what},
+    )
+
+
 def stage_of(script):
     """Return the function of a script, with its options."""
     return getattr(importlib.import_module(f"workflow_scripts.{script}"), script)
 
 
-def command(script, *work_dir):
+def command(script, *work_dir, launcher=""):
     """Return the shell command of a stage: its options are named like a rule's files and params."""
-    return stage_of(script).shell(*work_dir)
+    return f"{launcher}{stage_of(script).shell(*work_dir)}"

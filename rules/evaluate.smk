@@ -1,14 +1,9 @@
 # Predicted and observed cells become the official scores, the same way for model and baselines.
 #
 # needs: {run}/predictions.h5ad, observed.h5ad, baselines/, negative_controls/
-# makes: {run}/anchors.json         what the mean response and a replicate get; runs that are tested
-#                                   on the same cells share the work, in the cache
-#        {run}/metrics.tsv          one row a (model, context, perturbation, metric)
-#        {run}/scores.json          means, the engine and its settings, what it refused
-#        {run}/effects.parquet      observed and predicted effect of every gene
-#        {run}/metrics_per_perturbation.parquet  the same scores beside what is known of each one
-#        {run}/evaluation_results.json  what the engine itself writes of the model, by context
-#        {run}/genes.parquet        mean, variance and zeros of every gene, observed and predicted
+# makes: {run}/anchors.json         what the mean response and a replicate get
+#        {run}/metrics.tsv, scores.json, effects.parquet, genes.parquet
+# keeps: {cache_dir}/anchors/<identity>/    shared by all runs that are tested on the same cells
 
 SHARED_ANCHORS = f"{CACHE}/anchors"
 
@@ -38,13 +33,7 @@ rule evaluate:
     input:
         inputs_of("evaluate"),
     output:
-        metrics=report(
-            "{run}/metrics.tsv",
-            caption="captions/scores.rst",
-            category="Runs",
-            subcategory="{run}",
-            labels={"what": "scores"},
-        ),
+        metrics=in_report("{run}/metrics.tsv", "scores", "scores"),
         scores="{run}/scores.json",
         effects="{run}/effects.parquet",
         per_perturbation="{run}/metrics_per_perturbation.parquet",

@@ -1,11 +1,8 @@
 # The perturbation-feature file becomes checked, canonical vectors.
 #
-# Where features.missing is embed, what it lacks is computed from the proteins' sequences.
-#
 # needs: data.kwargs.perturbation_features_file (or null: one-hot), the groups of cells
-# makes: {run}/embedded.safetensors    vectors of proteins, and of no other
+# makes: {run}/embedded.safetensors    vectors of proteins that the file lacks (features.missing: embed)
 #        {run}/features.safetensors    a vector for every perturbation of the data
-#        {run}/features_audit.json     what is in the file, and what is wrong
 #        {run}/target_features.*       the same for what prediction.targets or adata ask for
 
 

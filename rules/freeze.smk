@@ -24,20 +24,8 @@ localrules:
 
 rule freeze_config:
     output:
-        config=report(
-            "{run}/config.yaml",
-            caption="captions/config.rst",
-            category="Runs",
-            subcategory="{run}",
-            labels={"what": "frozen config"},
-        ),
-        trace=report(
-            "{run}/config.trace.tsv",
-            caption="captions/config.rst",
-            category="Runs",
-            subcategory="{run}",
-            labels={"what": "sources of its values"},
-        ),
+        config=in_report("{run}/config.yaml", "config", "frozen config"),
+        trace=in_report("{run}/config.trace.tsv", "config", "sources of its values"),
         provenance="{run}/provenance.json",
     log:
         "{run}/logs/freeze_config.log",

@@ -1,4 +1,4 @@
-# What jobs read, run by run: workflow_scripts/inputs.py has one property for each input.
+# What jobs read, run by run; workflow_scripts/inputs.py says which files those are.
 #
 # needs: RUNS, CACHE, FETCHED of rules/common.smk
 # makes: the functions that rules name under input and params
@@ -10,7 +10,7 @@ def of_run(name):
 
 
 def inputs_of(rule, script=None):
-    """Return what a rule reads: a file for each input of the function of its script.
+    """Return a file for each input of the function of a rule's script.
 
     It waits for the check and the frozen config without being triggered by them. Of a job that
     stands behind one that has to run, even so, Snakemake looks at no other input: what an earlier

@@ -1,15 +1,12 @@
 # A trained model, and baselines fitted on the same training cells, become predicted cells.
 #
-# needs: a checkpoint, or the model that prediction.checkpoint names (the model alone), packed cells,
-#        splits, chosen genes, features (of the baselines, those that read them), and what
-#        prediction.targets, prediction.adata and prediction.genes name
-# makes: {run}/targets.parquet, targets_audit.json  what is predicted, where not the test split
-#        {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
-#        {run}/baselines/{baseline}.h5ad         the same, predicted by each baseline
-#        {run}/negative_controls/{way}.h5ad      the same, by the model with features that say nothing
+# needs: a checkpoint, packed cells, splits, chosen genes, features
+# makes: {run}/predictions.h5ad, observed.h5ad   the test cells and the controls of their contexts
+#        {run}/baselines/*.h5ad                  the same, predicted by each baseline
+#        {run}/negative_controls/*.h5ad          the same, by the model with features that say nothing
+#        {run}/targets.parquet                   what is predicted, if not the test split
 #        {run}/submission.vcc, submission.h5ad   what prediction.submission asks for
-# keeps: {run}/finished/<identity>/              what was predicted, for when it is asked again
-#        {cache_dir}/baselines/<identity>/       what baselines predicted, shared by all runs
+# keeps: {run}/finished/<identity>/, {cache_dir}/baselines/<identity>/ (shared by all runs)
 
 
 rule list_targets:

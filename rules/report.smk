@@ -1,23 +1,15 @@
 # Everything a person should see of a run, on one page.
 #
-# needs: the frozen config, the audits, the genes that were chosen, the training log, and the scores
-#        where something was tested
-# makes: {run}/report.html    self-contained: it opens from disk
-#        compare.html, compare.tsv, in the folder of the runs: those that are scored, beside one
-#                             another, where there are several
+# needs: the frozen config, the audits, the training log, the scores if something was tested
+# makes: {run}/report.html            self-contained: it opens from disk
+#        compare.html, compare.tsv    in the folder of the runs, if several are scored
 
 
 rule report:
     input:
         inputs_of("report"),
     output:
-        out=report(
-            "{run}/report.html",
-            caption="captions/report.rst",
-            category="Runs",
-            subcategory="{run}",
-            labels={"what": "report"},
-        ),
+        out=in_report("{run}/report.html", "report", "report"),
     log:
         "{run}/logs/report.log",
     benchmark:
@@ -52,17 +44,11 @@ if comparison(RUNS):
             ],
             [file for run in compared(RUNS) for file in RUNS[run].scored[:2]],
         output:
-            page=report(
-                comparison(RUNS)[0],
-                caption="captions/compare.rst",
-                category="Comparison",
-                labels={"what": "page"},
+            page=in_report(
+                comparison(RUNS)[0], "compare", "page", category="Comparison"
             ),
-            table=report(
-                comparison(RUNS)[1],
-                caption="captions/compare.rst",
-                category="Comparison",
-                labels={"what": "table"},
+            table=in_report(
+                comparison(RUNS)[1], "compare", "table", category="Comparison"
             ),
         log:
             f"{comparison(RUNS)[0]}.log",

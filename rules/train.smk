@@ -1,13 +1,9 @@
 # Packed cells, splits and features become a trained model.
 #
-# needs: the pass stamp, packed cells, splits, the genes that were chosen, features,
-#        the model that the run starts from, where model.kwargs.init_from names one
-# makes: {run}/checkpoints/final.ckpt   the state at exactly training.max_steps
-#        {run}/checkpoints/best.ckpt    the state of the best validation (engine.select_by)
-#        {run}/training.csv             one row a step
-#        {run}/starts.json              from which step it went on, where, and how that ended
-# keeps: checkpoints/<identity>/        step=….ckpt, last.ckpt: what a killed training continues from;
-#                                       in output_dir/name, whatever is predicted
+# needs: the pass stamp, packed cells, splits, the genes that were chosen, features
+# makes: {run}/checkpoints/final.ckpt, best.ckpt   after the last step, and of the best validation
+#        {run}/training.csv, starts.json           a row a step; from where each start went on
+# keeps: checkpoints/<identity>/                   what a killed training continues from
 
 
 rule train:
@@ -16,13 +12,7 @@ rule train:
     output:
         final="{run}/checkpoints/final.ckpt",
         best="{run}/checkpoints/best.ckpt",
-        metrics=report(
-            "{run}/training.csv",
-            caption="captions/training.rst",
-            category="Runs",
-            subcategory="{run}",
-            labels={"what": "training"},
-        ),
+        metrics=in_report("{run}/training.csv", "training", "training"),
         starts="{run}/starts.json",
     log:
         "{run}/logs/train.log",
@@ -41,4 +31,4 @@ rule train:
     message:
         "{wildcards.run}: training (follow it in {log})"
     shell:
-        "{params.launcher}" + command("train", "{params.work_dir:q}")
+        command("train", "{params.work_dir:q}", launcher="{params.launcher}")
