@@ -36,7 +36,7 @@ rule all:
             run=with_rule("predict"),
             cells=["predictions", "observed"],
         ),
-        [file for run in RUNS.values() for file in run.submission],
+        [file for run in RUNS.values() for file in run.made("write_submission")],
         [file for run in RUNS for file in RUNS[run].scored],
         expand("{run}/report.html", run=RUNS),
         comparison(RUNS),

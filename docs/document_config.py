@@ -29,7 +29,7 @@ from workflow_scripts.settings.keys import UNSUPPORTED, Key
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS, leaves
-from workflow_scripts.settings.tables import Column, Table
+from workflow_scripts.settings.tables import Table
 from workflow_scripts.settings.trace import settings_of
 from workflow_scripts.settings.yaml_files import read_yaml
 
@@ -84,7 +84,7 @@ def with_tables(page: str, config_dir: Path) -> str:
             return f"<!-- {place[1]} -->\n\n{_keys_of_sections(words)}\n<!-- end -->"
         if command == "trace":
             asked = compose_run(config_dir, words[0], []).composition
-            found = changes(config_dir, asked, everything=False, lang="zh")
+            found = changes(asked, everything=False, lang="zh")
         else:
             found = differences(config_dir, *words, everything=False, lang="zh")
         return f"<!-- {place[1]} -->\n\n{found.render('markdown')}\n<!-- end -->"
@@ -343,7 +343,7 @@ def _workflow_keys(config_dir: Path) -> str:
 
 def _markdown(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Write a table without padding: a longer cell changes its own line alone."""
-    text = Table(tuple(Column(head, head) for head in heads), tuple(rows)).render("markdown")
+    text = Table(dict(zip(heads, heads, strict=True)), rows).render("markdown")
     return re.sub(r"-{3,}", "---", re.sub(r" +\|", " |", text))
 
 

@@ -14,7 +14,7 @@ from workflow_scripts.config import main as config
 from workflow_scripts.inputs import RunInputs, compared, comparison, runs_of_target_jobs
 from workflow_scripts.settings.overrides import split_overrides
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.stages import stages_of
+from workflow_scripts.settings.stages import STAGES, stages_of
 
 CONFIG = Path(__file__).parents[1] / "config"
 
@@ -32,34 +32,36 @@ def inputs(*overrides: str) -> RunInputs:
 
 def test_inputs_of_a_plain_run(folder: Path) -> None:
     run = inputs()
-    assert run.split_file == ["starter.toml"]
+    assert run.named("data.kwargs.toml_config_path") == ["starter.toml"]
     assert run.weights == [f"{run.folder}/checkpoints/final.ckpt"]
     assert run.vectors == run.known_features == [f"{run.folder}/features.safetensors"]
-    for name in ("gene_list", "chosen_genes", "initial_model", "ensemble", "submission"):
-        assert getattr(run, name) == [], name
+    for key in ("genes.file", "model.kwargs.init_from", "prediction.ensemble"):
+        assert run.named(key) == [], key
+    for stage in ("select_genes", "write_submission", "list_targets"):
+        assert run.made(stage) == [], stage
     assert run.cells == run.asked_cells
 
 
 @pytest.mark.parametrize(
     ("name", "overrides", "expected"),
     [
-        ("chosen_genes", ["genes.select=hvg"], ["{run}/genes.json"]),
+        ("select_genes", ["genes.select=hvg"], ["{run}/genes.json"]),
         ("weights", ["prediction.checkpoint=best"], ["{run}/checkpoints/best.ckpt"]),
         ("weights", ["prediction.checkpoint=mine.ckpt"], ["mine.ckpt"]),
-        ("ensemble", ["prediction.ensemble=[mine.ckpt,./other]"], ["mine.ckpt"]),
-        ("initial_model", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
+        ("prediction.ensemble", ["prediction.ensemble=[mine.ckpt,./other]"], ["mine.ckpt"]),
+        ("model.kwargs.init_from", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
         ("weights", ["prediction.checkpoint=2"], ["{run}/checkpoints/final.ckpt"]),
         ("baseline_features", ["prediction.baselines=[control]"], []),
         ("baseline_features", ["prediction.baselines=[ridge]"], ["{run}/features.safetensors"]),
-        ("negative_controls", ["prediction.negative_controls=[same_cells]"], []),
+        ("predict_negative_controls", ["prediction.negative_controls=[same_cells]"], []),
         (
-            "negative_controls",
+            "predict_negative_controls",
             ["prediction.negative_controls=[random_features]"],
             ["{run}/negative_controls"],
         ),
-        ("submission", ["prediction.submission=vcc2025"], ["{run}/submission.vcc"]),
+        ("write_submission", ["prediction.submission=vcc2025"], ["{run}/submission.vcc"]),
         (
-            "embedded",
+            "embed_proteins",
             [
                 "features.missing=embed",
                 *("features.embedding.model=m", "features.embedding.fasta=f"),
@@ -74,13 +76,17 @@ def test_inputs_follow_the_config(
 ) -> None:
     Path("mine.ckpt").write_bytes(b"")
     run = inputs(*overrides)
-    assert getattr(run, name) == [text.format(run=run.folder) for text in expected]
+    if name in STAGES:
+        found = run.made(name)
+    else:
+        found = run.named(name) if "." in name else getattr(run, name)
+    assert found == [text.format(run=run.folder) for text in expected]
 
 
 def test_inputs_of_what_is_predicted_in_place_of_the_test_split(folder: Path) -> None:
     Path("targets.tsv").write_text("perturbation\nGENE1\n")
     run = inputs("prediction.targets=targets.tsv", "prediction.adata=screen.h5ad")
-    assert run.target_list == ["targets.tsv"]
+    assert run.named("prediction.targets") == ["targets.tsv"]
     assert run.vectors == [f"{run.folder}/target_features.safetensors"]
     fitted = inputs("prediction.targets=targets.tsv", "prediction.amplitude=validation")
     assert len(fitted.vectors) == 2
@@ -158,7 +164,6 @@ def job(run: RunInputs) -> str:
     return f"train:run={run.folder}"
 
 
-SHARED = {"audit_cells", "pack_cells"}
 LINKS = {"freeze_cells", "freeze_config", "freeze_stage"}
 
 
@@ -181,4 +186,4 @@ def test_stages_of_a_run_are_what_snakemake_plans(folder: Path, overrides: str) 
         folder, "--dry-run", "--config", "runs=run.yaml", f"overrides={overrides}"
     ).planned
     run = resolve_run(CONFIG, "run.yaml", split_overrides(overrides))
-    assert planned - SHARED - LINKS == set(stages_of(run.config))
+    assert planned - LINKS == set(stages_of(run.config))

@@ -6,10 +6,8 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from workflow_scripts.cache.digests import text_digest
 from workflow_scripts.cells.run_cells import (
@@ -19,17 +17,15 @@ from workflow_scripts.cells.run_cells import (
     ignored_datasets,
 )
 from workflow_scripts.settings.choices import (
-    CHALLENGES,
-    ENSEMBLE,
     FEATURE_BASELINES,
     INIT_FROM,
     VALIDATION,
     given_model,
-    model_file,
 )
-from workflow_scripts.settings.run import DEMO, Run, from_here
+from workflow_scripts.settings.run import DEMO, WEIGHTS, Run, files_named, from_here
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.stages import FILES_OF_KEYS, SHARED, STAGES, stages_of
+from workflow_scripts.settings.slices import ABSENT, value_at
+from workflow_scripts.settings.stages import FILES_OF_KEYS, SHARED, STAGES
 
 CELLS = "cache/cells"
 """Folder of what rules declare of the cells.
@@ -69,7 +65,6 @@ ASKED_FILES = ("groups.parquet", "cells_audit.json", "genes.txt")
 SCORED = (*SHOWN, "genes.parquet", "evaluation_results.json")
 
 
-@dataclass(frozen=True)
 class RunInputs(Run):
     """A run with the files that its jobs read, each as a list that can be empty.
 
@@ -81,14 +76,9 @@ class RunInputs(Run):
     @classmethod
     def of(cls, run: Run) -> RunInputs:
         """Add the inputs to a run."""
-        return cls(**{field.name: getattr(run, field.name) for field in fields(Run)})
-
-    def there(self, path: str | Path | None) -> list[str]:
-        """Return a person's file as an input, if it exists or a rule makes it."""
-        if path is None:
-            return []
-        made = str(path) in DEMO_FILES or str(path) in self.addresses
-        return [str(path)] if made or Path(path).exists() else []
+        found = cls(run.composition, run.run_file, run.overrides)
+        vars(found).update(vars(run))  # what it has worked out already
+        return found
 
     @functools.cached_property
     def all_warnings(self) -> tuple[str, ...]:
@@ -99,6 +89,20 @@ class RunInputs(Run):
     def addresses(self) -> Mapping[str, str]:
         """Address of each file that has to be fetched, by where it is fetched to."""
         return addresses_of(self)
+
+    def named(self, key: str) -> list[str]:
+        """Return the files or models that a key names, if they exist or a rule makes them."""
+        value = value_at(self.config, key)
+        files = files_named(key, None if value is ABSENT else value)
+        made = {*DEMO_FILES, *self.addresses}
+        return [file for file in files if file in made or Path(file).exists()]
+
+    def made(self, stage: str, *names: str) -> list[str]:
+        """Return outputs of a stage, its main one if none is named, if the run has the stage."""
+        if stage not in self.stages:
+            return []
+        folder = self.cells if stage in SHARED else self.folder
+        return [f"{folder}/{name}" for name in names or (self.stages[stage].output,)]
 
     @functools.cached_property
     def packing(self) -> Mapping[str, str]:
@@ -111,7 +115,7 @@ class RunInputs(Run):
     @property
     def reads_other_cells(self) -> bool:
         """Whether it predicts from other cells than those it trains on."""
-        return self._prediction["adata"] is not None
+        return self.config["prediction"]["adata"] is not None
 
     @property
     def cells(self) -> str:
@@ -123,99 +127,42 @@ class RunInputs(Run):
         """The same of the cells that it predicts from: its own, or others."""
         return f"{CELLS}/{[*self.packing][-1]}"
 
-    @property
-    def _prediction(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.config["prediction"]
-        return found
+    def other_cells_file(self, name: str) -> list[str]:
+        """Return a file about the other cells that it predicts from."""
+        return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
 
     @property
-    def split_file(self) -> list[str]:
-        """The split file."""
-        return self.there(self.config["data"]["kwargs"]["toml_config_path"])
-
-    @property
-    def feature_files(self) -> list[str]:
-        """The feature files."""
-        given = self.config["data"]["kwargs"]["perturbation_features_file"]
-        return [file for path in _listed(given) for file in self.there(path)]
-
-    @property
-    def fasta(self) -> list[str]:
-        """The protein sequences."""
-        return self.there(self.config["features"]["embedding"]["fasta"])
-
-    @property
-    def embedded(self) -> list[str]:
-        """The vectors of embedded proteins, if missing ones are embedded."""
-        asked = self.config["features"]["missing"] == "embed"
-        return [f"{self.folder}/embedded.safetensors"] if asked else []
-
-    @property
-    def gene_list(self) -> list[str]:
-        """The list of the genes to read."""
-        return self.there(self.config["genes"]["file"])
-
-    @property
-    def chosen_genes(self) -> list[str]:
-        """The selection of genes, unless all are read."""
-        all_are_read = self.config["genes"]["select"] == "all"
-        return [] if all_are_read else [f"{self.folder}/genes.json"]
-
-    @property
-    def initial_model(self) -> list[str]:
-        """The file that stands for the model that training starts from."""
-        path = self.config["model"]["kwargs"].get("init_from")
-        return self.there(model_file(path)) if path else []
+    def genes_to_find(self) -> list[str]:
+        """The genes that other cells must have, if they are known before the selection."""
+        known = self.reads_other_cells and "select_genes" not in self.stages
+        return [f"{self.cells}/genes.txt"] if known else []
 
     @property
     def given_weights(self) -> str | None:
         """Path of the model that predicts, if the run trains none."""
-        return given_model(self._prediction["checkpoint"])
+        return given_model(self.config["prediction"]["checkpoint"])
 
     @property
     def weights(self) -> list[str]:
         """The file that stands for the model that predicts."""
-        if path := self.given_weights:
-            return self.there(model_file(path))
-        state = self._prediction["checkpoint"]
+        if self.given_weights:
+            return self.named(WEIGHTS)
+        state = self.config["prediction"]["checkpoint"]
         # A state after some steps is found in the training's folder once it has ended.
         return [f"{self.folder}/checkpoints/{state if isinstance(state, str) else 'final'}.ckpt"]
 
     @property
     def checkpoint(self) -> str:
         """Path of the model that predicts, or of the state of the run's own training."""
-        state = self._prediction["checkpoint"]
+        state = self.config["prediction"]["checkpoint"]
         if isinstance(state, int):
             return f"{self.home}/checkpoints/step-{state}.ckpt"
         return self.given_weights or self.weights[0]
 
     @property
-    def ensemble(self) -> list[str]:
-        """The files that stand for the other models that predict."""
-        paths = map(model_file, self._prediction["ensemble"])
-        return [file for path in paths for file in self.there(path)]
-
-    @property
-    def target_list(self) -> list[str]:
-        """The table of what to predict."""
-        return self.there(self._prediction["targets"])
-
-    @property
-    def written_genes(self) -> list[str]:
-        """The list of the genes that predictions contain."""
-        return self.there(self._prediction["genes"])
-
-    @property
-    def genes_to_find(self) -> list[str]:
-        """The genes that other cells must have, if they are known before the selection."""
-        known = self.reads_other_cells and self.config["genes"]["select"] == "all"
-        return [f"{self.cells}/genes.txt"] if known else []
-
-    @property
     def known_features(self) -> list[str]:
         """The features of what trains and of what is predicted."""
-        names = ["features", *(["target_features"] if self.asks else [])]
-        return [f"{self.folder}/{name}.safetensors" for name in names]
+        return [*self.made("validate_features"), *self.made("validate_target_features")]
 
     @property
     def vectors(self) -> list[str]:
@@ -225,36 +172,20 @@ class RunInputs(Run):
         predicted, also of those of the run.
         """
         scored = self.config.get("evaluation") or {}
-        fits = self._prediction["amplitude"] == VALIDATION or scored.get("controls") == "predicted"
-        return [*reversed(self.known_features)][: 2 if fits else 1]
+        fits = self.config["prediction"]["amplitude"] == VALIDATION
+        both = fits or scored.get("controls") == "predicted"
+        return [*reversed(self.known_features)][: 2 if both else 1]
 
     @property
     def baseline_features(self) -> list[str]:
         """The features that baselines read."""
-        reads = {*self._prediction["baselines"]} & {*FEATURE_BASELINES}
+        reads = {*self.config["prediction"]["baselines"]} & {*FEATURE_BASELINES}
         return self.known_features if reads else []
-
-    @property
-    def negative_controls(self) -> list[str]:
-        """The predictions of negative controls that the model makes."""
-        asked = "predict_negative_controls" in self.stages
-        return [f"{self.folder}/negative_controls"] if asked else []
 
     @property
     def scored(self) -> list[str]:
         """What scoring writes, if the run is scored."""
-        return [f"{self.folder}/{name}" for name in SCORED] if "evaluate" in self.stages else []
-
-    @property
-    def submission(self) -> list[str]:
-        """The file for a competition."""
-        kind = self._prediction["submission"]
-        asked = kind is not None and "predict" in self.stages
-        return [f"{self.folder}/{CHALLENGES[kind].file}"] if asked else []
-
-    def other_cells_file(self, name: str) -> list[str]:
-        """Return a file about the other cells that it predicts from."""
-        return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
+        return self.made("evaluate", *SCORED)
 
     def inputs_of(self, rule: str, names: Sequence[str]) -> dict[str, str | list[str]]:
         """Return the files that a rule reads.
@@ -271,11 +202,8 @@ class RunInputs(Run):
         files = {**self._files, "settings": f"{self.folder}/stages/{slice_name}.json"}
         files |= self._files_of_rules.get(rule, {})
         found = {name: files[name] for name in [*names, *WAITS_FOR.get(rule, ())]}
-        values = self.slice(slice_name).identity
-        named = [(key, path) for key in FILES_OF_KEYS & {*values} for path in _listed(values[key])]
-        models = (ENSEMBLE, INIT_FROM)
-        paths = [model_file(path) if path and key in models else path for key, path in named]
-        return {**found, "named": [file for path in paths for file in self.there(path)]}
+        keys = FILES_OF_KEYS & {*self.slice(slice_name).identity}
+        return {**found, "named": [file for key in keys for file in self.named(key)]}
 
     @functools.cached_property
     def _files(self) -> dict[str, str | list[str]]:
@@ -286,29 +214,30 @@ class RunInputs(Run):
             *("predictions.h5ad", "observed.h5ad", "baselines", "anchors.json"),
         ]
         of_cells = ("groups.parquet", "batches.parquet", "twins.parquet", "cells_audit.json")
-        trained = self.given_weights is None
         return {
             **{_stem(name): f"{self.folder}/{name}" for name in own},
             **{_stem(name): f"{self.cells}/{name}" for name in of_cells},
-            **{_stem(name): [f"{self.folder}/{name}"] if self.scored else [] for name in SHOWN},
+            **{_stem(name): self.made("evaluate", name) for name in SHOWN},
             "passed": f"{self.folder}/preflight.json",
             "trace": f"{self.folder}/config.trace.tsv",
             "cells": f"{self.cells}/manifest.json",
             "all_genes": f"{self.cells}/genes.txt",
-            "genes": self.chosen_genes,
-            "embedded": self.embedded,
+            "genes": self.made("select_genes"),
+            "embedded": self.made("embed_proteins"),
             "one_hot_of": [],
             "weights": self.weights,
-            "targets": self._if_asked("targets.parquet"),
-            "targets_audit": self._if_asked("targets_audit.json"),
-            "target_features_audit": self._if_asked("target_features_audit.json"),
+            "targets": self.made("list_targets"),
+            "targets_audit": self.made("list_targets", "targets_audit.json"),
+            "target_features_audit": self.made(
+                "validate_target_features", "target_features_audit.json"
+            ),
             "asked_cells": f"{self.asked_cells}/manifest.json",
             "asked_cells_audit": self.other_cells_file("cells_audit.json"),
             "asked_batches": self.other_cells_file("batches.parquet"),
             "run_genes": self.genes_to_find,
-            "negative_controls": self.negative_controls,
-            "training_metrics": [f"{self.folder}/training.csv"] if trained else [],
-            "starts": [f"{self.folder}/starts.json"] if trained else [],
+            "negative_controls": self.made("predict_negative_controls"),
+            "training_metrics": self.made("train", "training.csv"),
+            "starts": self.made("train", "starts.json"),
         }
 
     @functools.cached_property
@@ -327,36 +256,27 @@ class RunInputs(Run):
             "evaluate": {"features": self.known_features},
         }
 
-    def _if_asked(self, name: str) -> list[str]:
-        """Return a file about what is predicted in place of the test split."""
-        return [f"{self.folder}/{name}"] if self.asks else []
-
     @property
     def cell_files(self) -> list[Path]:
         """The files that say what is packed of the cells that it needs."""
         return [Path(CELLS, name, CELL_FILES) for name in self.packing]
 
-    def made_by(self, rule: str) -> Path:
-        """Return the output of a rule that exists once the rule is done."""
-        folder = self.cells if rule in SHARED else self.folder
-        return Path(folder, stages_of(self.config)[rule].output)
-
     def newer_inputs(self, rule: str) -> list[Path]:
         """Return the inputs of a rule that changed after it: it did not come to run again."""
-        stages = stages_of(self.config)
+        stages = self.stages
         inputs = [Path(self.folder, "stages", f"{stages[rule].slice}.json")]
         inputs = self.cell_files[:1] if rule in SHARED else inputs
-        inputs += map(Path, self.initial_model if rule == "train" else [])
+        inputs += map(Path, self.named(INIT_FROM) if rule == "train" else [])
         # Whatever a run makes is made from its cells.
         before = {SHARED[0], *stages[rule].after} & {*stages}
-        inputs += [self.made_by(name) for name in stages if name in before]
-        made = _changed(self.made_by(rule))
+        inputs += [Path(path) for name in before for path in self.made(name)]
+        made = min(_changed(Path(path)) for path in self.made(rule))
         return [path for path in inputs if made and made < _changed(path)]
 
     @functools.cached_property
     def is_behind(self) -> bool:
         """Whether an earlier start ended after something had changed, and before all followed."""
-        return any(map(self.newer_inputs, stages_of(self.config)))
+        return any(map(self.newer_inputs, self.stages))
 
 
 def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str, Run] | None:
@@ -422,21 +342,17 @@ def put_aside(runs: Mapping[str, RunInputs], ending: str) -> list[str]:
     ending
         Ending of the damaged file, which lies beside the missing one.
     """
-    folders = [folder for run in runs.values() for folder in _folders_of(run)]
+    folders = {
+        folder
+        for run in runs.values()
+        for folder in (run.cells, run.asked_cells, run.folder, f"{run.folder}/checkpoints")
+    }
     found = {
         f"{folder}/{path.name.removesuffix(ending)}"
-        for folder in dict.fromkeys(folders)
+        for folder in folders
         for path in Path(folder).glob(f"*{ending}")
     }
     return sorted(path for path in found if not Path(path).exists())
-
-
-def _folders_of(run: RunInputs) -> Iterator[str]:
-    yield from (run.cells, run.asked_cells, run.folder, f"{run.folder}/checkpoints")
-
-
-def _listed(given: str | Sequence[str] | None) -> Sequence[str | None]:
-    return [given] if given is None or isinstance(given, str) else given
 
 
 def _stem(name: str) -> str:

@@ -33,7 +33,7 @@ from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.words import counted
 from workflow_scripts.settings.findings import size
 from workflow_scripts.settings.stages import find_runs, home_folder
-from workflow_scripts.settings.tables import Column, Table
+from workflow_scripts.settings.tables import Table
 from workflow_scripts.settings.yaml_files import read_yaml
 
 
@@ -95,20 +95,20 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _table(kept: Sequence[Kept], frees: Mapping[Path, int]) -> Table:
-    columns = (
-        Column("folder", "Folder"),
-        Column("holds", "Holds"),
-        Column("size", "Size"),
-        Column("state", "State"),
-        Column("frees", "Frees"),
-    )
+    headings = {
+        "folder": "Folder",
+        "holds": "Holds",
+        "size": "Size",
+        "state": "State",
+        "frees": "Frees",
+    }
     rows = []
     for one in kept:
         at_work = not one.needed and one.folder not in frees
         state = f"{one.state}, a process works on it" if at_work else one.state
         freed = size(frees[one.folder]) if one.folder in frees else ""
         rows.append((os.fspath(one.folder), one.holds, size(bytes_of(one.folder)), state, freed))
-    return Table(columns, tuple(rows))
+    return Table(headings, rows)
 
 
 def _remove(packings: Sequence[Kept], frees: Mapping[Path, int]) -> None:

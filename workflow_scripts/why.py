@@ -19,7 +19,7 @@ from workflow_scripts.inputs import RunInputs
 from workflow_scripts.settings.changes import changed_cells, changed_keys, changed_stage
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.runs import resolve_runs
-from workflow_scripts.settings.stages import SHARED, stages_of
+from workflow_scripts.settings.stages import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def explain(run: RunInputs) -> Iterator[str]:
     """Yield lines that say what would run of a run, and why; none if nothing would."""
-    folder, stages = Path(run.folder), stages_of(run.config)
+    folder, stages = Path(run.folder), run.stages
     if not (folder / "config.yaml").exists():
         yield f"{folder}: everything, as nothing of it is there yet"
         return
@@ -60,8 +60,8 @@ def explain(run: RunInputs) -> Iterator[str]:
     reasons: dict[str, str] = {}
     pending: list[str] = []
     for rule, stage in stages.items():
-        if not run.made_by(rule).exists():
-            reasons[rule] = f"{run.made_by(rule)} is missing"
+        if missing := [path for path in run.made(rule) if not Path(path).exists()]:
+            reasons[rule] = f"{missing[0]} is missing"
         elif newer := run.newer_inputs(rule):
             reasons[rule] = f"{listing(newer, 5)} changed"
         if rule in reasons or changes[stage.slice] or {*stage.after} & {*pending}:

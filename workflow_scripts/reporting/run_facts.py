@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.settings.choices import CHOSEN_GENES, EMBED_KEY, given_model
-from workflow_scripts.settings.runs import run_folder
+from workflow_scripts.settings.run import run_folder
 
 CHECKPOINT = "prediction.checkpoint"
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workflow_scripts.cache.digests import signature
 from workflow_scripts.errors import ConfigError
@@ -24,17 +22,8 @@ _BESIDE: Mapping[str, str] = {
 """What stands in a stage file beside the values of keys."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """One key whose value is another one now.
-
-    Attributes
-    ----------
-    key
-        Dotted path, or what stands beside the keys.
-    text
-        What a person reads: old and new value, and who set it.
-    """
+class Change(NamedTuple):
+    """One key whose value is another one now: its dotted path, and what a person reads."""
 
     key: str
     text: str
@@ -58,9 +47,8 @@ def changed_stage(run: Run, stage: str, path: Path) -> Iterator[Change]:
     except (OSError, ValueError):
         yield Change(stage, "its settings are not written down yet")
         return
-    sources = _sources(run)
     for part in ("identity", "extent"):
-        yield from _differences(old.get(part, {}), new.get(part, {}), sources)
+        yield from _differences(run, old.get(part, {}), new.get(part, {}))
     before, now = old.get("files", {}), new.get("files", {})
     for file in sorted({*before, *now}):
         if before.get(file) != now.get(file):
@@ -91,30 +79,20 @@ def changed_keys(run: Run) -> Iterator[Change]:
         frozen = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["digest"]
     except (ConfigError, OSError, ValueError, LookupError):
         return
-    changes = [*_differences(old, dict(leaves(run.config)), _sources(run))]
+    changes = [*_differences(run, old, dict(leaves(run.config)))]
     if frozen != run.digest and not changes:
         changes = [Change("", "its values come from elsewhere, or stand in another order")]
     yield from changes
 
 
-def _differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str, str]
-) -> Iterator[Change]:
+def _differences(run: Run, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    sources = {row.parameter: row.source for row in run.rows}
     for key in dict.fromkeys([*old, *new]):
-        before, now = old.get(key), new.get(key)
-        if before == now and (key in old) == (key in new):
-            continue
-        shown_before = _shown(before) if key in old else "not there"
-        shown_now = _shown(now) if key in new else "not there"
-        source = f" ({sources[key]})" if sources.get(key) else ""
-        yield Change(key, f"{key}: {shown_before} → {shown_now}{source}")
+        before, now = (_shown(side[key]) if key in side else "not there" for side in (old, new))
+        if old.get(key) != new.get(key) or (key in old) != (key in new):
+            source = f" ({sources[key]})" if sources.get(key) else ""
+            yield Change(key, f"{key}: {before} → {now}{source}")
 
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else inline(value)
-
-
-def _sources(run: Run) -> dict[str, str]:
-    """Return who set each key, by dotted path."""
-    rows = csv.DictReader(run.trace.splitlines(), delimiter="\t")
-    return {row["parameter"]: row["source"] for row in rows}

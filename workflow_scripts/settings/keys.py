@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from workflow_scripts.settings.dump import inline
 
@@ -20,6 +23,12 @@ again. ``inert`` is accepted because users' files carry it, and read by nothing.
 """
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Section")
+AnyValue = bool | int | float | str | list[Any] | None
+_UNREAD: Mapping[str, Mapping[str, Mapping[str, Any]]] = yaml.load(
+    (Path(__file__).parent / "unread.yaml").read_text("utf-8"),
+    getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506  (both are safe)
+)
 UNSUPPORTED = "Stateline does not support it"
 _TYPES = {
     "string": ("str", "text"),
@@ -45,6 +54,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         allow_inf_nan=False,
+        defer_build=True,
         extra="forbid",
         protected_namespaces=(),
         strict=True,
@@ -211,9 +221,30 @@ def inert(reason: str, *, usual: Any = ..., unit: str = "", **limits: Any) -> An
     return _declared(Key("inert", (), unit, True, reason, usual), limits)
 
 
-def unsupported(instead: str = "", *, usual: Any) -> Any:
-    """Declare a key that takes only the value that asks for nothing."""
-    return inert(UNSUPPORTED + (f"; {instead}" if instead else ""), usual=usual)
+def with_unread(name: str) -> Callable[[type[S]], type[S]]:
+    """Add the keys to a section that configs of other programs carry there (unread.yaml)."""
+
+    def extended(section: type[S]) -> type[S]:
+        fields: dict[str, Any] = {}
+        for key, about in _UNREAD[name].items():
+            about = {"usual": ..., "reason": "", **about}
+            values: Any = AnyValue
+            if "only" in about:
+                about["usual"] = about["only"]
+                about["reason"] = "; ".join(filter(None, (UNSUPPORTED, about["reason"])))
+                values = _only(about["only"])
+            declared = inert(about["reason"], usual=about["usual"], description=about["meaning"])
+            fields[key] = (values, declared)
+        return create_model(section.__name__, __base__=section, **fields)
+
+    return extended
+
+
+def _only(value: Any) -> Any:
+    """Return the type that takes one value alone."""
+    if isinstance(value, float):
+        return Annotated[float, Field(ge=value, le=value)]
+    return None if value is None else Literal[value]
 
 
 def _declared(key: Key, limits: dict[str, Any]) -> Any:
@@ -262,6 +293,5 @@ FolderName = Annotated[Folder, AfterValidator(_folder_name)]
 Items = Annotated[list[T], AfterValidator(_no_repeats)]
 """A list without repeats."""
 Positive = Annotated[int, Field(ge=1)]
-AnyValue = bool | int | float | str | list[Any] | None
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """A seed that every random number generator behind the stages takes."""

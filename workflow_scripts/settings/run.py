@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.cache.digests import canonical_json, signature
+from workflow_scripts.cache.digests import canonical_json, signature, text_digest
 from workflow_scripts.cache.records import edited_files, sealed
 from workflow_scripts.cache.writing import write_atomically
 from workflow_scripts.settings.choices import ENSEMBLE, INIT_FROM, given_model, model_file
+from workflow_scripts.settings.compose import Composition
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.keys import Key
+from workflow_scripts.settings.grid import value_in_name
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.slices import ABSENT, Slice, value_at
 from workflow_scripts.settings.stages import (
+    ASKED,
     FILES_OF_KEYS,
-    STAGES,
+    Stage,
     asks,
     engines_of,
     home_of,
     numerics_of,
+    of_slice,
     stages_of,
 )
+from workflow_scripts.settings.trace import Row, inert_warnings, to_tsv, trace_rows
 
 DEMO = "simulated/demo"
 """Folder of the demo's files, which a rule makes."""
+WEIGHTS = "prediction.checkpoint"
+_version = functools.cache(version)
+"""Of an installed package: for many runs it would be looked up many times."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +47,69 @@ class Run:
 
     Attributes
     ----------
-    folder
-        Where everything of the run lands: ``output_dir/name``, normalised, or a folder in there.
-    config
-        Nested, resolved, checked config.
-    trace
-        Where every value came from: the text of config.trace.tsv.
-    warnings
-        What a person should know of the config, though it can be run.
-    digest
-        SHA-256 of the frozen text and its trace.
+    composition
+        What it was composed from, and to.
     run_file
         The file it came from.
     overrides
         What was applied on top, the run's implied name included.
     """
 
-    folder: str
-    config: Mapping[str, Any]
-    trace: str
-    warnings: tuple[str, ...]
-    digest: str
-    config_dir: Path
+    composition: Composition
     run_file: Path
     overrides: tuple[str, ...]
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Nested, resolved config."""
+        return self.composition.values
+
+    @functools.cached_property
+    def folder(self) -> str:
+        """Where everything of the run lands."""
+        return run_folder(self.config)
+
+    @functools.cached_property
+    def rows(self) -> list[Row]:
+        """Where every value came from."""
+        return trace_rows(self.composition)
+
+    @functools.cached_property
+    def trace(self) -> str:
+        """The text of config.trace.tsv."""
+        return to_tsv(self.rows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the config, though it can be run."""
+        return (*self.composition.warnings, *inert_warnings(self.rows))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the config and its trace, by which a change of either is seen.
+
+        Of the config as JSON: as YAML it takes most of the time in which many runs are planned.
+        """
+        return text_digest(f"{json.dumps(self.config)}\n{self.trace}")
+
+    @property
+    def asks(self) -> bool:
+        """Whether something else than the test split is predicted."""
+        return asks(self.config)
+
+    @property
+    def home(self) -> str:
+        """Folder of the run's training, which is the same whatever is predicted."""
+        return home_of(self.config)
+
+    @functools.cached_property
+    def stages(self) -> Mapping[str, Stage]:
+        """Rules that work on this run; those that only write or link are left out."""
+        return stages_of(self.config)
+
     def freeze_arguments(self) -> str:
         """Return the arguments with which `config freeze` composes this run again."""
-        arguments = [str(self.run_file), "--config-dir", str(self.config_dir)]
+        arguments = [str(self.run_file), "--config-dir", str(self.composition.config_dir)]
         return shlex.join([*arguments, "--digest", self.digest, "--", *self.overrides])
 
     def stage_json(self, stage: str) -> str:
@@ -81,21 +124,26 @@ class Run:
         content["numerics"] = numerics_of(stage)
         if engines := engines_of(stage):
             content["engines"] = {name: _version(name) for name in engines}
-        if self.config["genes"]["select"] != "all" and _reads_chosen_genes(stage):
+        reads_genes = any({"select_genes", "pack_cells"} <= {*one.after} for one in of_slice(stage))
+        if reads_genes and "select_genes" in self.stages:
             content["genes"] = "chosen"
         if files := _signatures(content["identity"]):
             content["files"] = files
-        content["operational"] = [key.path for key in _keys_of(stage, "operational")]
+        operational = (key for key in KEYS.values() if key.kind == "operational")
+        content["operational"] = [key.path for key in operational if stage in key.stages]
         return canonical_json(sealed(content))
 
     def slice(self, stage: str) -> Slice:
         """Return the settings that trigger a stage; their operational keys are left out."""
         parts: dict[str, dict[str, Any]] = {"identity": {}, "extent": {}}
-        for kind, part in parts.items():
-            for key in _keys_of(stage, kind):
-                if (value := value_at(self.config, key.path)) is not ABSENT:
-                    part[key.path] = value
-        return Slice(parts["identity"], parts["extent"])
+        for key in KEYS.values():
+            if key.kind in parts and stage in key.stages:
+                parts[key.kind][key.path] = value_at(self.config, key.path)
+        found = (
+            {path: value for path, value in part.items() if value is not ABSENT}
+            for part in parts.values()
+        )
+        return Slice(*found)
 
     def mend_records(self) -> Iterator[Path]:
         """Take away, or write anew, the records that were edited or damaged; yield their paths.
@@ -115,30 +163,27 @@ class Run:
                     write_atomically(path, self.trace)
                 yield path
 
-    @property
-    def asks(self) -> bool:
-        """Whether something else than the test split is predicted."""
-        return asks(self.config)
 
-    @property
-    def home(self) -> str:
-        """Folder of the run's training, which is the same whatever is predicted."""
-        return home_of(self.config)
+def run_folder(config: Mapping[str, Any]) -> str:
+    """Return where everything of a run lands.
 
-    @functools.cached_property
-    def stages(self) -> frozenset[str]:
-        """Rules that work on this run; those that only write or link are left out."""
-        return frozenset(stages_of(self.config))
-
-
-@functools.cache
-def _keys_of(stage: str, kind: str) -> tuple[Key, ...]:
-    return tuple(key for key in KEYS.values() if stage in key.stages and key.kind == kind)
+    ``output_dir/name``; where something else than its test split is predicted, a folder in there,
+    so that scores and report stay those of the predictions beside them.
+    """
+    home, prediction = home_of(config), config.get("prediction", {})
+    asked = [prediction[key] for key in ("targets", "adata") if prediction.get(key) is not None]
+    if not asked:
+        return home
+    names = [value_in_name(f"./{path}") for path in asked]
+    return "/".join([home, ASKED, "-".join([*names, text_digest(canonical_json(asked))[:6]])])
 
 
-def _reads_chosen_genes(name: str) -> bool:
-    stages = (stage for stage in STAGES.values() if stage.slice == name)
-    return any({"select_genes", "pack_cells"} <= {*stage.after} for stage in stages)
+def files_named(key: str, given: Any) -> list[str]:
+    """Return the files that a key's value names; of a model, the one that stands for it."""
+    entries = given if isinstance(given, list) else [given]
+    if key in (WEIGHTS, ENSEMBLE, INIT_FROM):
+        entries = [model_file(path) for entry in entries if (path := given_model(entry))]
+    return [str(entry) for entry in entries if entry]
 
 
 def _signatures(values: Mapping[str, Any]) -> dict[str, list[int] | str]:
@@ -146,17 +191,13 @@ def _signatures(values: Mapping[str, Any]) -> dict[str, list[int] | str]:
 
     Left out are files that rules make, which may not be there yet: Snakemake goes by their times.
     """
-    named = _named(values, FILES_OF_KEYS - {ENSEMBLE, INIT_FROM})
-    given = map(given_model, _named(values, ("prediction.checkpoint", ENSEMBLE, INIT_FROM)))
-    models = [model_file(path) for path in given if path]
-    files = [*named, *(str(path) for path in models if not _is_published(path))]
-    found = {path: signature(path) for path in files if not path.startswith(f"{DEMO}/")}
-    return {path: there for path, there in found.items() if there is not None}
-
-
-def _named(values: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
-    given = [values.get(key) for key in keys]
-    return [path for one in given for path in (one if isinstance(one, list) else [one]) if path]
+    found = {}
+    for key in {*FILES_OF_KEYS, WEIGHTS} & values.keys():
+        for path in files_named(key, values[key]):
+            made = path.startswith(f"{DEMO}/") or _is_published(Path(path))
+            if not made and (there := signature(path)) is not None:
+                found[path] = there
+    return found
 
 
 def _is_published(path: Path) -> bool:
@@ -168,7 +209,3 @@ def from_here(path: str) -> str:
     """Return a path from the working directory, where it lies below that."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
-
-
-_version = functools.cache(version)
-"""Of an installed package: for many runs it would be looked up many times."""

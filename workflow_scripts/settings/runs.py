@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from workflow_scripts.cache.digests import canonical_json, text_digest
 from workflow_scripts.errors import ConfigError
+from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.choices import EACH_CONTEXT, LEAVE_OUT
-from workflow_scripts.settings.compose import Composition, compose_traced
-from workflow_scripts.settings.grid import runs_of, value_in_name, values_in_names
+from workflow_scripts.settings.compose import compose_traced
+from workflow_scripts.settings.grid import runs_of, values_in_names
 from workflow_scripts.settings.overrides import split_overrides, written
-from workflow_scripts.settings.stages import ASKED, home_of
+from workflow_scripts.settings.run import Run
 from workflow_scripts.settings.yaml_files import read_yaml
 
-if TYPE_CHECKING:
-    from workflow_scripts.settings.run import Run
 
-
-@dataclass(frozen=True)
-class AskedRun:
-    """A run as it was asked for: what it composes to, its file, and all that was applied on top."""
-
-    composition: Composition
-    run_file: Path
-    overrides: tuple[str, ...]
-
-
-def compose_run(config_dir: Path, run: str, overrides: Sequence[str]) -> AskedRun:
+def compose_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
     """Compose one run, unchecked.
 
     Parameters
@@ -48,62 +34,23 @@ def compose_run(config_dir: Path, run: str, overrides: Sequence[str]) -> AskedRu
     named = named or any(override.startswith("name=") for override in overrides)
     implied = () if named else (f"name={json.dumps(run_file.stem)}",)
     applied = (*implied, *overrides)
-    return AskedRun(compose_traced(config_dir, "config", [run_file], applied), run_file, applied)
+    return Run(compose_traced(config_dir, "config", [run_file], applied), run_file, applied)
 
 
 def resolve_run(config_dir: Path, run: str, overrides: Sequence[str]) -> Run:
     """Compose and check one run; see ``compose_run``."""
-    return _checked(config_dir, compose_run(config_dir, run, overrides))
+    return _checked(compose_run(config_dir, run, overrides))
 
 
 def resolve_by_hand(config_dir: Path, overrides: Sequence[str]) -> Run:
     """Compose and check what overrides alone make of the config tree, for a look by hand."""
     composition = compose_traced(config_dir, "config", [], overrides)
-    return _checked(config_dir, AskedRun(composition, config_dir / "config.yaml", tuple(overrides)))
+    return _checked(Run(composition, config_dir / "config.yaml", tuple(overrides)))
 
 
-def _checked(config_dir: Path, asked: AskedRun) -> Run:
-    # Only now: to compose a config takes half the time of loading the schema as well.
-    from workflow_scripts.settings.check import check_config
-    from workflow_scripts.settings.run import Run
-    from workflow_scripts.settings.trace import inert_warnings, to_tsv, trace_rows
-
-    composition, config = asked.composition, asked.composition.values
-    check_config(config, str(asked.run_file), composition.source_of)
-    rows = trace_rows(composition)
-    trace = to_tsv(rows)
-    return Run(
-        run_folder(config),
-        config,
-        trace,
-        (*composition.warnings, *inert_warnings(rows)),
-        frozen_digest(config, trace),
-        config_dir,
-        asked.run_file,
-        asked.overrides,
-    )
-
-
-def run_folder(config: Mapping[str, Any]) -> str:
-    """Return where everything of a run lands.
-
-    ``output_dir/name``; where something else than its test split is predicted, a folder in there,
-    so that scores and report stay those of the predictions beside them.
-    """
-    home, prediction = home_of(config), config.get("prediction", {})
-    asked = [prediction[key] for key in ("targets", "adata") if prediction.get(key) is not None]
-    if not asked:
-        return home
-    names = [value_in_name(f"./{path}") for path in asked]
-    return "/".join([home, ASKED, "-".join([*names, text_digest(canonical_json(asked))[:6]])])
-
-
-def frozen_digest(config: Mapping[str, Any], trace: str) -> str:
-    """Return the SHA-256 of a frozen config and its trace, by which a change of either is seen.
-
-    Of the config as JSON: as YAML it takes most of the time in which many runs are planned.
-    """
-    return text_digest(f"{json.dumps(config)}\n{trace}")
+def _checked(run: Run) -> Run:
+    check_config(run.config, str(run.run_file), run.composition.source_of)
+    return run
 
 
 def resolve_runs(

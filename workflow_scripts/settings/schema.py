@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field
 
 from workflow_scripts.settings.choices import Baseline, NegativeControl
 from workflow_scripts.settings.keys import (
-    AnyValue,
     Folder,
     FolderName,
     Items,
@@ -28,16 +27,15 @@ from workflow_scripts.settings.keys import (
     identity,
     inert,
     operational,
-    unsupported,
+    with_unread,
 )
 
 TRAIN = "preflight train"
 PREDICT = "predict predict_baselines predict_negative_controls"
 SCORE = "anchors evaluate"
-_ONE_PATH = "all outputs of a run lie in output_dir/name"
-_NO_WORDS = "it belongs to language models, and the input here is cells"
 
 
+@with_unread("data.kwargs")
 class DataKwargs(Section):
     toml_config_path: NullableText = identity("splits")
     """Split file (TOML): the datasets, and what is held out for validation and test. Can be null
@@ -52,24 +50,10 @@ class DataKwargs(Section):
     """Where the residual of a prediction is added. all: to the output, which then goes through a
     bottleneck of an eighth of its width. gene, embedding: inside the model. The model predicts
     expression, or the embedding that embed_key names; embedding needs such an embed_key"""
-    pert_rep: AnyValue = inert(
-        "perturbation_features_file decides: null is one-hot, a file gives the vectors",
-        usual="onehot",
-    )
-    """How a perturbation is described to the model"""
-    basal_rep: AnyValue = inert(
-        "it is always a sampled control cell; basal_mapping_strategy sets from where",
-        usual="sample",
-    )
-    """How the unperturbed state of a cell is found"""
     num_workers: int = operational(TRAIN, ge=0, unit="threads")
     """Threads that read the next cells while a step runs; 0: each step waits for its cells"""
     pin_memory: bool = operational("train")
     """Copy cells to the GPU through pinned memory"""
-    n_basal_samples: AnyValue = inert(
-        "it is always 1: a set of n cells starts from n control cells", usual=1
-    )
-    """Control cells drawn for each perturbed cell"""
     basal_mapping_strategy: Literal["random", "batch"] = identity(f"{TRAIN} {PREDICT}")
     """Where the control cells of a set come from: the same context (random), or the same technical
     batch of that context (batch), with the context as fallback for batches without controls"""
@@ -92,44 +76,14 @@ class DataKwargs(Section):
     val_subsample_fraction: float | None = identity("train", gt=0, le=1, optional=True)
     """Part of the validation sets that a validation uses, spread over the groups. null, 1
     or absent: all, up to engine.validation_sets"""
-    downsample: None = unsupported("engine.downsample_cells limits the training cells", usual=None)
-    """Fraction of its counts that each cell keeps"""
-    downsample_cells: None = unsupported("engine.downsample_cells does the same", usual=None)
-    """Most cells of each perturbation that train"""
-    additional_obs: AnyValue = inert("predictions keep the columns of obs that they need", usual=[])
-    """More columns of obs that a batch carries"""
-    use_consecutive_loading: AnyValue = inert(
-        "the packed cells are read in the order of the file", usual=False
-    )
-    """Read the cells of a set from consecutive rows"""
-    store_raw_basal: AnyValue = inert("the store keeps the expression of all genes", usual=False)
-    """Keep the expression of the control cells beside their embedding"""
-    int_counts: AnyValue = inert(
-        "Stateline looks at X to find out; cells.values can set it", usual=False
-    )
-    """Whether X holds integer counts"""
-    barcode: AnyValue = inert("the store always keeps the names of the cells", usual=True)
-    """Pass the cells' barcodes on"""
-    output_dir: AnyValue = inert(_ONE_PATH, usual=None)
-    """Folder for the output of the data loader"""
-    debug: AnyValue = inert(
-        "every stage writes a full log to logs/ in the run's folder", usual=True
-    )
-    """Print more while loading data"""
 
 
+@with_unread("data")
 class Data(Section):
-    name: AnyValue = inert("there is one way to load data", usual="PerturbationDataModule")
-    """Class that loads the data"""
-    output_dir: AnyValue = inert(_ONE_PATH, usual=None)
-    """Folder for the output of the data loader"""
-    debug: AnyValue = inert(
-        "every stage writes a full log to logs/ in the run's folder", usual=True
-    )
-    """Print more while loading data"""
     kwargs: DataKwargs
 
 
+@with_unread("model.kwargs.transformer_backbone_kwargs")
 class BackboneKwargs(Section):
     max_position_embeddings: int = inert(
         "the cells of a set have no order; must not be less than cell_set_len",
@@ -175,62 +129,17 @@ class BackboneKwargs(Section):
     bidirectional_attention: bool = identity(TRAIN, optional=True)
     """Let each cell attend to all cells of its set (also if absent); false: only to those before
     it, so that the order of the cells changes the prediction"""
-    layer_norm_eps: AnyValue = inert(
-        "no backbone has a key of this name: it is 1e-6 in llama and 1e-5 in GPT2", usual=1e-6
-    )
-    """Added to the variance in each normalisation"""
-    use_cache: AnyValue = inert(_NO_WORDS, usual=False)
-    """Keep keys and values while generating"""
-    vocab_size: AnyValue = inert(_NO_WORDS)
-    """Number of different words"""
-    pad_token_id: AnyValue = inert(_NO_WORDS, usual=0)
-    """Number of the padding token"""
-    bos_token_id: AnyValue = inert(_NO_WORDS, usual=1)
-    """Number of the token that starts a text"""
-    eos_token_id: AnyValue = inert(_NO_WORDS, usual=2)
-    """Number of the token that ends a text"""
-    tie_word_embeddings: AnyValue = inert(_NO_WORDS, usual=False)
-    """Share weights between the input and output embeddings of words"""
-    hidden_dropout: Annotated[float, Field(ge=0, le=0)] = unsupported(usual=0.0)
-    """Dropout of hidden values"""
-    rotary_dim: Literal[0] = unsupported(usual=0)
-    """Values of a head that are rotated by position"""
-    use_rotary_embeddings: Literal[False] = unsupported(usual=False)
-    """Rotate queries and keys by the position of a cell in its set"""
 
 
-_LORA = "train in full, or merge the adapter there and import the model"
-
-
+@with_unread("model.kwargs.lora")
 class Lora(Section):
-    enable: Literal[False] = unsupported(_LORA, usual=False)
-    """Train low-rank adapters in place of the backbone's weights"""
-    r: AnyValue = inert("model.kwargs.lora.enable is false", usual=16)
-    """Rank of the adapters"""
-    alpha: AnyValue = inert("model.kwargs.lora.enable is false", usual=32)
-    """Scale of the adapters"""
-    dropout: AnyValue = inert("model.kwargs.lora.enable is false", usual=0.05)
-    """Dropout of the adapters' input"""
-    bias: AnyValue = inert("model.kwargs.lora.enable is false", usual="none")
-    """Which biases train"""
-    target: AnyValue = inert("model.kwargs.lora.enable is false", usual="auto")
-    """Modules that get an adapter"""
-    adapt_mlp: AnyValue = inert("model.kwargs.lora.enable is false", usual=False)
-    """Also adapt the feed-forward parts"""
-    task_type: AnyValue = inert("model.kwargs.lora.enable is false", usual="FEATURE_EXTRACTION")
-    """Task, as the library peft names it"""
-    merge_on_eval: AnyValue = inert("model.kwargs.lora.enable is false", usual=False)
-    """Merge the adapters into the weights for evaluation"""
+    """Low-rank adapters, which are accepted if they are not enabled."""
 
 
+@with_unread("model.kwargs")
 class ModelKwargs(Section):
     cell_set_len: int = identity(f"{TRAIN} {PREDICT}", ge=1, unit="cells")
     """Cells of a set, which attend to one another"""
-    extra_tokens: AnyValue = inert(
-        "the cells of a set have no order; confidence_token and use_batch_token add their own",
-        usual=1,
-    )
-    """Positions of the backbone for special tokens"""
     decoder_hidden_dims: list[Positive] = identity(TRAIN, optional=True)
     """Widths of the hidden layers of the gene decoder; [1024, 1024, 512] if absent. Only used with
     an embedding (embed_key)"""
@@ -251,14 +160,10 @@ class ModelKwargs(Section):
     """Layers from the backbone's output to the prediction"""
     predict_residual: bool = identity(TRAIN)
     """Predict the change from the control cells (in expression space if output_space is all)"""
-    softplus: AnyValue = inert("the predicted expression ends with a ReLU", usual=True)
-    """End a transformer decoder with a softplus"""
     transformer_decoder: bool = inert(
         "n_decoder_layers linear layers decode the backbone's output", usual=False
     )
     """Decode the backbone's output with a transformer"""
-    finetune_vci_decoder: Literal[False] = unsupported(usual=False)
-    """Decode with the pretrained decoder of State embeddings, and fine-tune it"""
     residual_decoder: bool = identity(TRAIN, optional=True)
     """Add a skip connection around every second hidden layer of the gene decoder; the two layers
     must have the same width. Only used with an embedding (embed_key)"""
@@ -267,8 +172,6 @@ class ModelKwargs(Section):
     use_batch_token: bool = identity(TRAIN, optional=True)
     """Add a token that learns to predict the technical batch of its set (cross-entropy, weight
     0.1); needs basal_mapping_strategy: batch, and excludes batch_encoder"""
-    nb_decoder: Literal[False] = unsupported(usual=False)
-    """Decode to counts with a negative binomial distribution"""
     decoder_loss_weight: float = identity(TRAIN, gt=0, optional=True)
     """Weight of the loss on decoded genes relative to the loss on the embedding; 1.0 if absent.
     Only used with an embedding (embed_key)"""
@@ -285,8 +188,6 @@ class ModelKwargs(Section):
     mmd_num_chunks: int = identity(TRAIN, ge=1, unit="chunks", optional=True)
     """Chunks of genes: the energy distance and the Sinkhorn divergence are means over them; mse and
     se use all genes at once"""
-    randomize_mmd_chunks: Literal[False] = unsupported(usual=False)
-    """Draw the genes of each chunk anew in each step"""
     regularization: float = identity(TRAIN, ge=0, optional=True)
     """Weight in the loss of the mean absolute change from the control cells"""
     dropout: float = identity(TRAIN, ge=0, lt=1, optional=True)
@@ -296,8 +197,6 @@ class ModelKwargs(Section):
     embedding (embed_key), since scores are computed on expression; not used without one"""
     transformer_backbone_key: Literal["llama", "GPT2"] = identity(TRAIN)
     """Backbone through which the cells of a set attend to one another"""
-    llm_name: None = unsupported(usual=None)
-    """Pretrained language model to use as backbone"""
     lora: Lora = Field(default_factory=Lora)
     init_from: NullableText = identity(TRAIN, optional=True)
     """Model whose weights training starts from: a model folder or a checkpoint of Stateline
@@ -310,13 +209,10 @@ class ModelKwargs(Section):
     transformer_backbone_kwargs: BackboneKwargs
 
 
+@with_unread("model")
 class Model(Section):
     name: Literal["PertSets", "state"] = inert("both names mean the State-Transition model")
     """Class of the model"""
-    checkpoint: AnyValue = inert(
-        "a training that stopped continues by itself from its last checkpoint", usual=None
-    )
-    """Checkpoint to continue from"""
     device: Literal["auto", "cuda", "cpu"] = operational(
         "preflight train predict predict_negative_controls"
     )
@@ -324,20 +220,13 @@ class Model(Section):
     kwargs: ModelKwargs
 
 
+@with_unread("training.mfu_kwargs")
 class MfuKwargs(Section):
-    available_flops: AnyValue = inert("use_wandb logs steps and cells per second", usual=6e13)
-    """Peak arithmetic of the GPU"""
-    use_backward: AnyValue = inert("use_wandb logs steps and cells per second", usual=True)
-    """Count the backward pass too"""
-    logging_interval: AnyValue = inert("use_wandb logs steps and cells per second", usual=10)
-    """Steps between two measurements"""
-    window_size: AnyValue = inert("use_wandb logs steps and cells per second", usual=2)
-    """Steps of a measurement"""
+    """Measurements of how much of the GPU's arithmetic is used."""
 
 
+@with_unread("training")
 class Training(Section):
-    wandb_track: AnyValue = inert("use_wandb decides", usual=False)
-    """Log the training to Weights & Biases"""
     weight_decay: float = identity("train", ge=0)
     """Weight decay of AdamW"""
     batch_size: int = identity(TRAIN, ge=1, unit="cell sets")
@@ -356,20 +245,12 @@ class Training(Section):
     """Steps between two checkpoints; the last step always writes one"""
     gradient_clip_val: float = identity("train", ge=0)
     """Largest norm of the gradient, which is scaled down to it; 0: no limit"""
-    loss_fn: AnyValue = inert("model.kwargs.loss sets the loss", usual="mse")
-    """Loss of models that predict single cells"""
     devices: int = operational(TRAIN, ge=1, unit="devices")
     """GPUs of one machine that train together or, without a GPU, processes on its CPU. Each takes
     an equal part of the cell sets of a step"""
     strategy: Literal["auto", "ddp"] = operational("train")
     """How several devices share the work, as Lightning names it; auto is ddp"""
-    use_mfu: AnyValue = inert("use_wandb logs steps and cells per second", usual=False)
-    """Measure how much of the GPU's arithmetic is used"""
     mfu_kwargs: MfuKwargs = Field(default_factory=MfuKwargs)
-    cumulative_flops_use_backward: AnyValue = inert(
-        "use_wandb logs steps and cells per second", usual=True
-    )
-    """Count the backward pass in the sum of the arithmetic"""
 
 
 class Wandb(Section):
@@ -646,6 +527,7 @@ class Report(Section):
     """Number of perturbations with their own plot: those with the strongest observed effects"""
 
 
+@with_unread("config")
 class Config(Section):
     name: FolderName = operational("workflow train predict predict_negative_controls")
     """Name of the run; all its outputs lie in the folder output_dir/name"""
@@ -653,20 +535,6 @@ class Config(Section):
     """Folder that holds the runs; a relative path starts at the working directory"""
     use_wandb: bool = operational("train")
     """Log the training to Weights & Biases; without an API key, offline"""
-    overwrite: AnyValue = inert(
-        "finished work is kept while its inputs are the same; to train again, change "
-        "training.train_seed",
-        usual=False,
-    )
-    """Train again if the run's folder holds an earlier training"""
-    return_adatas: AnyValue = inert(
-        "every run writes predictions.h5ad and observed.h5ad to its folder", usual=False
-    )
-    """Return the predicted and the observed cells"""
-    pred_adata_path: AnyValue = inert("every run writes predictions.h5ad to its folder", usual=None)
-    """File of the predicted cells"""
-    true_adata_path: AnyValue = inert("every run writes observed.h5ad to its folder", usual=None)
-    """File of the observed cells"""
     data: Data
     model: Model
     training: Training

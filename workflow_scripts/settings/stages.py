@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from workflow_scripts.settings.choices import (
     SPOILED_FEATURES,
     given_model,
 )
+
+Config = Mapping[str, Any]
+"""A nested, resolved config of a run."""
 
 ASKED = "asked"
 """Subfolder of a run's folder for what it predicts in place of its test split."""
@@ -39,6 +42,10 @@ class Stage:
         Version of its arithmetic: raise it when the same inputs give other results.
     engines
         Packages whose version changes the result.
+    is_in
+        Tells whether a run with some config has it.
+    turned_on_by
+        Keys of the config that alone bring it into a run.
     """
 
     output: str
@@ -46,11 +53,33 @@ class Stage:
     after: tuple[str, ...] = ()
     numerics: int = 1
     engines: tuple[str, ...] = ()
+    is_in: Callable[[Config], bool] = lambda config: True
+    turned_on_by: tuple[str, ...] = ()
 
     @property
     def reads_cells(self) -> bool:
         """Whether it reads the packed cells."""
         return "pack_cells" in self.after
+
+
+def asks(config: Config) -> bool:
+    """Return whether a run predicts something else than its test split."""
+    prediction = config["prediction"]
+    return prediction["targets"] is not None or prediction["adata"] is not None
+
+
+def _predicts(config: Config) -> bool:
+    return asks(config) or config["splits"]["test"] != "none"
+
+
+def _is_scored(config: Config) -> bool:
+    observed = _predicts(config) and config["prediction"]["targets"] is None
+    return observed and config.get("evaluation") is not None
+
+
+def _spoils_features(config: Config) -> bool:
+    asked = {*config["prediction"]["negative_controls"]} & {*SPOILED_FEATURES}
+    return bool(asked) and _is_scored(config)
 
 
 _CHECKED = ("audit_cells", "audit_splits", "validate_features")
@@ -62,36 +91,73 @@ STAGES: Mapping[str, Stage] = {
     "audit_cells": Stage("cells_audit.json", "cells"),
     "pack_cells": Stage("manifest.json", "cells", ("audit_cells",), numerics=3),
     "audit_splits": Stage("splits.parquet", "splits", ("audit_cells",), numerics=3),
-    "embed_proteins": Stage("embedded.safetensors", "features", ("audit_cells",)),
+    "embed_proteins": Stage(
+        "embedded.safetensors",
+        "features",
+        ("audit_cells",),
+        is_in=lambda config: config["features"]["missing"] == "embed",
+        turned_on_by=("features.missing",),
+    ),
     "validate_features": Stage(
         "features.safetensors", "features", ("audit_cells", "embed_proteins"), numerics=3
     ),
-    "list_targets": Stage("targets.parquet", "targets", ("audit_cells", "audit_splits")),
+    "list_targets": Stage(
+        "targets.parquet",
+        "targets",
+        ("audit_cells", "audit_splits"),
+        is_in=asks,
+        turned_on_by=("prediction.targets", "prediction.adata"),
+    ),
     "validate_target_features": Stage(
-        "target_features.safetensors", "features", ("list_targets", "validate_features")
+        "target_features.safetensors",
+        "features",
+        ("list_targets", "validate_features"),
+        is_in=asks,
     ),
     "preflight": Stage(
         "preflight.json", "preflight", (*_CHECKED, "list_targets", "validate_target_features")
     ),
     "select_genes": Stage(
-        "genes.json", "genes", ("audit_splits", "pack_cells"), engines=("scanpy",)
+        "genes.json",
+        "genes",
+        ("audit_splits", "pack_cells"),
+        engines=("scanpy",),
+        is_in=lambda config: config["genes"]["select"] != "all",
+        turned_on_by=("genes.select",),
     ),
     "train": Stage(
-        "checkpoints/final.ckpt", "train", (*_CHECKED, "select_genes", "pack_cells"), numerics=8
+        "checkpoints/final.ckpt",
+        "train",
+        (*_CHECKED, "select_genes", "pack_cells"),
+        numerics=8,
+        is_in=lambda config: given_model(config["prediction"]["checkpoint"]) is None,
+        turned_on_by=("prediction.checkpoint",),
     ),
-    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=4),
-    "predict_baselines": Stage("baselines", "predict_baselines", _READ, numerics=3),
+    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=4, is_in=_predicts),
+    "predict_baselines": Stage(
+        "baselines", "predict_baselines", _READ, numerics=3, is_in=_is_scored
+    ),
     "predict_negative_controls": Stage(
-        "negative_controls", "predict_negative_controls", (*_READ, "train")
+        "negative_controls",
+        "predict_negative_controls",
+        (*_READ, "train"),
+        is_in=_spoils_features,
     ),
-    "write_submission": Stage("submission.vcc", "submit", ("predict",)),
-    "anchors": Stage("anchors.json", "anchors", ("predict",), engines=_SCORER),
+    "write_submission": Stage(
+        "submission.vcc",
+        "submit",
+        ("predict",),
+        is_in=lambda config: bool(config["prediction"]["submission"]) and _predicts(config),
+        turned_on_by=("prediction.submission",),
+    ),
+    "anchors": Stage("anchors.json", "anchors", ("predict",), engines=_SCORER, is_in=_is_scored),
     "evaluate": Stage(
         "scores.json",
         "evaluate",
         (*_CHECKED, "select_genes", "validate_target_features", *_PREDICTED),
         numerics=8,
         engines=_SCORER,
+        is_in=_is_scored,
     ),
     "report": Stage(
         "report.html", "report", (*_CHECKED, "select_genes", "preflight", "train", "evaluate")
@@ -103,7 +169,6 @@ SLICES: tuple[str, ...] = tuple(dict.fromkeys(stage.slice for stage in STAGES.va
 SHARED = ("audit_cells", "pack_cells")
 """Rules whose output all runs on the same cells share."""
 
-
 FILES_OF_KEYS = frozenset(
     {
         *("data.kwargs.toml_config_path", "data.kwargs.perturbation_features_file"),
@@ -114,9 +179,19 @@ FILES_OF_KEYS = frozenset(
 """Keys that name files or models that a stage reads itself."""
 
 
+def of_slice(name: str) -> list[Stage]:
+    """Return the stages that read a slice."""
+    return [stage for stage in STAGES.values() if stage.slice == name]
+
+
 def numerics_of(name: str) -> int:
     """Return the version of the arithmetic of a slice's stages."""
-    return max(stage.numerics for stage in STAGES.values() if stage.slice == name)
+    return max(stage.numerics for stage in of_slice(name))
+
+
+def engines_of(name: str) -> tuple[str, ...]:
+    """Return the packages whose version changes the result of a slice's stages."""
+    return tuple(engine for stage in of_slice(name) for engine in stage.engines)
 
 
 def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
@@ -140,54 +215,30 @@ def identity_of(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, st
     return text_digest(canonical_json(content))[:32]
 
 
-def engines_of(name: str) -> tuple[str, ...]:
-    """Return the packages whose version changes the result of a slice's stages."""
-    return next((s.engines for s in STAGES.values() if s.slice == name and s.engines), ())
-
-
-def stages_of(config: Mapping[str, Any]) -> dict[str, Stage]:
-    """Return the stages of a run with this nested, resolved config, in the order of `STAGES`."""
-    prediction, challenge = config["prediction"], config["prediction"]["submission"]
-    predicts = asks(config) or config["splits"]["test"] != "none"
-    scored = predicts and prediction["targets"] is None and config.get("evaluation") is not None
-    left_out = {
-        **dict.fromkeys(SHARED, True),
-        "embed_proteins": config["features"]["missing"] != "embed",
-        "list_targets": not asks(config),
-        "validate_target_features": not asks(config),
-        "select_genes": config["genes"]["select"] == "all",
-        "train": given_model(prediction["checkpoint"]) is not None,
-        "predict": not predicts,
-        "predict_baselines": not scored,
-        "predict_negative_controls": not (
-            scored and {*prediction["negative_controls"]} & {*SPOILED_FEATURES}
-        ),
-        "write_submission": not (predicts and challenge),
-        "anchors": not scored,
-        "evaluate": not scored,
-    }
-    found = {name: stage for name, stage in STAGES.items() if not left_out.get(name)}
+def stages_of(config: Config) -> dict[str, Stage]:
+    """Return the stages of a run, in the order of `STAGES`."""
+    found = {name: stage for name, stage in STAGES.items() if stage.is_in(config)}
     if "write_submission" in found:
-        file = CHALLENGES[challenge].file
+        file = CHALLENGES[config["prediction"]["submission"]].file
         found["write_submission"] = replace(found["write_submission"], output=file)
     return found
 
 
-def reruns(config: Mapping[str, Any], path: str, slices: tuple[str, ...]) -> list[str]:
+def reruns(config: Config, path: str, slices: tuple[str, ...]) -> list[str]:
     """Return the rules of a run that start when a key changes.
 
     Parameters
     ----------
     config
-        Nested, resolved config of the run.
+        Config of the run.
     path, slices
         The dotted key, and the slices that hold it.
     """
-    there = {*stages_of(config), *SHARED}
+    there = stages_of(config)
     readers = [name for name, stage in STAGES.items() if stage.slice in slices]
     # Of a part that the run lacks, a change of other keys than the one that turns it on is counted
     # if nothing else reads them.
-    affected = {name for name in readers if name in there or path in _TURNED_ON_BY.get(name, ())}
+    affected = {name for name in readers if name in there or path in STAGES[name].turned_on_by}
     affected = affected or {*readers}
     for name, stage in STAGES.items():
         if name in there and not affected.isdisjoint(stage.after):
@@ -195,22 +246,7 @@ def reruns(config: Mapping[str, Any], path: str, slices: tuple[str, ...]) -> lis
     return [name for name in STAGES if name in affected]
 
 
-_TURNED_ON_BY = {
-    "list_targets": ("prediction.targets", "prediction.adata"),
-    "select_genes": ("genes.select",),
-    "embed_proteins": ("features.missing",),
-    "train": ("prediction.checkpoint",),
-    "write_submission": ("prediction.submission",),
-}
-
-
-def asks(config: Mapping[str, Any]) -> bool:
-    """Return whether a run predicts something else than its test split."""
-    prediction = config["prediction"]
-    return prediction["targets"] is not None or prediction["adata"] is not None
-
-
-def home_of(config: Mapping[str, Any]) -> str:
+def home_of(config: Config) -> str:
     """Return ``output_dir/name``, where a run trains, whatever it predicts."""
     return os.path.normpath(f"{config.get('output_dir', '.')}/{config['name']}")
 

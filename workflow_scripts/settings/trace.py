@@ -12,7 +12,7 @@ from workflow_scripts.settings.compose import DELETED, Composition, Setting, dot
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.schema import OPTIONAL_SECTIONS, find
-from workflow_scripts.settings.tables import Column, Table
+from workflow_scripts.settings.tables import Table
 from workflow_scripts.settings.yaml_files import KeyPath
 
 Overridden = Literal["yes", "confirmed", "no"]
@@ -65,9 +65,9 @@ def trace_rows(composition: Composition) -> list[Row]:
 
 def to_tsv(rows: Sequence[Row]) -> str:
     """Give rows as tab-separated text with a header, quoted as spreadsheets and pandas expect."""
-    columns = tuple(Column(field.name, field.name) for field in fields(Row))
-    values = attrgetter(*(column.name for column in columns))
-    return Table(columns, tuple(map(values, rows))).render("tsv")
+    names = [field.name for field in fields(Row)]
+    values = attrgetter(*names)
+    return Table(dict(zip(names, names, strict=True)), [*map(values, rows)]).render("tsv")
 
 
 @functools.cache
