@@ -160,7 +160,7 @@ def test_command_of_a_rule_names_files_and_params_as_the_options() -> None:
         "python -m workflow_scripts.test_stage --settings {input.settings:q}"
         " --texts {input.texts:q} --more {input.more:q} --place {params.place:q}"
         " --times {params.times:q} --out {output.out:q} --parts {output.parts:q}"
-        " --work-dir {params.work_dir:q} > {log:q} 2>&1"
+        " --work-dir {wildcards.run:q}/finished > {log:q} 2>&1"
     )
     assert "--work-dir" not in count.shell()
     # Of the settings of train, some change no result.

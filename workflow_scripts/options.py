@@ -12,13 +12,10 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from workflow_scripts.cache.digests import canonical_json, file_digest, text_digest
 from workflow_scripts.cache.identity import IdentityFolder
+from workflow_scripts.cells.manifest import Manifest
+from workflow_scripts.errors import DataError
+from workflow_scripts.settings.choices import model_file
 from workflow_scripts.settings.slices import Slice
-
-Output = Annotated[Path, "output"]
-OutputFolder = Annotated[Path, "output folder"]
-Store = Annotated[Path, "store"]
-Folder = Annotated[Path, "folder"]
-Config = Annotated[Path, "config"]
 
 
 def content_digest(path: Path) -> str:
@@ -29,9 +26,31 @@ def content_digest(path: Path) -> str:
     return text_digest(canonical_json({file.name: file_digest(file) for file in files}))
 
 
-def place_digest(path: Path) -> str:
-    """Return an absolute path: of a store, the place counts."""
-    return os.path.abspath(path)
+def cells_digest(path: Path) -> str:
+    """Return the digest of the packed cells that a manifest describes."""
+    return Manifest.read(path).digest
+
+
+def model_digest(path: str, key: str) -> str:
+    """Return the digest of the model that a key of the config names.
+
+    Raises
+    ------
+    DataError
+        If there is no such model.
+    """
+    file = model_file(path)
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; {key} names {path}")
+    return file_digest(file)
+
+
+Cells = Annotated[Path, cells_digest]
+Output = Annotated[Path, "output"]
+OutputFolder = Annotated[Path, "output folder"]
+Store = Annotated[Path, "store"]
+Folder = Annotated[Path, "folder"]
+Config = Annotated[Path, "config"]
 
 
 @dataclass(frozen=True)
@@ -134,10 +153,11 @@ def _option(owner: Any, name: str, hint: Any, texts: Mapping[str, str]) -> Optio
     if many and not optional and default is None:
         default = []
     bare, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    kind, digest, place = "value", None, "params"
+    digest: Callable[[Path], str] | None = None
+    kind, place = "value", "params"
     if marks and isinstance(marks[0], str):
         kind = marks[0]
-        digest = place_digest if kind == "store" else None
+        digest = os.path.abspath if kind == "store" else None
         place = "output" if kind.startswith("output") else "params"
     elif bare is Path:
         kind, digest = "input", marks[0] if marks else content_digest
@@ -155,3 +175,8 @@ def _descriptions(described: Any, title: str) -> dict[str, str]:
         line = " ".join(text.split()).rstrip(".")
         found |= dict.fromkeys(names.split(", "), line[:1].lower() + line[1:])
     return found
+
+
+def listed(given: Any) -> list[Any]:
+    """Return the values of an option: none, one, or those of a list."""
+    return given if isinstance(given, list) else [] if given is None else [given]

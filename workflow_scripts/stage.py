@@ -27,15 +27,15 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cache.identity import IdentityFolder
 from workflow_scripts.cache.writing import publishing, refuse_damaged
-from workflow_scripts.cells.manifest import Manifest
 from workflow_scripts.command import command_parser
-from workflow_scripts.errors import DataError, StoppedError
+from workflow_scripts.errors import StoppedError
 from workflow_scripts.options import (
+    Cells,
     Config,
     Folder,
     Option,
@@ -43,36 +43,16 @@ from workflow_scripts.options import (
     OutputFolder,
     Store,
     is_expanded,
+    listed,
+    model_digest,
     options_of,
     parameters_of,
 )
-from workflow_scripts.settings.choices import ENSEMBLE, INIT_FROM, model_file
+from workflow_scripts.settings.choices import ENSEMBLE, INIT_FROM
 from workflow_scripts.settings.slices import Slice, read_settings
 from workflow_scripts.settings.stages import FILES_OF_KEYS, engines_of, identity_of
 
 __all__ = ["Cells", "Config", "Folder", "Output", "OutputFolder", "Stage", "Store", "stage"]
-
-
-def cells_digest(path: Path) -> str:
-    """Return the digest of the packed cells that a manifest describes."""
-    return Manifest.read(path).digest
-
-
-Cells = Annotated[Path, cells_digest]
-
-
-def model_digest(path: str, key: str) -> str:
-    """Return the digest of the model that a key of the config names.
-
-    Raises
-    ------
-    DataError
-        If there is no such model.
-    """
-    file = model_file(path)
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; {key} names {path}")
-    return file_digest(file)
 
 
 @dataclass(frozen=True)
@@ -109,11 +89,13 @@ class Stage:
             return
         given = vars(self.parser().parse_args(arguments))
         for option in self.options:
-            if option.kind in ("input", "settings", "config"):
-                for path in _listed(given[option.name]):
+            if option.place == "input" or option.kind == "input":
+                for path in listed(given[option.name]):
                     refuse_damaged(path)
+        if self._reads_settings:
+            given["settings"] = read_settings(given["settings"], given["config"])
         if self.kept:
-            self._keep(given, read_settings(given["settings"], given["config"]))
+            self._finish(given)
         else:
             self._do_anew(given)
 
@@ -153,28 +135,31 @@ class Stage:
         words = [word.replace("{params.work_dir:q}", work_dir) for word in words]
         return " ".join([*words, "> {log:q} 2>&1"])
 
+    @property
+    def _reads_settings(self) -> bool:
+        return any(option.kind == "settings" for option in self.options)
+
+    def _outputs(self, given: dict[str, Any]) -> dict[str, Path]:
+        """Return where each output is asked for, by its parameter's name."""
+        return {o.name: given[o.name] for o in self.options if o.kind.startswith("output")}
+
     def _do_anew(self, given: dict[str, Any]) -> None:
         """Do the work, and put its outputs in place when all of them are written."""
         with ExitStack() as written:
-            for option in self.options:
-                if option.kind == "output":
-                    place = written.enter_context(publishing(given[option.name]))
-                    given[option.name] = place
-                elif option.kind == "settings":
-                    given["settings"] = read_settings(given["settings"], given["config"])
+            for name, path in self._outputs(given).items():
+                given[name] = written.enter_context(publishing(path))
             self._call(given)
 
-    def _keep(self, given: dict[str, Any], settings: Slice) -> None:
-        """Do the work if it was not finished before, and put its outputs in place."""
-        inputs = self._inputs(given, settings)
+    def _finish(self, given: dict[str, Any]) -> None:
+        """Do the work if it was not finished before, and link its outputs into place."""
+        settings, inputs = given["settings"], self._inputs(given)
         # The content of a starting model counts, not where it lies.
         values = {key: value for key, value in settings.identity.items() if key != INIT_FROM}
         identity = identity_of(self.name, values, inputs)
         work = IdentityFolder(given["work_dir"], identity, inputs, until=settings.extent)
-        asked = {o.name: given[o.name] for o in self.options if o.kind.startswith("output")}
+        asked = self._outputs(given)
         outputs = {path.name: path for path in asked.values()}
-        given |= {name: work.path / path.name for name, path in asked.items()}
-        given |= {"settings": settings, "work": work}
+        given |= {"work": work, **{name: work.path / path.name for name, path in asked.items()}}
         if self.rank is not None and self.rank(settings):
             # The first process holds the lock, keeps the files, and says what goes wrong.
             if not work.has_finished(*outputs):
@@ -194,17 +179,18 @@ class Stage:
                 work.finish(*outputs)
             work.publish(outputs)
 
-    def _inputs(self, given: dict[str, Any], settings: Slice) -> dict[str, str]:
+    def _inputs(self, given: dict[str, Any]) -> dict[str, str]:
         """Return the name and digest of everything but settings that the result depends on."""
+        settings: Slice = given["settings"]
         found = {package: version(package) for package in engines_of(self.name)}
         for key in FILES_OF_KEYS & settings.identity.keys():
-            for number, path in enumerate(_listed(settings[key])):
+            for number, path in enumerate(listed(settings[key])):
                 if key in (ENSEMBLE, INIT_FROM):
                     found[f"{key} {number}"] = model_digest(path, key)
                 elif Path(path).is_file():
                     found[f"{key} {number}"] = file_digest(Path(path))
         for option in self.options:
-            for number, path in enumerate(_listed(given[option.name])):
+            for number, path in enumerate(listed(given[option.name])):
                 if option.digest is not None:
                     name = f"{option.name} {number}" if option.many else option.name
                     found[name] = option.digest(path)
@@ -231,7 +217,3 @@ def stage(
 ) -> Callable[[Callable[..., None]], Stage]:
     """Make a function a stage; `Stage` describes the parameters."""
     return lambda function: Stage(name, function, by_hand, shared, kept, rank)
-
-
-def _listed(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [] if given is None else [given]

@@ -10,8 +10,8 @@ from typing import Annotated
 from workflow_scripts.cache.digests import check_zip
 from workflow_scripts.cache.identity import NOTES, noted
 from workflow_scripts.errors import DataError
+from workflow_scripts.options import Cells, model_digest
 from workflow_scripts.settings.findings import listing
-from workflow_scripts.stage import Cells, model_digest
 
 
 def kept_checkpoint(path: Path) -> Path:
