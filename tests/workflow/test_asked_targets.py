@@ -44,7 +44,7 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: P
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"list_targets", "validate_target_features", "predict", "report"} <= set(done.jobs)
     assert not {"evaluate", "pack_cells"} & set(done.jobs)
-    (folder,) = finished_run.glob("out/tiny/asked/want-*")
+    (folder,) = finished_run.glob("out/tiny/targets/want-*")
     assert "finished before" in (folder / "logs/train.log").read_text()
 
     # Nothing compares baselines with a list; they are predicted where they are asked for.
@@ -87,7 +87,7 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"pack_cells", "list_targets", "predict", "evaluate", "report"} <= set(done.jobs)
 
-    (run,) = finished_run.glob("out/tiny/asked/new-*")
+    (run,) = finished_run.glob("out/tiny/targets/new-*")
     predicted, observed = (
         anndata.read_h5ad(run / f"{n}.h5ad") for n in ("predictions", "observed")
     )
@@ -128,7 +128,7 @@ def test_training_cells_under_the_name_of_another_context_are_not_scored(
     asked = ("--keep-going", *OPTIONS, "overrides=prediction.adata=new.h5ad")
     done = snakemake(finished_run, *asked, expect=1)
     assert "evaluate" not in done.jobs
-    [asked_for] = finished_run.glob("out/tiny/asked/*")
+    [asked_for] = finished_run.glob("out/tiny/targets/*")
     log = (asked_for / "logs/predict.log").read_text()
     # All 72 but those of which fewer than twenty genes are expressed.
     assert "error: 68 held-out cells are among the training cells under another name: " in log

@@ -81,7 +81,7 @@ def test_submission_is_written_beside_the_predictions(finished_run: Path) -> Non
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert "write_submission" in done.jobs
     assert "30 genes are written, and the Virtual Cell Challenge 2026 scores 18,533" in done.text
-    (path,) = finished_run.glob("out/tiny/asked/want-*/submission.h5ad")
+    (path,) = finished_run.glob("out/tiny/targets/want-*/submission.h5ad")
     cells = anndata.read_h5ad(path)
     sizes = cells.obs.groupby(["target_gene", "context"], observed=True).size()
     assert sizes.to_dict() == {("g2", "rpe1"): 400, ("g5", "k562"): 400}

@@ -82,7 +82,7 @@ def test_recipes_of_competitions_pass_the_check(own_folder: Path) -> None:
     overrides = " ".join(SCALED)
     snakemake(own_folder, "check", "--config", f"runs={','.join(ASKING)}", f"overrides={overrides}")
     for name, n_contexts in {"vcc2025": 1, "vcc2026": 3}.items():
-        (run,) = (own_folder / "competition" / name / "asked").iterdir()
+        (run,) = (own_folder / "competition" / name / "targets").iterdir()
         hold_to_the_plan(name, run)
         asked = json.loads((run / "targets_audit.json").read_text())
         assert (asked["perturbations"], asked["contexts"]) == (4, n_contexts)

@@ -20,7 +20,7 @@ from workflow_scripts.settings.choices import (
 Config = Mapping[str, Any]
 """A nested, resolved config of a run."""
 
-ASKED = "asked"
+ASKED = "targets"
 """Subfolder of a run's folder for what it predicts in place of its test split."""
 
 
