@@ -52,27 +52,23 @@ def list_targets(
     """
     import pandas as pd
 
-    from workflow_scripts.prediction.target_list import (
-        TargetSettings,
-        genes_lacking,
-        resolve_targets,
-    )
+    from workflow_scripts.prediction.target_list import genes_lacking, resolve_targets
 
-    asked = TargetSettings.from_slice(settings)
-    table, findings = resolve_targets(asked, pd.read_parquet(groups))
-    if asked.adata is not None:  # else the run's own audit has said it
+    adata, control = settings["prediction.adata"], settings["data.kwargs.control_pert"]
+    table, findings = resolve_targets(settings, pd.read_parquet(groups))
+    if adata is not None:  # else the run's own audit has said it
         findings = [*from_dicts(json.loads(cells_audit.read_text())["findings"]), *findings]
         if run_genes is not None and genes is not None:
             known, wanted = (
                 path.read_text(encoding="utf-8").splitlines() for path in (genes, run_genes)
             )
-            findings += genes_lacking(asked.adata, known, wanted)
-    perturbed = table[table["perturbation"].astype(str) != asked.control]
+            findings += genes_lacking(adata, known, wanted)
+    perturbed = table[table["perturbation"].astype(str) != control]
     groups_of_run = pd.read_parquet(splits)
     trained = groups_of_run[groups_of_run["split"] == "train"]
     report: dict[str, object] = {
         "n_cells": int(perturbed["n_cells"].sum()),
-        "scored": asked.table is None,
+        "scored": settings["prediction.targets"] is None,
     }
     for column in ("perturbation", "context"):
         names = sorted(set(perturbed[column].astype(str)))

@@ -17,9 +17,10 @@ from anndata import AnnData
 from cell_eval2.norm import validate_input_type
 from scipy.sparse import csr_matrix, issparse
 
+from tests.prediction.test_target_list import settings
 from workflow_scripts.errors import DataError
 from workflow_scripts.prediction.submission import write_submission
-from workflow_scripts.prediction.target_list import TargetSettings, resolve_targets
+from workflow_scripts.prediction.target_list import resolve_targets
 from workflow_scripts.settings.choices import VCC2025, VCC2026
 
 CONTROL = "non-targeting"
@@ -145,10 +146,10 @@ def test_another_name_of_the_control_is_said(tmp_path: Path) -> None:
 def test_listed_numbers_of_cells_are_held_to_the_contract(tmp_path: Path, n_cells, wrong) -> None:
     table = tmp_path / "want.csv"
     table.write_text(f"perturbation,context,n_cells\nA,h1,{n_cells}\nB,h1,400\n")
-    settings = TargetSettings(
-        str(table), None, VCC2026.cells_per_target, "gene", "cell_type", CONTROL, "vcc2026"
+    asked = settings(
+        table, CONTROL, cells_per_target=VCC2026.cells_per_target, submission="vcc2026"
     )
     groups = pd.DataFrame({"context": ["h1"], "perturbation": [CONTROL], "n_cells": [9]})
-    _, findings = resolve_targets(settings, groups)
+    _, findings = resolve_targets(asked, groups)
     assert len(findings) == wrong
     assert all("A in h1: 399" in finding.message for finding in findings)

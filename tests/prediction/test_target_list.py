@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.prediction.target_list import TargetSettings, genes_lacking, resolve_targets
+from workflow_scripts.prediction.target_list import genes_lacking, resolve_targets
+from workflow_scripts.settings.slices import Slice
 
 GROUPS = pd.DataFrame(
     {
@@ -21,16 +22,21 @@ GROUPS = pd.DataFrame(
 )
 
 
-def settings(table: Path | None, **changes: object) -> TargetSettings:
-    values: dict[str, object] = {
-        "table": None if table is None else str(table),
+def settings(table: Path | None, control: str = "control", **changes: object) -> Slice:
+    prediction: dict[str, object] = {
+        "targets": None if table is None else str(table),
         "adata": None,
         "cells_per_target": None,
-        "pert_col": "gene",
         "context_col": "line",
-        "control": "control",
+        "submission": None,
+        **changes,
     }
-    return TargetSettings(**{**values, **changes})  # type: ignore[arg-type]
+    values = {
+        "data.kwargs.pert_col": "gene",
+        "data.kwargs.cell_type_key": "cell_type",
+        "data.kwargs.control_pert": control,
+    }
+    return Slice(values | {f"prediction.{name}": value for name, value in prediction.items()}, {})
 
 
 def write(folder: Path, text: str, name: str = "want.csv") -> Path:
@@ -68,8 +74,8 @@ def test_without_contexts_every_one_with_controls_is_meant(tmp_path):
     [
         ("target,context\nA,k562\n", "no column perturbation or gene; it has target, context"),
         ("gene,line,n_cells\n", "it lists nothing to predict"),
-        ("gene,line\nA,k562\n", "no column n_cells; say there how many cells, or set"),
-        ("gene,line,n_cells\nA,k562,\nB,k562,3\n", "1 empty n_cells; say there"),
+        ("gene,line\nA,k562\n", "1 lines without n_cells; say there how many cells, or set"),
+        ("gene,line,n_cells\nA,k562,\nB,k562,3\n", "1 lines without n_cells; say there"),
         ("gene,line,n_cells\nA,k562,3\nB,k562,2.5\nC,k562,0\n", "line 3: '2.5', line 4: '0'"),
         ("gene,line,n_cells\nA,K562,3\n", "'K562': did you mean `k562`?"),
         ("gene,line,n_cells\nA,bare,3\n", "1 of 1 contexts have no control cells in the cells of"),
