@@ -42,15 +42,16 @@ class TrainedModels:
         Batch in whose place cells of a batch that a model doesn't know are taken.
     amplitude
         Factor of the predicted effects.
-    described
-        What files say of them beside the amplitude.
+    checkpoint, ensemble
+        What the config calls the first, and the others.
     """
 
     models: Sequence[tuple[StateTransition, ModelDescription]]
     features: Features
     unknown_batch: str | None = None
     amplitude: float = 1.0
-    described: Mapping[str, Any] | None = None
+    checkpoint: str = "final"
+    ensemble: Sequence[str] = ()
 
     @classmethod
     def open(cls, given: ModelFiles, prediction: Prediction) -> TrainedModels:
@@ -74,11 +75,6 @@ class TrainedModels:
         )
         gpu = settings["model.device"] != "cpu" and torch.cuda.is_available()
         others = settings[ENSEMBLE]
-        described = {"checkpoint": str(settings["prediction.checkpoint"])}
-        if others:
-            described["ensemble"] = ", ".join(others)
-        if store.embedding_name is not None:
-            described["embedding"] = store.embedding_name
         models = cls(
             [
                 load_fitting(path, asked, "cuda" if gpu else "cpu")
@@ -86,7 +82,8 @@ class TrainedModels:
             ],
             features,
             settings["prediction.unknown_batch"],
-            described=described,
+            checkpoint=str(settings["prediction.checkpoint"]),
+            ensemble=others,
         )
         factor = settings["prediction.amplitude"]
         if factor == VALIDATION:
@@ -100,7 +97,12 @@ class TrainedModels:
     @property
     def description(self) -> Mapping[str, Any]:
         """What a file says of the models."""
-        return {**(self.described or {}), "amplitude": self.amplitude}
+        optional = {"ensemble": ", ".join(self.ensemble), "embedding": self.models[0][1].embedding}
+        return {
+            "checkpoint": self.checkpoint,
+            "amplitude": self.amplitude,
+            **{name: value for name, value in optional.items() if value},
+        }
 
     @property
     def device(self) -> torch.device:
