@@ -25,7 +25,6 @@ from workflow_scripts.settings.stages import (
     ASKED,
     FILES_OF_KEYS,
     Stage,
-    asks,
     engines_of,
     home_of,
     numerics_of,
@@ -91,11 +90,6 @@ class Run:
         Of the config as JSON: as YAML it takes most of the time in which many runs are planned.
         """
         return text_digest(f"{json.dumps(self.config)}\n{self.trace}")
-
-    @property
-    def asks(self) -> bool:
-        """Whether something else than the test split is predicted."""
-        return asks(self.config)
 
     @property
     def home(self) -> str:
