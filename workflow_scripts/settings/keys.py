@@ -192,25 +192,19 @@ def _listed(texts: list[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def identity(readers: str, *, unit: str = "", optional: bool = False, **limits: Any) -> Any:
-    """Declare a key whose change makes ``readers`` start afresh.
+def declare(
+    kind: Kind, readers: str, *, unit: str = "", optional: bool = False, **limits: Any
+) -> Any:
+    """Declare a key that ``readers`` read: stages, and ``workflow`` for the Snakefile.
 
     ``optional`` keys may be absent from a config. ``limits`` are those of `pydantic.Field`.
     """
-    return _declared(Key("identity", tuple(readers.split()), unit, optional), limits)
+    return _field(Key(kind, tuple(readers.split()), unit, optional), limits)
 
 
-def extent(readers: str, *, unit: str = "", **limits: Any) -> Any:
-    """Declare a key whose change makes ``readers`` run again and continue."""
-    return _declared(Key("extent", tuple(readers.split()), unit), limits)
-
-
-def operational(readers: str, *, unit: str = "", **limits: Any) -> Any:
-    """Declare a key that ``readers`` read, and whose change runs nothing again.
-
-    The Snakefile reads keys of the reader ``workflow``.
-    """
-    return _declared(Key("operational", tuple(readers.split()), unit), limits)
+identity = functools.partial(declare, "identity")
+extent = functools.partial(declare, "extent")
+operational = functools.partial(declare, "operational")
 
 
 def inert(reason: str, *, usual: Any = ..., unit: str = "", **limits: Any) -> Any:
@@ -218,7 +212,7 @@ def inert(reason: str, *, usual: Any = ..., unit: str = "", **limits: Any) -> An
 
     ``usual`` is the value that it has in every preset: a run that sets another one is warned.
     """
-    return _declared(Key("inert", (), unit, True, reason, usual), limits)
+    return _field(Key("inert", (), unit, True, reason, usual), limits)
 
 
 def with_unread(name: str) -> Callable[[type[S]], type[S]]:
@@ -247,7 +241,7 @@ def _only(value: Any) -> Any:
     return None if value is None else Literal[value]
 
 
-def _declared(key: Key, limits: dict[str, Any]) -> Any:
+def _field(key: Key, limits: dict[str, Any]) -> Any:
     return Field(None if key.optional else ..., json_schema_extra=key, **limits)
 
 

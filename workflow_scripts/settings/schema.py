@@ -1,5 +1,6 @@
 """Every key of the config: its type, its range, its meaning, and who reads it.
 
+Keys that nothing reads are in unread.yaml, but for those that have a type or a range of their own.
 The checks of a config, what a change of a key runs again, the reference of all keys
 (config/README.md) and the JSON Schema for editors are derived from these classes.
 """

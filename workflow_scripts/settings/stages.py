@@ -56,11 +56,6 @@ class Stage:
     is_in: Callable[[Config], bool] = lambda config: True
     turned_on_by: tuple[str, ...] = ()
 
-    @property
-    def reads_cells(self) -> bool:
-        """Whether it reads the packed cells."""
-        return "pack_cells" in self.after
-
 
 def asks(config: Config) -> bool:
     """Return whether a run predicts something else than its test split."""
