@@ -132,12 +132,6 @@ class RunInputs(Run):
         return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
 
     @property
-    def genes_to_find(self) -> list[str]:
-        """The genes that other cells must have, if they are known before the selection."""
-        known = self.reads_other_cells and "select_genes" not in self.stages
-        return [f"{self.cells}/genes.txt"] if known else []
-
-    @property
     def given_weights(self) -> str | None:
         """Path of the model that predicts, if the run trains none."""
         return given_model(self.config["prediction"]["checkpoint"])
@@ -213,6 +207,9 @@ class RunInputs(Run):
             *("splits_audit.json", "features.safetensors", "features_audit.json"),
             *("predictions.h5ad", "observed.h5ad", "baselines", "anchors.json"),
         ]
+        all_genes = f"{self.cells}/genes.txt"
+        # Other cells must have the genes, which are known if none are chosen.
+        all_are_read = self.reads_other_cells and "select_genes" not in self.stages
         of_cells = ("groups.parquet", "batches.parquet", "twins.parquet", "cells_audit.json")
         return {
             **{_stem(name): f"{self.folder}/{name}" for name in own},
@@ -221,7 +218,7 @@ class RunInputs(Run):
             "passed": f"{self.folder}/preflight.json",
             "trace": f"{self.folder}/config.trace.tsv",
             "cells": f"{self.cells}/manifest.json",
-            "all_genes": f"{self.cells}/genes.txt",
+            "all_genes": all_genes,
             "genes": self.made("select_genes"),
             "embedded": self.made("embed_proteins"),
             "one_hot_of": [],
@@ -234,7 +231,7 @@ class RunInputs(Run):
             "asked_cells": f"{self.asked_cells}/manifest.json",
             "asked_cells_audit": self.other_cells_file("cells_audit.json"),
             "asked_batches": self.other_cells_file("batches.parquet"),
-            "run_genes": self.genes_to_find,
+            "run_genes": all_genes if all_are_read else [],
             "negative_controls": self.made("predict_negative_controls"),
             "training_metrics": self.made("train", "training.csv"),
             "starts": self.made("train", "starts.json"),
@@ -263,14 +260,14 @@ class RunInputs(Run):
 
     def newer_inputs(self, rule: str) -> list[Path]:
         """Return the inputs of a rule that changed after it: it did not come to run again."""
-        stages = self.stages
-        inputs = [Path(self.folder, "stages", f"{stages[rule].slice}.json")]
-        inputs = self.cell_files[:1] if rule in SHARED else inputs
+        stage = self.stages[rule]
+        settings = Path(self.folder, "stages", f"{stage.slice}.json")
+        inputs = self.cell_files[:1] if rule in SHARED else [settings]
         inputs += map(Path, self.named(INIT_FROM) if rule == "train" else [])
         # Whatever a run makes is made from its cells.
-        before = {SHARED[0], *stages[rule].after} & {*stages}
+        before = [name for name in self.stages if name in (SHARED[0], *stage.after)]
         inputs += [Path(path) for name in before for path in self.made(name)]
-        made = min(_changed(Path(path)) for path in self.made(rule))
+        made = _changed(Path(*self.made(rule)))
         return [path for path in inputs if made and made < _changed(path)]
 
     @functools.cached_property
