@@ -10,7 +10,6 @@ report: "rules/captions/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/inputs.smk"
-include: "rules/resources.smk"
 include: "rules/freeze.smk"
 include: "rules/cells.smk"
 include: "rules/features.smk"

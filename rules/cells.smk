@@ -135,7 +135,6 @@ rule audit_splits:
         runtime=minutes(30),
     params:
         store=store("cells"),
-        run=of_run("folder"),
     message:
         "{wildcards.run}: applying the split file"
     shell:

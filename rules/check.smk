@@ -25,7 +25,6 @@ rule preflight:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
-        run=of_run("folder"),
         record="{run}/preflight",
         store=store("cells"),
     message:

@@ -32,6 +32,7 @@ from workflow_scripts.inputs import (
     put_aside,
     runs_of_target_jobs,
 )
+from workflow_scripts.resources import launcher, memory, minutes, training_memory
 from workflow_scripts.settings.run import from_here
 from workflow_scripts.settings.runs import resolve_runs
 from workflow_scripts.settings.schema import WORKFLOW_KEYS

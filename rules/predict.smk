@@ -27,7 +27,6 @@ rule list_targets:
         runtime=minutes(30),
     params:
         store=store("asked_cells"),
-        run=of_run("folder"),
     message:
         "{wildcards.run}: looking at what is to be predicted"
     shell:

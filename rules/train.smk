@@ -24,7 +24,7 @@ rule train:
     resources:
         mem_mb=training_memory,
         runtime=minutes(1440),
-        gpu=lambda wildcards: ranks(wildcards.run),
+        gpu=of_run("ranks"),
     params:
         launcher=launcher,
         work_dir=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",

@@ -132,6 +132,12 @@ class RunInputs(Run):
         return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
 
     @property
+    def ranks(self) -> int:
+        """How many devices train together."""
+        count: int = self.config["training"]["devices"] * self.config["engine"]["nodes"]
+        return count
+
+    @property
     def given_weights(self) -> str | None:
         """Path of the model that predicts, if the run trains none."""
         return given_model(self.config["prediction"]["checkpoint"])

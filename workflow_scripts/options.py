@@ -93,8 +93,8 @@ class Option:
     @property
     def words(self) -> str:
         """Its part of the shell command of a rule."""
-        named = "{threads}" if self.name == "threads" else f"{{{self.place}.{self.name}:q}}"
-        return f"{self.flag} {named}"
+        known = {"threads": "{threads}", "run": "{wildcards.run:q}"}
+        return f"{self.flag} {known.get(self.name, f'{{{self.place}.{self.name}:q}}')}"
 
     @property
     def has_default(self) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.killed import Kill, Started
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import write_tiny_run
-from workflow_scripts.failures import WIDTH, box, failures
+from workflow_scripts.outcome import WIDTH, box, failures
 
 EDGE = "─" * WIDTH
 

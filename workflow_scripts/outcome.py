@@ -1,18 +1,21 @@
-"""What failed in a start of the workflow, in a person's words: read from Snakemake's log."""
+"""What is said before the first job and after the last: places, results, and what failed."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflow_scripts.inputs import CELLS, RunInputs, compared, comparison
 from workflow_scripts.settings.findings import printable
 
 _BLOCK = re.compile(r"^Error in (?:rule|group) (\S+?):\n((?:    .*\n?)+)", re.MULTILINE)
 _LOG = re.compile(r"^    log: (\S+)", re.MULTILINE)
-_SAID = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
+_TOLD = re.compile(r"^    message: (?!None$)(.+)$", re.MULTILINE)
 _MESSAGE = re.compile(r"^error: .*(?:\n(?!\w+: ).+)*", re.MULTILINE)
 _STOPPED = re.compile(r"^stopped by .*", re.MULTILINE)
 _LACKS = {
@@ -50,20 +53,73 @@ WIDTH = 100
 """Characters of a box's edge."""
 
 
+def places_of(runs: Mapping[str, RunInputs], cache: str) -> list[Path]:
+    """Return the folders that jobs write into, or the nearest of their parents that is there."""
+    inside = ("", "logs", "benchmarks", "checkpoints", "finished", "preflight")
+    wanted = [Path(cache), Path(CELLS), *(Path(run, name) for run in runs for name in inside)]
+    found = (next(path for path in (one, *one.parents) if path.exists()) for one in wanted)
+    return list(dict.fromkeys(path.resolve() for path in found))
+
+
+def closed_places(places: Iterable[Path]) -> str | None:
+    """Return what stops every job by itself, without a log: folders that can't be written to."""
+    if closed := [path for path in places if not os.access(path, os.W_OK | os.X_OK)]:
+        lines = "\n".join(f"  {path}" for path in closed)
+        return (
+            f"nothing was started, as these can't be written to:\n{lines}\n"
+            "mend their permissions, or give runs another output_dir (or cache_dir)"
+        )
+    return None
+
+
+def print_full_disks(places: Iterable[Path]) -> None:
+    """Name the disks that are full: jobs that met that could not even write their logs.
+
+    Snakemake itself blames permissions where it can't write its records.
+    """
+    on_disk = {path.stat().st_dev: path for path in places if path.exists()}
+    for path in on_disk.values():
+        if (free := shutil.disk_usage(path).free) < ROOM:
+            print(f"{path}: its disk has {free / 1e6:.1f} MB left; make room, and start again")
+
+
+def closing_lines(runs: Mapping[str, RunInputs]) -> Iterator[str]:
+    """Yield for each run where its report lies, or that it has none yet."""
+    for run in runs:
+        pages = [Path(run, name).resolve() for name in ("report.html", "preflight/findings.html")]
+        page = next((path for path in pages if path.exists()), None)
+        if page is None or (len(runs) > 1 and page != pages[0]):
+            yield f"{run}: not finished; what it says lies in {Path(run, 'logs').resolve()}"
+        else:
+            yield f"{run}: {page}"
+            yield from _warnings_of(Path(run, "preflight/findings.json"))
+    for path in comparison(runs)[:1]:
+        if Path(path).exists():
+            yield f"{len(compared(runs))} runs compared: {Path(path).resolve()}"
+
+
+def _warnings_of(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_text())["findings"]
+    except (OSError, ValueError, LookupError):
+        return [f"warning: {path} can't be read"]
+    entries = [entry for entries in found.values() for entry in entries]
+    warnings = [entry["message"] for entry in entries if entry["severity"] == "warning"]
+    return [printable(f"warning: {message}") for message in warnings]
+
+
 @dataclass(frozen=True)
 class Failure:
     """One job that failed.
 
     Attributes
     ----------
-    run
-        Folder of the run, or of what runs share.
-    rule
-        What it was to do.
+    run, rule
+        Folder of the run, or of what runs share, and the rule.
     message
-        What it says of that.
+        What it says of its end.
     log
-        Where it says it; None where it has none.
+        Its log; None if it has none.
     advice
         What to do next.
     """
@@ -83,28 +139,12 @@ def failures(text: str) -> list[Failure]:
     found: dict[tuple[str, str], Failure] = {}
     for block in _BLOCK.finditer(text):
         rule, body = block[1], block[2]
-        log = _LOG.search(body)
+        log, told = _LOG.search(body), _TOLD.search(body)
         path = None if log is None else Path(log[1].rstrip(","))
         run = "" if path is None else str(path.parents[1])
-        said = _SAID.search(body)
-        found[run, rule] = failure_of(run, rule, path, "" if said is None else said[1])
+        message, advice = _read(path, "" if told is None else told[1])
+        found[run, rule] = Failure(run, rule, message, path, advice)
     return list(found.values())
-
-
-def failure_of(run: str, rule: str, log: Path | None, said: str = "") -> Failure:
-    """Return what became of a job that failed, from its log.
-
-    Parameters
-    ----------
-    run, rule
-        What it worked on, and what it was to do.
-    log
-        Its log; None where it has none.
-    said
-        What Snakemake says of it.
-    """
-    message, advice = _read(log, said)
-    return Failure(run, rule, message, log, advice)
 
 
 def box(found: Iterable[Failure]) -> str:
@@ -121,21 +161,28 @@ def box(found: Iterable[Failure]) -> str:
     return "\n".join(["─" * WIDTH, printable("\n\n".join(parts)), "─" * WIDTH])
 
 
-def _read(log: Path | None, said: str) -> tuple[str, str]:
-    """Return what a job says of its end, and what to do."""
+def _read(log: Path | None, told: str) -> tuple[str, str]:
+    """Return what a job says of its end, and what to do.
+
+    Parameters
+    ----------
+    log
+        Its log; None if it has none.
+    told
+        What Snakemake says of it.
+    """
     try:
         text = "" if log is None else log.read_text(errors="replace")
     except OSError:
         text = ""
     if messages := _MESSAGE.findall(text):
         message = "\n".join(messages[:_MOST])
-        return message, _lack(message) or (
-            "Mend that, and start the same command again: what is done stays done."
-        )
+        mend = "Mend that, and start the same command again: what is done stays done."
+        return message, _lack(message) or mend
     if stopped := _STOPPED.findall(text):
         return stopped[-1], "Start the same command again."
     lines = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
-    what = "\n".join(filter(None, [said, *lines])) or "its log is empty"
+    what = "\n".join(filter(None, [told, *lines])) or "its log is empty"
     _, traceback, raised = text.partition("Traceback (most recent call last)")
     full = log is not None and log.exists() and shutil.disk_usage(log).free < ROOM
     if advice := _lack("no space left" if full else f"{what}\n{raised}"):
