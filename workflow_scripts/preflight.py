@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,7 @@ from workflow_scripts.stage import Folder, Output, Store, stage
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workflow_scripts.training.estimates import DataSizes, RunEstimate
-    from workflow_scripts.training.fit import MachineLimits
     from workflow_scripts.training.plan import TrainingPlan
-    from workflow_scripts.training.step_memory import Device
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,7 @@ def preflight(
     from workflow_scripts.cells.splits import used_targets
     from workflow_scripts.prediction.readiness import Asked, check_amplitude, check_given_model
     from workflow_scripts.training.estimates import DataSizes
+    from workflow_scripts.training.fit import estimate_and_check
     from workflow_scripts.training.plan import TrainingPlan
     from workflow_scripts.training.readiness import (
         cross_check,
@@ -164,11 +162,15 @@ def preflight(
             embedding_dim=embedding_dim,
         )
         try:
-            estimate, more = _estimate(settings, plan, sizes, store)
+            estimate, more = estimate_and_check(settings, plan, sizes, store)
             found["Together"] += more
         except ConfigError as error:
             found["Together"].append(Finding("error", "model", str(error)))
-    found = _said_once(found)
+    # Two audits may stumble over the same file.
+    told: set[str] = set()
+    for title, findings in found.items():
+        found[title] = [finding for finding in findings if finding.message not in told]
+        told.update(finding.message for finding in findings)
     together = [finding.to_dict() for finding in found["Together"]]
     coverage = split_coverage(table, audits["Features"])
     needs = None if estimate is None else estimate.to_dict()
@@ -234,64 +236,6 @@ def _check_prediction(
             settings["prediction.unknown_batch"],
         )
     return findings
-
-
-def _estimate(
-    settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
-) -> tuple[RunEstimate, list[Finding]]:
-    """Work out what the run needs, and whether it fits where it will train."""
-    from workflow_scripts.training.estimates import estimate_run
-    from workflow_scripts.training.fit import check_fit, machine_limits, most_sets_at_once
-
-    limits = machine_limits(store, already_packed=any(store.glob("*/finished.json")))
-    stated = settings["engine.gpu_memory"]
-    if stated is not None:
-        limits = replace(limits, device_memory=int(stated * 1e9))
-    on_cpu = settings["model.device"] == "cpu" or limits.device_memory is None
-    device: Device = "cpu" if on_cpu else "cuda"
-    nodes = settings["engine.nodes"]
-    devices, readers = settings["training.devices"] * nodes, settings["data.kwargs.num_workers"]
-    at_once = settings["engine.batch"]
-    if at_once == "auto":
-        at_once = most_sets_at_once(
-            plan, sizes, limits, device=device, devices=devices, num_workers=readers
-        )
-    estimate = estimate_run(
-        plan,
-        sizes,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        sets_at_once=at_once,
-        num_workers=readers,
-    )
-    return estimate, _said_where(check_fit(estimate, limits), settings, limits)
-
-
-def _said_where(
-    findings: Sequence[Finding], settings: Slice, limits: MachineLimits
-) -> list[Finding]:
-    """Say of a CPU's memory that a GPU may train instead, where none is seen."""
-    if settings["model.device"] == "cpu" or limits.device_memory is not None:
-        return list(findings)
-    way = (
-        "; no GPU is seen here, so that the CPU would train: if a GPU elsewhere will, say how "
-        "many GB it has with engine.gpu_memory"
-    )
-    return [
-        replace(finding, message=finding.message + (way if finding.code == "host-memory" else ""))
-        for finding in findings
-    ]
-
-
-def _said_once(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding]]:
-    """Leave out what an earlier audit has said: two of them may stumble over the same file."""
-    said: set[str] = set()
-    once: dict[str, list[Finding]] = {}
-    for title, findings in found.items():
-        once[title] = [finding for finding in findings if finding.message not in said]
-        said.update(finding.message for finding in findings)
-    return once
 
 
 def _keep(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from workflow_scripts.settings.findings import Finding
+from workflow_scripts.settings.slices import Slice
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import divisors
@@ -84,6 +85,52 @@ def check_fit(estimate: RunEstimate, machine: MachineLimits) -> list[Finding]:
                 )
             )
     return findings
+
+
+def estimate_and_check(
+    settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
+) -> tuple[RunEstimate, list[Finding]]:
+    """Work out what a run needs, and whether it fits where it will train.
+
+    Parameters
+    ----------
+    settings
+        Of preflight.
+    store
+        Where the cells are packed to.
+    """
+    limits = machine_limits(store, already_packed=any(store.glob("*/finished.json")))
+    stated = settings["engine.gpu_memory"]
+    if stated is not None:
+        limits = replace(limits, device_memory=int(stated * 1e9))
+    for_cpu = settings["model.device"] == "cpu"
+    device: Device = "cpu" if for_cpu or limits.device_memory is None else "cuda"
+    nodes = settings["engine.nodes"]
+    devices, readers = settings["training.devices"] * nodes, settings["data.kwargs.num_workers"]
+    at_once = settings["engine.batch"]
+    if at_once == "auto":
+        at_once = most_sets_at_once(
+            plan, sizes, limits, device=device, devices=devices, num_workers=readers
+        )
+    estimate = estimate_run(
+        plan,
+        sizes,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        sets_at_once=at_once,
+        num_workers=readers,
+    )
+    findings = check_fit(estimate, limits)
+    if not for_cpu and limits.device_memory is None:
+        way = (
+            "; no GPU is seen here, so that the CPU would train: if a GPU elsewhere will, say how "
+            "many GB it has with engine.gpu_memory"
+        )
+        for number, finding in enumerate(findings):
+            if finding.code == "host-memory":
+                findings[number] = replace(finding, message=finding.message + way)
+    return estimate, findings
 
 
 def most_sets_at_once(
