@@ -19,8 +19,6 @@ rule simulate_demo:
         DEMO_FILES,
     log:
         "simulated/logs/simulate_demo.log",
-    benchmark:
-        "simulated/benchmarks/simulate_demo.tsv"
     conda:
         "../envs/stateline.yaml"
     resources:
@@ -43,8 +41,6 @@ rule fetch_cells:
         f"{FETCHED_TO}/{{file}}",
     log:
         f"{FETCHED_TO}/{{file}}.log",
-    benchmark:
-        f"{FETCHED_TO}/{{file}}.tsv"
     wildcard_constraints:
         file="|".join(re.escape(os.path.relpath(name, FETCHED_TO)) for name in FETCHED)
         or "nothing",

@@ -52,8 +52,6 @@ if comparison(RUNS):
             ),
         log:
             f"{comparison(RUNS)[0]}.log",
-        benchmark:
-            f"{Path(comparison(RUNS)[0]).parent}/benchmarks/compare.tsv"
         conda:
             "../envs/stateline.yaml"
         resources:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts import pack_cells, train, why
+from workflow_scripts import pack_cells, train
 from workflow_scripts.command import run_command
 
 
@@ -40,19 +40,3 @@ def test_missing_stage_file_is_said_to_be_the_workflows(monkeypatch, tmp_path, c
         run_command(train.train)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: train.json: no such file; the workflow writes it\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{'runs': 1}", "not JSON (Expecting"),
-        ('["demo"]', "a JSON object without runs, overrides"),
-    ],
-)
-def test_json_of_the_command_line_that_is_wrong_is_said_in_words(text, said, capsys):
-    with pytest.raises(SystemExit) as ended:
-        why.main(["--config", text])
-    assert ended.value.code == 2
-    printed = capsys.readouterr().err
-    assert "argument --config: " in printed
-    assert said in printed

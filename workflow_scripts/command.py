@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -11,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from workflow_scripts.errors import NO_ROOM, ConfigError, DataError, StoppedError
 from workflow_scripts.settings.findings import Finding, in_order, printable
@@ -52,25 +50,6 @@ def command_parser(call: str, documentation: str) -> CommandParser:
     parser = CommandParser(prog=call, description=rest, formatter_class=_HelpLayout)
     parser.purpose = purpose
     return parser
-
-
-def json_with(*keys: str) -> Callable[[str], dict[str, Any]]:
-    """Return what reads an option that is a JSON object with these keys, for ``type=``."""
-
-    def read(text: str) -> dict[str, Any]:
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(
-                f"not JSON ({error}): `snakemake --printshellcmds` shows it; in a shell it "
-                "stands in single quotes"
-            ) from error
-        absent = [key for key in keys if not isinstance(found, dict) or key not in found]
-        if absent:
-            raise argparse.ArgumentTypeError(f"a JSON object without {', '.join(absent)}")
-        return dict(found)
-
-    return read
 
 
 class _HelpLayout(argparse.RawDescriptionHelpFormatter):

@@ -10,11 +10,12 @@ Example:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from workflow_scripts.cells.cross_validation import contexts_to_leave_out
-from workflow_scripts.command import command_parser, json_with, run_command
+from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.inputs import RunInputs
 from workflow_scripts.settings.changes import changed_cells, changed_keys, changed_stage
 from workflow_scripts.settings.findings import listing
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--config",
-        type=json_with("runs", "overrides"),
+        type=json.loads,
         metavar="JSON",
         help="all of --config of snakemake, in place of the two above",
     )
