@@ -175,8 +175,3 @@ def _descriptions(described: Any, title: str) -> dict[str, str]:
         line = " ".join(text.split()).rstrip(".")
         found |= dict.fromkeys(names.split(", "), line[:1].lower() + line[1:])
     return found
-
-
-def listed(given: Any) -> list[Any]:
-    """Return the values of an option: none, one, or those of a list."""
-    return given if isinstance(given, list) else [] if given is None else [given]

@@ -43,7 +43,6 @@ from workflow_scripts.options import (
     OutputFolder,
     Store,
     is_expanded,
-    listed,
     model_digest,
     options_of,
     parameters_of,
@@ -90,7 +89,7 @@ class Stage:
         given = vars(self.parser().parse_args(arguments))
         for option in self.options:
             if option.place == "input" or option.kind == "input":
-                for path in listed(given[option.name]):
+                for _, path in _numbered(option.name, given[option.name]):
                     refuse_damaged(path)
         if self._reads_settings:
             given["settings"] = read_settings(given["settings"], given["config"])
@@ -184,15 +183,14 @@ class Stage:
         settings: Slice = given["settings"]
         found = {package: version(package) for package in engines_of(self.name)}
         for key in FILES_OF_KEYS & settings.identity.keys():
-            for number, path in enumerate(listed(settings[key])):
+            for name, path in _numbered(key, settings[key]):
                 if key in (ENSEMBLE, INIT_FROM):
-                    found[f"{key} {number}"] = model_digest(path, key)
+                    found[name] = model_digest(path, key)
                 elif Path(path).is_file():
-                    found[f"{key} {number}"] = file_digest(Path(path))
+                    found[name] = file_digest(Path(path))
         for option in self.options:
-            for number, path in enumerate(listed(given[option.name])):
-                if option.digest is not None:
-                    name = f"{option.name} {number}" if option.many else option.name
+            if option.digest is not None:
+                for name, path in _numbered(option.name, given[option.name]):
                     found[name] = option.digest(path)
         return found
 
@@ -217,3 +215,10 @@ def stage(
 ) -> Callable[[Callable[..., None]], Stage]:
     """Make a function a stage; `Stage` describes the parameters."""
     return lambda function: Stage(name, function, by_hand, shared, kept, rank)
+
+
+def _numbered(name: str, given: Any) -> list[tuple[str, Any]]:
+    """Return the value that has a name; of a list, each value with a name of its own."""
+    if isinstance(given, list):
+        return [(f"{name} {number}", value) for number, value in enumerate(given)]
+    return [] if given is None else [(name, given)]

@@ -58,4 +58,4 @@ def test_another_content_of_the_model_trains_anew_and_the_same_does_nothing(
     second = snakemake(tmp_path, FINAL, *options, overrides)
     assert second.jobs == ["freeze_stage", "preflight", "train"]
     after = read_description(tmp_path / FINAL).provenance
-    assert after["init_from"] != before["init_from"]
+    assert after["model.kwargs.init_from"] != before["model.kwargs.init_from"]
