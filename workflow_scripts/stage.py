@@ -91,7 +91,7 @@ class Stage:
             if option.place == "input" or option.kind == "input":
                 for _, path in _numbered(option.name, given[option.name]):
                     refuse_damaged(path)
-        if self._reads_settings:
+        if Slice in parameters_of(self.function).values():
             given["settings"] = read_settings(given["settings"], given["config"])
         if self.kept:
             self._finish(given)
@@ -105,16 +105,16 @@ class Stage:
         return [*options_of(self.function), *([work_dir] if self.kept else [])]
 
     @property
-    def module(self) -> str:
-        """Name of the script: of a command that is run, ``__module__`` is ``__main__``."""
-        return Path(self.function.__code__.co_filename).stem
+    def call(self) -> str:
+        """How a shell calls it: of a script that is run, ``__module__`` is ``__main__``."""
+        return f"python -m workflow_scripts.{Path(self.function.__code__.co_filename).stem}"
 
     def parser(self) -> argparse.ArgumentParser:
         """Return the parser of its command line."""
         purpose, *_ = (self.function.__doc__ or "").partition("\n\n    Parameters")
         by_hand = "" if self.by_hand is None else self.by_hand.__doc__ or ""
         texts = [inspect.cleandoc(text) for text in (purpose, by_hand) if text]
-        parser = command_parser(f"python -m workflow_scripts.{self.module}", "\n\n".join(texts))
+        parser = command_parser(self.call, "\n\n".join(texts))
         for option in self.options:
             parser.add_argument(option.flag, **option.settings)
         return parser
@@ -130,13 +130,8 @@ class Stage:
 
     def shell(self, work_dir: str = "{wildcards.run:q}/finished") -> str:
         """Return the shell command of its rule, whose files and params are named as the options."""
-        words = [f"python -m workflow_scripts.{self.module}", *(o.words for o in self.in_rule)]
-        words = [word.replace("{params.work_dir:q}", work_dir) for word in words]
-        return " ".join([*words, "> {log:q} 2>&1"])
-
-    @property
-    def _reads_settings(self) -> bool:
-        return any(option.kind == "settings" for option in self.options)
+        words = [self.call, *(option.words for option in self.in_rule), "> {log:q} 2>&1"]
+        return " ".join(words).replace("{params.work_dir:q}", work_dir)
 
     def _outputs(self, given: dict[str, Any]) -> dict[str, Path]:
         """Return where each output is asked for, by its parameter's name."""

@@ -90,7 +90,7 @@ def test_a_training_starts_from_the_weights_of_a_checkpoint_and_lists_them(
     provenance = read_description("checkpoints/final.ckpt").provenance
     assert provenance["start"]["source"] == "final.ckpt"
     assert sorted(provenance["start"]["taken"]) == sorted(old)
-    assert len(provenance["init_from"]) == 64
+    assert len(provenance["model.kwargs.init_from"]) == 64
 
 
 def test_genes_that_the_other_model_lacks_are_listed_and_kept_in_the_checkpoint(
