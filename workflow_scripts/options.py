@@ -120,11 +120,13 @@ def is_expanded(hint: Any) -> bool:
 
 def options_of(function: Callable[..., None]) -> Iterator[Option]:
     """Yield the options of a function's parameters."""
-    for name, hint in parameters_of(function).items():
+    hints = parameters_of(function)
+    for name, hint in hints.items():
         if hint is Slice:
             yield Option("settings", "stage file (JSON)", "settings", place="input")
             config = "frozen config (YAML)"
-            yield Option("config", config, "config", place="input", optional=True)
+            optional = Config not in hints.values()
+            yield Option("config", config, "config", place="input", optional=optional)
         elif is_expanded(hint):
             texts: dict[str, str] = {}
             for base in inspect.getmro(hint):

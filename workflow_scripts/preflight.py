@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cache.writing import write_atomically
@@ -175,7 +175,16 @@ def preflight(
     coverage = split_coverage(table, audits["Features"])
     needs = None if estimate is None else estimate.to_dict()
     entries = {title: [f.to_dict() for f in each] for title, each in found.items()}
-    _keep(run, record, entries, audits, coverage, needs)
+    content = {
+        "run": run,
+        "findings": entries,
+        "claims": audits["Splits"]["claims"]["sentence"],
+        "coverage": coverage,
+        "estimate": needs,
+    }
+    page = render_preflight(run, entries, audits["Cells"], audits["Splits"], coverage, needs)
+    write_atomically(record / "findings.json", json.dumps(content, indent=1) + "\n")
+    write_atomically(record / "findings.html", page)
 
     findings = [finding for each in found.values() for finding in each]
     task = "training" if model is None else "prediction"
@@ -236,26 +245,6 @@ def _check_prediction(
             settings["prediction.unknown_batch"],
         )
     return findings
-
-
-def _keep(
-    run: str,
-    record: Path,
-    entries: Mapping[str, Any],
-    audits: Mapping[str, Any],
-    coverage: Mapping[str, Any],
-    estimate: Mapping[str, Any] | None,
-) -> None:
-    content = {
-        "run": run,
-        "findings": entries,
-        "claims": audits["Splits"]["claims"]["sentence"],
-        "coverage": coverage,
-        "estimate": estimate,
-    }
-    page = render_preflight(run, entries, audits["Cells"], audits["Splits"], coverage, estimate)
-    write_atomically(record / "findings.json", json.dumps(content, indent=1) + "\n")
-    write_atomically(record / "findings.html", page)
 
 
 if __name__ == "__main__":
