@@ -30,7 +30,6 @@ from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.schema import KEYS, WORKFLOW_KEYS, leaves
 from workflow_scripts.settings.tables import Table
-from workflow_scripts.settings.trace import settings_of
 from workflow_scripts.settings.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ def _files(config_dir: Path, plain: Composition, groups: list[str]) -> str:
     rows = []
     for group in (*groups, "runs"):
         for option in options_of(config_dir, group):
-            chosen = group in plain.choices and plain.choices[group].option == option
+            chosen = group in plain.choices and plain.choices[group][-1].value == option
             about = _first_paragraph(config_dir / group / f"{option}.yaml")
             link = f"[{group}/{option}.yaml]({group}/{option}.yaml)"
             rows.append((link, "yes" if chosen else "", about))
@@ -323,7 +322,7 @@ def _default(key: Key, composition: Composition) -> str:
         if part not in value:
             return ""
         value = value[part]
-    written = settings_of(composition, path)[-1].value
+    written = composition.settings(path)[-1].value
     return f"`{written if is_interpolation(written) else inline(value)}`"
 
 

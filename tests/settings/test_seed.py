@@ -67,8 +67,8 @@ def test_every_value_knows_its_line() -> None:
     values = [setting.value for setting in composition.history[("training", "max_steps")]]
     assert values == [40000, 40000, 5]
     model = composition.choices["model"]
-    assert (model.default, model.option) == ("pertsets", "state_sm")
-    assert model.source.startswith(str(RUN_FILE))
+    assert [setting.value for setting in model] == ["pertsets", "state_sm"]
+    assert model[-1].source.startswith(str(RUN_FILE))
 
 
 def test_frozen_config_composes_to_itself(tmp_path: Path) -> None:

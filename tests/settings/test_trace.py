@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from workflow_scripts.settings.compose import compose_traced, dotted
+from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.trace import Row, inert_warnings, leaves, to_tsv, trace_rows
+from workflow_scripts.settings.yaml_files import dotted
 
 CONFIG = Path(__file__).parents[2] / "config"
 RUN_FILE = CONFIG / "runs" / "first_run.yaml"

@@ -6,26 +6,21 @@ Files are read and merged here, so that each value and each error can name its f
 
 from __future__ import annotations
 
+import os.path
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from deepmerge import Merger
 from omegaconf import OmegaConf
 
 from workflow_scripts.errors import ConfigError, kind_of
-from workflow_scripts.settings.compose_errors import key_error, list_error
-from workflow_scripts.settings.config_files import (
-    ROOT,
-    ConfigFiles,
-    Entry,
-    is_file,
-    options_of,
-)
+from workflow_scripts.settings.compose_errors import list_error, override_error, reference_error
+from workflow_scripts.settings.config_files import ROOT, ConfigFiles, is_group
 from workflow_scripts.settings.hydra_internals import (
     DefaultsList,
     DefaultsTreeNode,
@@ -34,10 +29,9 @@ from workflow_scripts.settings.hydra_internals import (
     apply_overrides,
     create_defaults_list,
 )
-from workflow_scripts.settings.overrides import is_group, parse_override
+from workflow_scripts.settings.overrides import parse_override
 from workflow_scripts.settings.references import check_references, is_interpolation
-from workflow_scripts.settings.suggestions import nearest
-from workflow_scripts.settings.yaml_files import KeyPath, YamlFile
+from workflow_scripts.settings.yaml_files import KeyPath, YamlFile, dotted, walk
 
 MISSING = "???"  # a mandatory value that nobody gave yet
 DELETED = object()  # the history's value of a key that an override deleted
@@ -45,7 +39,7 @@ DELETED = object()  # the history's value of a key that an override deleted
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One time that a key was given a value.
+    """One time that a key was given a value, or a group an option.
 
     Attributes
     ----------
@@ -63,27 +57,6 @@ class Setting:
     asked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which option of a group was taken.
-
-    Attributes
-    ----------
-    key
-        The group, with ``@package`` where it doesn't go under its own name.
-    option, source
-        What was taken, and where that was set.
-    default, default_source
-        What the defaults list names, and where; the same where nothing overrides it.
-    """
-
-    key: str
-    option: Any
-    source: str
-    default: Any
-    default_source: str
-
-
 @dataclass(slots=True)
 class Composition:
     """A composed config.
@@ -92,27 +65,35 @@ class Composition:
     ----------
     config_dir
         The config tree.
+    written
+        All values, interpolations as they are written.
     values
-        All values, interpolations resolved.
+        The same, interpolations resolved.
     history
         All settings of every key ever set, in order: the last one counts.
     choices
-        The option taken of each group, by key.
+        Of each group, with ``@package`` where it doesn't go under its own name, the option that the
+        defaults list names and the one that overrides it.
     warnings
         What a person should know of it: keys that have a new name (``oc.deprecated``).
     """
 
     config_dir: Path
+    written: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     history: dict[KeyPath, list[Setting]] = field(default_factory=dict)
-    choices: dict[str, Choice] = field(default_factory=dict)
+    choices: dict[str, list[Setting]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    _written: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self, key: KeyPath) -> list[Setting]:
+        """Return all settings of a key in order, or else those of the nearest key around it."""
+        around = (key[:length] for length in range(len(key), 0, -1))
+        return next((self.history[k] for k in around if k in self.history), [])
 
     def source(self, key: KeyPath) -> str:
         """Return where a key, or the nearest key around it, was set last."""
-        around = (key[:length] for length in range(len(key), 0, -1))
-        return next((self.history[k][-1].source for k in around if k in self.history), "the config")
+        settings = self.settings(key)
+        return settings[-1].source if settings else "the config"
 
     def source_of(self, path: str) -> str | None:
         """Return, as people read it, where a dotted path was set; None where nobody set it."""
@@ -127,7 +108,7 @@ class Composition:
     def resolved(self, key: KeyPath, value: Any) -> Any:
         """Return a value as if it stood at a key, resolved; as written where that fails."""
         try:
-            config = OmegaConf.create(self._written)
+            config = OmegaConf.create(self.written)
             OmegaConf.update(config, dotted(key), value, force_add=True)
             result = OmegaConf.select(config, dotted(key))
             is_plain = not OmegaConf.is_config(result)
@@ -138,40 +119,43 @@ class Composition:
     def merge(self, file: YamlFile, package: str, *, asked: bool) -> None:
         """Merge a file over the config, at its package: later values replace earlier ones."""
         prefix: KeyPath = tuple(package.split(".")) if package else ()
-        values: Any = copied(file.values)
+        values = file.values
         for part in reversed(prefix):
             values = {part: values}
         if not isinstance(values, dict):
             raise ConfigError(f"{file.path}:1: is a list: at the top of a config stands a mapping")
+        for key, value in walk(values):
+            if key:
+                self._set(key, value, file.at(key[len(prefix) :]), asked=asked)
 
-        def meet(merger: Merger, path: list[Any], base: Any, new: Any) -> Any:
-            if isinstance(new, str) and new == MISSING:
-                return base
-            if isinstance(new, dict) and is_interpolation(base):
+    def _set(self, key: KeyPath, value: Any, source: str, *, asked: bool) -> None:
+        """Set a key to a value of a file, whose mappings come before what they hold."""
+        around: Any = self.written
+        for part in key[:-1]:
+            around = around[part]
+        base: Any = around.get(key[-1])
+        if value == MISSING and key[-1] in around:
+            return
+        kinds = [isinstance(side, dict) for side in (base, value) if isinstance(side, dict | list)]
+        if len(set(kinds)) == 2:
+            raise ConfigError(
+                f"{source}: `{dotted(key)}` is {kind_of(value)} here, but {kind_of(base)} in "
+                f"{self.source(key)}: give both one form"
+            )
+        if isinstance(value, dict):
+            if is_interpolation(base):
                 # As OmegaConf does, merge into a copy of what the reference leads to.
-                self._written = self.values
-                base = copied(self.resolved(tuple(path), base))
-            if isinstance(new, dict) and isinstance(base, dict):
-                return merger.merge(base, new)
-            if {type(base), type(new)} == {dict, list}:
-                raise ConfigError(
-                    f"{file.at(tuple(path[len(prefix) :]))}: `{dotted(path)}` is {kind_of(new)} "
-                    f"here, but {kind_of(base)} in {self.source(tuple(path))}: give both one form"
-                )
-            return new
+                base = deepcopy(self.resolved(key, base))
+            around[key[-1]] = base if isinstance(base, dict) else {}
+        else:
+            around[key[-1]] = deepcopy(value)
+        self._note(key, value, source, asked=asked)
 
-        Merger([(dict, ["merge"])], [meet], [meet]).merge(self.values, values)
-        for key, value in walk(file.values):
-            if key or prefix:
-                self.note((*prefix, *key), value, file.at(key), asked=asked)
+    def _note(self, key: KeyPath, value: Any, source: str, *, asked: bool) -> None:
+        plain = {} if isinstance(value, dict) else value
+        self.history.setdefault(key, []).append(Setting(plain, source, asked))
 
-    def note(self, key: KeyPath, value: Any, source: str, *, asked: bool) -> None:
-        """Note that a key was set."""
-        if not (isinstance(value, str) and value == MISSING and key in self.history):
-            value = {} if isinstance(value, dict) else value
-            self.history.setdefault(key, []).append(Setting(value, source, asked))
-
-    def note_override(self, override: Override) -> None:
+    def note(self, override: Override) -> None:
         """Note what an override of a key set or deleted."""
         source = f"override {override.input_line!r}"
         key: KeyPath = tuple(override.key_or_group.split("."))
@@ -180,14 +164,14 @@ class Composition:
                 if path[: len(key)] == key and settings[-1].value is not DELETED:
                     settings.append(Setting(DELETED, source, True))
             return
-        around: Any = self._written
+        value, around = override.value(), cast(Any, self.written)
         for length, part in enumerate(key):
             if isinstance(around, list):  # a list changes as a whole
-                self.note(key[:length], copied(around), source, asked=True)
-                return
+                key, value = key[:length], deepcopy(around)
+                break
             around = around.get(part) if isinstance(around, dict) else None
-        for path, value in walk(override.value()):
-            self.note((*key, *path), value, source, asked=True)
+        for path, item in walk(value, key):
+            self._note(path, item, source, asked=True)
 
 
 def compose(
@@ -229,11 +213,10 @@ def compose_traced(
     if not config_dir.is_dir():
         raise ConfigError(f"{config_dir}: there is no such config directory")
     parsed = [_usable(parse_override(text)) for text in overrides]
-    composed = Composition(config_dir)
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always")
         try:
-            _compose(composed, config_name, [Path(path) for path in run_files], parsed)
+            composed = _composed(config_dir, config_name, [*map(Path, run_files)], parsed)
         except RecursionError as error:
             raise ConfigError(
                 f"{config_dir}: the config or an override is nested too deeply"
@@ -258,46 +241,41 @@ def _usable(override: Override) -> Override:
     return override
 
 
-def _compose(
-    composed: Composition, config_name: str, run_files: list[Path], overrides: list[Override]
-) -> None:
-    folder = composed.config_dir
+def _composed(
+    config_dir: Path, config_name: str, run_files: list[Path], overrides: list[Override]
+) -> Composition:
     chooses = [
         override
         for override in overrides
-        if is_group(folder, override.key_or_group) and not isinstance(override.value(), dict)
+        if is_group(config_dir, override.key_or_group) and not isinstance(override.value(), dict)
     ]
     changes = [override for override in overrides if override not in chooses]
+    files = [path for path in (*config_dir.rglob("*.yaml"), *run_files) if os.path.isfile(path)]
+    states = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     texts = tuple(str(override.input_line) for override in chooses)
-    base = _merged(folder, config_name, tuple(run_files), texts, _states(folder, run_files))
-    composed.choices = base.choices
-    composed.history = {key: list(settings) for key, settings in base.history.items()}
-    config = OmegaConf.create(base.values, flags={"struct": True})
+    base = _merged(config_dir, config_name, tuple(run_files), texts, states)
+    config = OmegaConf.create(base.written, flags={"struct": True})
     for number, override in enumerate(changes):
         try:
             apply_overrides([override], config)
         except Exception as error:  # the errors of Hydra and OmegaConf share no class
             # What fails may have changed the config.
-            before = OmegaConf.create(base.values, flags={"struct": True})
+            before = OmegaConf.create(base.written, flags={"struct": True})
             apply_overrides(changes[:number], before)
-            raise key_error(error, override, before, composed.source) from error
-    plain: Any = OmegaConf.to_container(config)
-    composed._written = plain
+            raise override_error(
+                error, override, OmegaConf.to_container(before), base.source
+            ) from error
+    written: Any = OmegaConf.to_container(config)
+    history = {key: [*settings] for key, settings in base.history.items()}
+    composed = replace(base, written=written, history=history)
     for override in changes:
-        composed.note_override(override)
-    check_references(composed._written, composed.source)
+        composed.note(override)
+    check_references(written, composed.source)
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
-        composed.values = plain
+        values: Any = OmegaConf.to_container(config, resolve=True)
     except Exception as error:
-        raise key_error(error, None, config, composed.source) from error
-
-
-def _states(config_dir: Path, run_files: Sequence[Path]) -> tuple[Any, ...]:
-    """Return what changes when a file does: its name, time and size."""
-    files = filter(is_file, [*config_dir.rglob("*.yaml"), *run_files])
-    states = ((file, file.stat()) for file in files)
-    return tuple((str(file), state.st_mtime_ns, state.st_size) for file, state in states)
+        raise reference_error(error, config, written, composed.source) from error
+    return replace(composed, values=values)
 
 
 @lru_cache(maxsize=256)
@@ -310,11 +288,6 @@ def _merged(
 ) -> Composition:
     """Merge the files of a config, without overrides of keys: shared by the runs of a sweep."""
     files = ConfigFiles(config_dir, config_name, run_files, [*map(parse_override, chooses)])
-    if files.file(config_name) is None:
-        raise ConfigError(
-            f"{config_dir}: there is no config `{config_name}`"
-            f"{nearest(config_name, options_of(config_dir, ''))}"
-        )
     try:
         order = create_defaults_list(
             files, files.root, [*files.overrides], prepend_hydra=False, skip_missing=False
@@ -328,14 +301,12 @@ def _merged(
         if name != ROOT:
             composed.merge(files.files[name], layer.package or "", asked=layer.config_path in asked)
     # Settings of Hydra, which files written for it may hold.
-    if "searchpath" in (composed.values.pop("hydra", None) or {}):
+    if "searchpath" in (composed.written.pop("hydra", None) or {}):
         raise ConfigError(
             f"{composed.source(('hydra', 'searchpath'))}: hydra.searchpath names other folders: "
             "only files of the config directory are read: copy the options into it"
         )
-    composed.choices = {
-        choice.key: choice for choice in _choices(order.defaults_tree, order, files)
-    }
+    composed.choices = dict(_choices(order.defaults_tree, order, files))
     return composed
 
 
@@ -351,43 +322,21 @@ def _asked_files(order: DefaultsList, files: ConfigFiles) -> set[str | None]:
     return asked
 
 
-def _choices(tree: DefaultsTreeNode, order: DefaultsList, files: ConfigFiles) -> Iterator[Choice]:
-    """Yield the choices of a tree in the order of its lists."""
-    if isinstance(tree.node, GroupDefault):
-        yield _choice(tree.node, order, files)
-    for child in tree.children or ():
-        if isinstance(child, DefaultsTreeNode):
+def _choices(
+    tree: Any, order: DefaultsList, files: ConfigFiles
+) -> Iterator[tuple[str, list[Setting]]]:
+    """Yield the settings of each group, in the order of the lists."""
+    node = tree.node if isinstance(tree, DefaultsTreeNode) else tree
+    if isinstance(node, GroupDefault) and not node.is_deleted():
+        key, entry = node.get_override_key(), getattr(node, "entry", None)
+        metadata = order.overrides.override_metadata.get(key)
+        file = metadata.containing_config_path if metadata else None
+        settings = [Setting(node.value, files.place(key, node.value, file), metadata is not None)]
+        if entry is not None:
+            default = Setting(entry.option if metadata else node.value, entry.place, False)
+            overrides = metadata and settings[0].source != entry.place
+            settings = [default, *settings] if overrides else [default]
+        yield key, settings
+    if isinstance(tree, DefaultsTreeNode):
+        for child in tree.children or ():
             yield from _choices(child, order, files)
-        elif isinstance(child, GroupDefault) and not child.is_deleted():
-            yield _choice(child, order, files)
-
-
-def _choice(node: GroupDefault, order: DefaultsList, files: ConfigFiles) -> Choice:
-    key = node.get_override_key()
-    entry: Entry | None = getattr(node, "entry", None)
-    source = default_source = entry.place if entry else files.place(key, node.value)
-    default = node.value
-    if overridden := order.overrides.override_metadata.get(key):
-        default = entry.option if entry else None
-        source = files.place(key, node.value, overridden.containing_config_path)
-    return Choice(key, node.value, source, default, default_source)
-
-
-def walk(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield a value and all inside it that mappings hold, a list as one value."""
-    yield key, value
-    if isinstance(value, dict):
-        for part, item in value.items():
-            yield from walk(item, (*key, part))
-
-
-def copied(value: Any) -> Any:
-    """Return a copy of plain values that shares no mapping or list with them."""
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
-
-
-def dotted(key: Sequence[Any]) -> str:
-    """Return a key as people write it."""
-    return ".".join(map(str, key))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,31 +12,31 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workflow_scripts.errors import ConfigError
+from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.hydra_internals import (
     ConfigRepository,
     ConfigResult,
     GroupDefault,
     Override,
 )
-from workflow_scripts.settings.overrides import is_group
 from workflow_scripts.settings.suggestions import nearest
-from workflow_scripts.settings.yaml_files import YamlFile, read_yaml, without_sweep
+from workflow_scripts.settings.yaml_files import YamlFile, read_yaml
+
+SWEEP = "sweep"
+"""Key of a run file: values of keys, and options of groups, of which each combination is a run."""
 
 ROOT = "<root>"
 """Name of the list that holds the primary config and the run files."""
 
 
 class Entry(NamedTuple):
-    """An entry of a defaults list: the file it stands in, what it names, and its place."""
+    """An option of a group that a defaults list names, or an override, for which file is None."""
 
-    config_path: str
+    file: str | None
     group: str
     option: Any
     place: str
-
-    def ends(self, name: str) -> bool:
-        """Tell whether it may name ``group/option``: the end tells, since Hydra places it."""
-        return name.endswith(f"{self.group}/{self.option}".strip("/"))
+    key: str | None = None  # of an override, with @package
 
 
 class ConfigFiles(ConfigRepository):
@@ -54,6 +56,8 @@ class ConfigFiles(ConfigRepository):
         The name of the file whose list orders all others.
     trail
         The names that Hydra asked for, in order.
+    entries
+        The options named so far.
     """
 
     def __init__(
@@ -69,15 +73,33 @@ class ConfigFiles(ConfigRepository):
         self.runs: list[str] = []
         self.root = ROOT if run_files else config_name
         self.trail: list[str] = []
-        self._entries: list[Entry] = []
-        if run_files:
-            self._list_runs(config_name, run_files)
-
-    def _list_runs(self, config_name: str, run_files: Sequence[Path]) -> None:
-        """Make the list of the primary config and the run files."""
+        self.entries = [self._entry(override) for override in overrides]
         primary = self.file(config_name)
-        own = set(primary.values) if primary else set()
-        lists = (primary.defaults if primary else None) or []
+        if primary is None:
+            raise ConfigError(
+                f"{config_dir}: there is no config `{config_name}`"
+                f"{nearest(config_name, options_of(config_dir, ''))}"
+            )
+        if run_files:
+            self._list_runs(config_name, primary, run_files)
+
+    def _entry(self, override: Override) -> Entry:
+        """Return the option that an override names; refuse what Hydra says of no group."""
+        group, option, text = override.key_or_group, override.value(), str(override.input_line)
+        if override.is_force_add():
+            raise ConfigError(f"override {text!r}: a group takes no ++: write {text[2:]}")
+        if not isinstance(option, str | list) and not (override.is_delete() and option is None):
+            raise ConfigError(
+                f"override {text!r}: {self.no_option(group, inline(option))}; ~{group} leaves the "
+                "group out"
+            )
+        key = override.get_key_element().lstrip("+~")
+        return Entry(None, group, option, f"override {text!r}", key)
+
+    def _list_runs(self, config_name: str, primary: YamlFile, run_files: Sequence[Path]) -> None:
+        """Make the list of the primary config and the run files."""
+        own = set(primary.values) if isinstance(primary.values, dict) else set()
+        lists = primary.defaults or []
         groups = {group for entry in lists if isinstance(entry, dict) for group in entry}
         listed: list[Any] = [f"/{config_name}@_global_"]
         replaced: list[Any] = []
@@ -87,7 +109,10 @@ class ConfigFiles(ConfigRepository):
             if whole.is_relative_to(self.config_dir.resolve()):
                 # Relative groups in a run file of the tree count from its folder.
                 name = whole.relative_to(self.config_dir.resolve()).with_suffix("").as_posix()
-            self.files[name] = file = without_sweep(read_yaml(path))
+            file = read_yaml(path)
+            if isinstance(file.values, dict):
+                file = replace(file, values={k: v for k, v in file.values.items() if k != SWEEP})
+            self.files[name] = file
             self.runs.append(name)
             listed.append(f"/{name}" if file.package else f"/{name}@_global_")
             if own and file.defaults is None and own <= set(file.values):
@@ -96,20 +121,19 @@ class ConfigFiles(ConfigRepository):
                 replaced += [{f"override /{g}": None} for g in groups if g in file.values]
                 if groups <= set(file.values):
                     listed, replaced = listed[-1:], []
-        self.files[ROOT] = YamlFile(self.config_dir, {}, [*listed, "_self_", *replaced], None, {})
+        self.files[ROOT] = YamlFile(self.config_dir, defaults=[*listed, "_self_", *replaced])
 
     def file(self, name: str) -> YamlFile | None:
         """Return a file of the tree by its path without the ending, None where there is none."""
         name = name.removesuffix(".yaml")
         if name not in self.files:
             path = self.config_dir / f"{name}.yaml"
-            exists = is_file(path)
-            inside = path.resolve().is_relative_to(self.config_dir.resolve()) if exists else True
-            if ".." in Path(name).parts or not inside:
-                group, _, option = name.rpartition("/")
+            exists = os.path.isfile(path)  # False for a name that no file can have
+            leads_out = exists and not path.resolve().is_relative_to(self.config_dir.resolve())
+            if leads_out or ".." in Path(name).parts:
                 raise ConfigError(
-                    f"{self.place(group, option)}: `{name}` leads out of the config directory: "
-                    "name a file in it"
+                    f"{self.place(*name.rpartition('/')[::2])}: `{name}` leads out of the config "
+                    "directory: name a file in it"
                 )
             if not exists:
                 return None
@@ -147,7 +171,7 @@ class ConfigFiles(ConfigRepository):
             else:
                 group, _, option = default.get_name().strip("/").rpartition("/")
             default.entry = Entry(config_path, group, option, place)
-            self._entries.append(default.entry)
+            self.entries.append(default.entry)
             yield default
 
     def config_exists(self, config_path: str) -> bool:
@@ -166,8 +190,8 @@ class ConfigFiles(ConfigRepository):
         """Return nothing: there is one folder."""
         return []
 
-    def place(self, key: str, option: Any = None, config_path: str | None = None) -> str:
-        """Return where an option of a group was chosen: by an override, or in a defaults list.
+    def place(self, key: str, option: Any = None, file: str | None = None) -> str:
+        """Return where an option of a group was named: by an override, or in a defaults list.
 
         Parameters
         ----------
@@ -175,35 +199,35 @@ class ConfigFiles(ConfigRepository):
             The group, with or without ``@package``.
         option
             The option, if it is known.
-        config_path
+        file
             The file in whose list it stands, if it is known.
         """
         group = key.partition("@")[0]
-        named = f"{group}/{option}".lstrip("/")
-        for override in () if config_path else self.overrides:
-            whole = f"{override.key_or_group}/{override.value()}"
-            if whole == named or (option is None and override.key_or_group == group):
-                return f"override {override.input_line!r}"
-        found = [e for e in self._entries if e.ends(named) or group.endswith(e.group)]
+        whole = f"{group}/{option}"
+
+        def fit(entry: Entry) -> tuple[Any, ...]:
+            # Its end tells, since Hydra places a group of a list below the list's own folder.
+            named = f"{entry.group}/{entry.option}".strip("/")
+            exact = whole.endswith(named) if group else entry.option == option
+            exact = exact and option is not None
+            return exact, entry.file == file, entry.key == key, len(entry.group)
+
+        found = [e for e in self.entries if (e.group and group.endswith(e.group)) or fit(e)[0]]
         if found:
-            return max(found, key=lambda e: (e.ends(named), e.config_path == config_path)).place
-        file = self.files.get(config_path or self.root)
-        return file.at(("defaults",)) if file else str(self.config_dir)
+            return max(found, key=fit).place
+        listing = self.files.get(file or self.root)
+        return listing.at(("defaults",)) if listing else str(self.config_dir)
 
-    def place_of_option(self, option: str) -> str:
-        """Return where an option is written in a defaults list."""
-        return next((e.place for e in self._entries if e.option == option), self.root)
-
-    def options_chosen(self, key: str) -> dict[str, str]:
-        """Return each option that is given for a group, and where."""
-        group = key.partition("@")[0]
-        chosen = {
-            str(e.option): e.place for e in self._entries if e.group and group.endswith(e.group)
+    def chosen(self, group: str) -> str:
+        """Return each option that is named for a group, and where."""
+        named = {
+            str(entry.option): entry.place
+            for entry in self.entries
+            if entry.group and group.endswith(entry.group)
         }
-        overrides = [o for o in self.overrides if o.key_or_group == group]
-        return chosen | {str(o.value()): f"override {o.input_line!r}" for o in overrides}
+        return ", ".join(f"{option} in {place}" for option, place in sorted(named.items()))
 
-    def no_option(self, group: str, option: str) -> str:
+    def no_option(self, group: str, option: object) -> str:
         """Return that a group, or the top, has no such option, and which there are."""
         if group and not self.group_exists(group):
             return f"there is no group `{group}`{nearest(group, groups_of(self.config_dir))}"
@@ -211,18 +235,15 @@ class ConfigFiles(ConfigRepository):
         close = nearest(option, options)
         if "did you mean" in close:
             close += f" There are {', '.join(options)}"
-        if is_file(self.config_dir / group / f"{option}.yml"):
+        if os.path.isfile(self.config_dir / group / f"{option}.yml"):
             close = f": {option}.yml is there: rename it, options end with .yaml"
         where = f"the group `{group}`" if group else f"{self.config_dir}"
         return f"{where} has no option `{option}`{close}"
 
 
-def is_file(path: Path) -> bool:
-    """Tell whether there is a file; a name that no file can have has none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+def is_group(config_dir: Path, name: str) -> bool:
+    """Tell whether a key of an override names a group."""
+    return os.path.isdir(config_dir / name)
 
 
 def options_of(config_dir: Path, group: str) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.check import meant
-from workflow_scripts.settings.compose import DELETED, Composition, compose_traced, dotted
+from workflow_scripts.settings.compose import DELETED, Composition, compose_traced
 from workflow_scripts.settings.config_files import groups_of, options_of
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.keys import Key
@@ -22,7 +22,8 @@ from workflow_scripts.settings.schema import KEYS, find
 from workflow_scripts.settings.stages import reruns
 from workflow_scripts.settings.suggestions import nearest
 from workflow_scripts.settings.tables import Table
-from workflow_scripts.settings.trace import GROUP, evaluated, leaves, settings_of, trace_rows
+from workflow_scripts.settings.trace import GROUP, evaluated, leaves, trace_rows
+from workflow_scripts.settings.yaml_files import dotted
 
 _CHANGES = {
     "identity": "identity: changes the result",
@@ -192,7 +193,7 @@ def _facts_of_key(asked: Composition, key: Key, words: Words) -> dict[str, str]:
 def _chain(asked: Composition, key: tuple[Any, ...]) -> str:
     """Return every setting of a key in order, one a line; the last one is in force."""
     lines = []
-    for setting in settings_of(asked, key):
+    for setting in asked.settings(key):
         if setting.value is DELETED or isinstance(setting.value, dict):
             continue
         text = evaluated(asked, key, setting)

@@ -13,14 +13,12 @@ from typing import Any
 
 from workflow_scripts.cache.digests import text_digest
 from workflow_scripts.errors import ConfigError
+from workflow_scripts.settings.config_files import SWEEP
 from workflow_scripts.settings.overrides import SweepPart, sweep_parts, written
 from workflow_scripts.settings.yaml_files import read_yaml
 
-SWEEP = "sweep"
-"""Key of a run file: values of keys, and options of groups, of which each combination is a run."""
-
 NAME = "name"
-"""Inside it: the template of the runs' names."""
+"""Inside a sweep: the template of the runs' names."""
 
 MOST_RUNS = 1_000
 """Of one run file; a slip of the hand gives more."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.errors import ConfigError, shortened
+from workflow_scripts.settings.config_files import is_group
 from workflow_scripts.settings.hydra_internals import (
     Glob,
     IntervalSweep,
@@ -120,14 +121,6 @@ def sweep_parts(config_dir: Path, overrides: Sequence[str]) -> list[SweepPart]:
         head = override.get_key_element()
         by_key[head] = SweepPart(override.key_or_group, about_group, texts, values)
     return list(by_key.values())
-
-
-def is_group(config_dir: Path, name: str) -> bool:
-    """Tell whether a key of an override names a group."""
-    try:
-        return (config_dir / name).is_dir()
-    except (OSError, ValueError):  # a name that no folder can have
-        return False
 
 
 def _texts(override: Override, config_dir: Path, about_group: bool) -> list[str]:

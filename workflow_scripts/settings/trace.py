@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Literal
 
-from workflow_scripts.settings.compose import DELETED, Composition, Setting, dotted
+from workflow_scripts.settings.compose import DELETED, Composition, Setting
 from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.references import is_interpolation
 from workflow_scripts.settings.schema import OPTIONAL_SECTIONS, find
 from workflow_scripts.settings.tables import Table
-from workflow_scripts.settings.yaml_files import KeyPath
+from workflow_scripts.settings.yaml_files import KeyPath, dotted
 
 Overridden = Literal["yes", "confirmed", "no"]
 GROUP = "choice of a group"
@@ -56,11 +56,61 @@ def trace_rows(composition: Composition) -> list[Row]:
 
     What an override deleted comes last.
     """
-    return [
-        *_choices(composition),
-        *(_leaf_row(composition, key, value) for key, value in leaves(composition.values)),
-        *_deleted(composition),
+    rows = [
+        _row(composition, (group,), inline(settings[-1].value), settings, GROUP)
+        for group, settings in composition.choices.items()
     ]
+    rows += [
+        _row(composition, key, inline(value), composition.settings(key), status_of(dotted(key)))
+        for key, value in leaves(composition.values)
+    ]
+    rows += [
+        _row(composition, key, "", settings, status_of(dotted(key)))
+        for key, settings in composition.history.items()
+        if settings[-1].value is DELETED and not isinstance(settings[-2].value, dict)
+    ]
+    return rows
+
+
+def _row(
+    composition: Composition, key: KeyPath, value: str, settings: Sequence[Setting], status: str
+) -> Row:
+    last = settings[-1]
+    defaults = [setting for setting in settings if last.asked and not setting.asked]
+    default = ""
+    if defaults:
+        was = defaults[-1]
+        default = inline(was.value) if status == GROUP else evaluated(composition, key, was)
+    overridden: Overridden = "no"
+    if last.asked:
+        overridden = "confirmed" if defaults and default == value else "yes"
+    return Row(
+        dotted(key),
+        value,
+        composition.shown(last.source),
+        str(last.value) if is_interpolation(last.value) else "",
+        default,
+        composition.shown(defaults[-1].source) if defaults else "",
+        overridden,
+        status,
+    )
+
+
+def evaluated(composition: Composition, key: KeyPath, setting: Setting) -> str:
+    """Give what a setting says, with its interpolations evaluated, as one line of YAML."""
+    value = setting.value
+    if is_interpolation(value) or isinstance(value, list):
+        value = composition.resolved(key, value)
+    return inline(value)
+
+
+def leaves(values: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Go through all values that hold no further keys: lists and empty mappings are such too."""
+    for part, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*key, part))
+        else:
+            yield (*key, part), value
 
 
 def to_tsv(rows: Sequence[Row]) -> str:
@@ -97,93 +147,3 @@ def inert_warnings(rows: Sequence[Row]) -> list[str]:
                 f"nothing reads it: {key.reason}"
             )
     return warnings
-
-
-def leaves(values: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Go through all values that hold no further keys: lists and empty mappings are such too."""
-    for part, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, (*key, part))
-        else:
-            yield (*key, part), value
-
-
-def _choices(composition: Composition) -> Iterator[Row]:
-    for choice in composition.choices.values():
-        asked = choice.source != choice.default_source
-        same = choice.option == choice.default
-        yield Row(
-            choice.key,
-            inline(choice.option),
-            composition.shown(choice.source),
-            "",
-            inline(choice.default) if asked else "",
-            composition.shown(choice.default_source) if asked else "",
-            ("confirmed" if same else "yes") if asked else "no",
-            GROUP,
-        )
-
-
-def _leaf_row(composition: Composition, key: KeyPath, value: Any) -> Row:
-    settings = settings_of(composition, key)
-    last = settings[-1]
-    text = inline(value)
-    default = default_of(settings) if last.asked else None
-    before = "" if default is None else evaluated(composition, key, default)
-    overridden: Overridden = "no"
-    if last.asked:
-        overridden = "confirmed" if before == text else "yes"
-    path = dotted(key)
-    return Row(
-        path,
-        text,
-        composition.shown(last.source),
-        str(last.value) if is_interpolation(last.value) else "",
-        before,
-        composition.shown(default.source) if default is not None else "",
-        overridden,
-        status_of(path),
-    )
-
-
-def settings_of(composition: Composition, key: KeyPath) -> list[Setting]:
-    """Give all settings of a key of the config, in order; at least one.
-
-    A key that came as a copy, where a file merged a mapping into an interpolation, has none of its
-    own: those of the nearest key around it are given.
-    """
-    for length in range(len(key), 0, -1):
-        if settings := composition.history.get(key[:length]):
-            return settings
-    raise KeyError(dotted(key))
-
-
-def default_of(settings: Sequence[Setting]) -> Setting | None:
-    """Give the setting that stands where nobody asked for anything."""
-    return next((setting for setting in reversed(settings) if not setting.asked), None)
-
-
-def evaluated(composition: Composition, key: KeyPath, setting: Setting) -> str:
-    """Give what a setting says, with its interpolations evaluated, as one line of YAML."""
-    value = setting.value
-    if is_interpolation(value) or isinstance(value, list):
-        value = composition.resolved(key, value)
-    return inline(value)
-
-
-def _deleted(composition: Composition) -> Iterator[Row]:
-    for key, settings in composition.history.items():
-        last = settings[-1]
-        if last.value is not DELETED or isinstance(settings[-2].value, dict):
-            continue
-        before = default_of(settings)
-        yield Row(
-            dotted(key),
-            "",
-            composition.shown(last.source),
-            "",
-            evaluated(composition, key, before) if before is not None else "",
-            composition.shown(before.source) if before is not None else "",
-            "yes",
-            status_of(dotted(key)),
-        )
