@@ -114,7 +114,10 @@ def test_swept_names_are_the_names(resolve):
         ("sweep: 3", r"mine.yaml:1: sweep is 3; it takes a mapping"),
         ("sweep: {training.lr: 1}", r"sweep.training.lr is 1; it takes a list of values"),
         ("sweep: {training.lr: []}", r"it takes a list of values"),
-        ("sweep: {name: [a], training.lr: [1, 2]}", r"sweep.name is \['a'\]; it is the template"),
+        (
+            "sweep: {name: [a], training.lr: [1, 2]}",
+            r"sweep.name is \['a'\]; it takes the template",
+        ),
         ("sweep: {name: x, training.lr: [1, 2]}", r"two runs would be called 'x'.*\{training.lr\}"),
         ("sweep: {training.train_seed: [1, 1]}", r"two runs would be called"),
         ("sweep: {training.lrr: [1, 2]}", r"`training.lrr`|training.lrr"),

@@ -29,4 +29,6 @@ PARTS = {
     "package_header": ["config_text"],
     "get_omega_conf_dumper": [],
     "get_yaml_loader": [],
+    "is_float": ["st"],
+    "yaml_is_bool": ["b"],
 }

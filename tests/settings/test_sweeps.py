@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.overrides import parse_override, sweep_parts, written
+from workflow_scripts.settings.grid import sweep_parts
+from workflow_scripts.settings.overrides import parse_override, written
 
 CONFIG = "defaults: [{db: mysql}, _self_]\nlr: 1\nseed: 2\nname: x\nl: [1]\nm: {}\nn: null\n"
 GROUPS = {"db/mysql": "port: 1\n", "db/mysql_small": "port: 2\n", "db/sqlite": "file: f\n"}

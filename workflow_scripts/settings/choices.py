@@ -98,34 +98,22 @@ COUNTERPARTS: Mapping[str, str] = {**dict(_NAMES), **{llama: gpt2 for gpt2, llam
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a competition requires of a submission.
-
-    Attributes
-    ----------
-    name, file
-        Its name, and the name of the file.
-    scale
-        Scale of the values, as in ``prediction.output``.
-    n_genes
-        Genes that are scored; another number is a warning.
-    most_cells
-        Most cells of a file, controls included; None: any number.
-    cells_per_target
-        Cells of each target and context; None: any number.
-    most_counts
-        Most counts of a cell; None if values are log1p.
-    control
-        Label of the control; None if the file has no controls.
-    """
+    """What a competition requires of a submission; None allows any number."""
 
     name: str
     file: str
     scale: str
+    """Of the values, as in ``prediction.output``."""
     n_genes: int
+    """Genes that are scored; another number is a warning."""
     most_cells: int | None = None
+    """Of a file, controls included."""
     cells_per_target: int | None = None
+    """Of each target and context."""
     most_counts: int | None = None
+    """Of a cell; None if values are log1p."""
     control: str | None = None
+    """Label of the control; None if the file has no controls."""
 
 
 VCC2025 = Challenge(

@@ -39,51 +39,31 @@ DELETED = object()  # the history's value of a key that an override deleted
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One time that a key was given a value, or a group an option.
-
-    Attributes
-    ----------
-    value
-        What it was given, before interpolation, a list as a whole; an empty mapping for a mapping,
-        whose items have settings of their own. ``DELETED`` where an override deleted the key.
-    source
-        ``file:line``, or ``override 'text'``.
-    asked
-        Whether a run file or an override set it; the rest is the config's default.
-    """
+    """One time that a key was given a value, or a group an option."""
 
     value: Any
+    """Before interpolation; a list as a whole, {} for a mapping, whose items have their own."""
     source: str
+    """``file:line``, or ``override 'text'``."""
     asked: bool
+    """Whether a run file or an override set it; the rest is the config's default."""
 
 
 @dataclass(slots=True)
 class Composition:
-    """A composed config.
-
-    Attributes
-    ----------
-    config_dir
-        The config tree.
-    written
-        All values, interpolations as they are written.
-    values
-        The same, interpolations resolved.
-    history
-        All settings of every key ever set, in order: the last one counts.
-    choices
-        Of each group, with ``@package`` where it doesn't go under its own name, the option that the
-        defaults list names and the one that overrides it.
-    warnings
-        What a person should know of it: keys that have a new name (``oc.deprecated``).
-    """
+    """A composed config."""
 
     config_dir: Path
     written: dict[str, Any] = field(default_factory=dict)
+    """All values, interpolations as they are written."""
     values: dict[str, Any] = field(default_factory=dict)
+    """All values, interpolations resolved."""
     history: dict[KeyPath, list[Setting]] = field(default_factory=dict)
+    """All settings of every key ever set, in order: the last one counts."""
     choices: dict[str, list[Setting]] = field(default_factory=dict)
+    """Of each group (or ``group@package``): what the defaults list names, and what overrides it."""
     warnings: tuple[str, ...] = ()
+    """What a person should know: keys that have a new name (``oc.deprecated``)."""
 
     def settings(self, key: KeyPath) -> list[Setting]:
         """Return all settings of a key in order, or else those of the nearest key around it."""
@@ -136,8 +116,8 @@ class Composition:
         base: Any = around.get(key[-1])
         if value == MISSING and key[-1] in around:
             return
-        kinds = [isinstance(side, dict) for side in (base, value) if isinstance(side, dict | list)]
-        if len(set(kinds)) == 2:
+        both_hold = isinstance(base, dict | list) and isinstance(value, dict | list)
+        if both_hold and isinstance(base, dict) != isinstance(value, dict):
             raise ConfigError(
                 f"{source}: `{dotted(key)}` is {kind_of(value)} here, but {kind_of(base)} in "
                 f"{self.source(key)}: give both one form"
@@ -199,10 +179,10 @@ def compose_traced(
     config_name
         The primary config, ``config`` for ``config.yaml``.
     run_files
-        Files merged over the config, in order, wherever they are. Each may have a defaults list,
-        with ``override /group: option``.
+        Merged over it in order, wherever they are; each may have a defaults list, with
+        ``override /group: option``.
     overrides
-        Single overrides in Hydra's grammar; they win over everything else.
+        In Hydra's grammar; they win over everything else.
 
     Raises
     ------

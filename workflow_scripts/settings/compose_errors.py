@@ -1,4 +1,4 @@
-"""Turns the errors of Hydra and OmegaConf into messages with a place and a way out."""
+"""Puts the place, and what was probably meant, before what Hydra and OmegaConf say is wrong."""
 
 from __future__ import annotations
 
@@ -14,34 +14,15 @@ from workflow_scripts.settings.hydra_internals import Override
 from workflow_scripts.settings.suggestions import RENAMED, nearest
 from workflow_scripts.settings.yaml_files import KeyPath, dotted, walk
 
-_OF_A_LIST = {
-    r"Could not override '(?P<key>.+?)'": "no defaults list has the group `{key}`{hint}",
-    r"Could not delete '(?P<key>[^=]+)=(?P<option>.+)'\.": (
-        "no defaults list has the group `{key}` with the option `{option}`"
-    ),
-    r"Could not delete '(?P<key>.+)'\.": "no defaults list has the group `{key}`",
-    r"You must specify '(?P<key>.+?)'": (
-        "`{key}` has no option yet (???): choose one with {key}=OPTION, of {options}"
-    ),
-    r"Multiple values for (?P<key>.+)\. To override a value": (
-        "`{key}` has several options: {chosen}; to change a choice write `override {key}: OPTION` "
-        "in a defaults list, or {key}=OPTION as an override"
-    ),
-    r"(?P<key>.+) appears more than once in the final defaults list": (
-        "the group `{key}` is in the defaults list twice: take one out"
-    ),
-    r"Override '(?P<key>.+?) : (?P<option>.+?)' is defined before": (
-        "overrides go at the end of a defaults list"
-    ),
-    r"Error resolving interpolation '(?P<option>.+)', possible.*: (?P<groups>.*)": (
-        "{option!r} can refer to choices of groups alone: there are {groups}"
-    ),
-}
-"""What Hydra says of a defaults list, and our words for it."""
+_NAMED_BY_HYDRA = re.compile(
+    r"Could not \w+ '(.+?)'(?:\.| |$)|You must specify '(.+?)'|Multiple values for (.+?)\. To"
+    r"|(.+) appears more than once|Override '(.+?)' is|Error resolving interpolation '(.+?)'"
+)
+"""A group, a group with an option (``db=x``, ``db : x``, ``db/x``), or an interpolation."""
 
 
 def list_error(error: Exception, files: ConfigFiles) -> ConfigError:
-    """Return the error of a defaults list, or of a choice of an option, in our words."""
+    """Return the error of a defaults list, or of a choice of an option."""
     if isinstance(error, ConfigError):
         return error
     if isinstance(error, RecursionError):
@@ -51,73 +32,64 @@ def list_error(error: Exception, files: ConfigFiles) -> ConfigError:
         shown = " → ".join(str(files.files[name].path) for name in names)
         last = files.files[names[-2]].at(("defaults",))
         return ConfigError(f"{last}: defaults lists go in a circle: {shown}")
-    message = str(error) or type(error).__name__
+    message = _on_one_line(str(error).partition("Config search path")[0])
     within = re.match(r"In '?(.+?)'?: ", message)
-    first = message.removeprefix(within[0] if within else "").splitlines()[0]
-    if found := re.match(r"Could not (?:find|load) '(.+)'", first):
-        group, _, option = found[1].rpartition("/")
+    message = message.removeprefix(within[0] if within else "")
+    found = _NAMED_BY_HYDRA.match(message)
+    if found is None:
+        return ConfigError(f"{files.config_dir}: {message or type(error).__name__}")
+    name = next(filter(None, found.groups()))
+    if message.startswith(("Could not find", "Could not load")):
+        group, _, option = name.rpartition("/")
         return ConfigError(f"{files.place(group, option)}: {files.no_option(group, option)}")
-    if found := re.match(r"Duplicate _self_ defined in (.+)", first):
-        file = files.files[found[1]]
-        numbers = [n for n, item in enumerate(file.defaults or []) if item == "_self_"]
-        return ConfigError(
-            f"{file.at(('defaults', numbers[1]))}: _self_ stands in this defaults list twice"
-        )
-    for pattern, words in _OF_A_LIST.items():
-        if found := re.match(pattern, first):
-            facts: dict[str, Any] = {"key": "", "option": None, **found.groupdict()}
-            group = facts["key"].partition("@")[0]
-            place = files.place(facts["key"], facts["option"], within[1] if within else None)
-            facts |= {
-                "hint": _hint(message, group),
-                "options": ", ".join(files.get_group_options(group)),
-                "chosen": files.chosen(group),
-            }
-            return ConfigError(f"{place}: {words.format(**facts)}")
-    return ConfigError(f"{files.config_dir}: {' '.join(message.split())}")
+    key, option = ("", name) if "${" in name else re.split(r" : |=|$", name, maxsplit=1)
+    if message.startswith("Multiple values"):
+        message += f". Named are {files.chosen(key)}"
+    elif within and "No match" in message:
+        top = key.partition("@")[0].rpartition("/")[2]
+        message += f" Names count from the file's folder: the top is `/{top}`"
+    return ConfigError(f"{files.place(key, option or None, within and within[1])}: {message}")
 
 
-def _hint(message: str, group: str) -> str:
-    """Return what was probably meant by a choice of an option of a group that no list has."""
-    if found := re.search(r"Did you mean to override (.+)\?", message):
-        return f": did you mean `{found[1]}`?"
-    if found := re.search(r"To append to your default list use (.+)", message):
-        return f"; to add it: {found[1]}"
-    top = group.rpartition("/")[2]
-    return f"; names are relative to the file's folder: the top is `/{top}`"
+def override_error(
+    error: Exception, override: Override, values: Any, source: Callable[[KeyPath], str]
+) -> ConfigError:
+    """Return the error of an override of a key.
+
+    ``values`` are those of the config before it, as they are written.
+    """
+    key, text = override.key_or_group, str(override.input_line)
+    cause = error.__cause__ or error
+    if unknown := _unknown(str(getattr(cause, "full_key", None) or key), values):
+        is_new = not (override.is_delete() or override.is_add()) and "key" in unknown
+        message = unknown + (f" (to add a key: +{text})" if is_new else "")
+    else:
+        hydras = cause if str(error).startswith("Error merging override") else error
+        place = source(tuple(key.split(".")))
+        found = kind_of(_at(values, key.split(".")))
+        message = f"{_on_one_line(str(hydras)).rstrip('.')}; it is {found} from {place}"
+    return ConfigError(f"override {text!r}: {message}")
 
 
 def reference_error(
     error: Exception, config: Any, values: Any, source: Callable[[KeyPath], str]
 ) -> ConfigError:
-    """Return the error of a reference, in our words.
-
-    Parameters
-    ----------
-    error
-        What OmegaConf raised.
-    config, values
-        The config, and its values as they are written.
-    source
-        Gives the place of a key.
-    """
+    """Return the error of a reference of a config; ``values`` are its values as written."""
     key = _culprit(config, values)
     raw = _at(values, key)
-    message = str(error).splitlines()[0].rpartition("resolving interpolation: ")[2]
+    message = str(error).splitlines()[0].rpartition("resolving interpolation: ")[2].strip('"')
     if found := re.match(r"Interpolation key '(.+)' not found", message):
         section, _, name = found[1].rpartition(".")
         inside = _at(values, section.split(".")) if section else values
-        close = nearest(name, inside) if isinstance(inside, dict) else ""
-        message = f"there is no key `{found[1]}`{close}"
-    elif found := re.match(r".*nvironment variable '(.+)' not found", message):
-        message = (
-            f"the environment variable {found[1]} isn't set: set it, or write a default: "
-            f"${{oc.env:{found[1]},default}}"
-        )
-    elif found := re.match(r"Missing mandatory value: (.+)", message):
-        message = f"`{found[1]}` is mandatory and has no value (???)"
+        message += nearest(name, inside) if isinstance(inside, dict) else ""
+    elif found := re.match(r"Environment variable '(.+)' not found", message):
+        message += f": set it, or write ${{oc.env:{found[1]},default}}"
     text = f"`{dotted(key)}: {raw}`: " if isinstance(raw, str) else ""
     return ConfigError(f"{source(key)}: {text}{message}")
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _culprit(config: Any, values: Any) -> KeyPath:
@@ -132,79 +104,31 @@ def _culprit(config: Any, values: Any) -> KeyPath:
     return ()
 
 
-def override_error(
-    error: Exception, override: Override, values: Any, source: Callable[[KeyPath], str]
-) -> ConfigError:
-    """Return the error of an override of a key, in our words.
-
-    Parameters
-    ----------
-    error
-        What Hydra or OmegaConf raised.
-    override
-        The one that was applied.
-    values
-        The config before it, interpolations as they are written.
-    source
-        Gives the place of a key.
-    """
-    cause = error.__cause__ if str(error).startswith("Error merging override") else None
-    message = (str(cause or error) or type(error).__name__).splitlines()[0]
-    key, text = override.key_or_group, str(override.input_line)
-    if override.package is not None:
-        message = f"`@` belongs to a choice of a group, and there is no group `{key}`"
-    elif message.startswith("Could not append"):
-        parts = tuple(key.split("."))
-        message = (
-            f"`{key}` is there already, {kind_of(_at(values, parts))} from {source(parts)}: write "
-            f"{text[1:]} to change it, or +{text} for both cases"
-        )
-    elif found := re.search(r"The value of '.+' is (.+) and not (.+)\.$", message):
-        message = (
-            f"`{key}` is {found[1]}, not {found[2]}: nothing was deleted (~{key} deletes it "
-            "whatever it is)"
-        )
-    elif re.match("Could not|list index|Key '.+' is not in struct", message):
-        message = _unknown(override, values)
-    return ConfigError(f"override {text!r}: {message}")
-
-
-def _unknown(override: Override, values: Any) -> str:
-    """Return that a key isn't there, and the one that was probably meant."""
-    key = override.key_or_group
+def _unknown(key: str, values: Any) -> str:
+    """Return which part of a key isn't there, and what was probably meant; empty where all is."""
     section, inside = "", values
-    for name in key.split("."):
-        if not isinstance(inside, dict | list):
-            return f"`{section}` is {kind_of(inside)}: there is nothing inside"
-        if isinstance(inside, list) and not _has_item(inside, name):
-            return (
-                f"the list `{section}` has {len(inside)} items, counted from 0, and no item "
-                f"`{name}`: give the whole list, {section}=[…]"
-            )
+    for name in re.findall(r"[^.\[\]]+", key):
+        where = f"`{section}`" if section else "the config"
         path = f"{section}.{name}".lstrip(".")
+        if isinstance(inside, list) and not (name.isdecimal() and int(name) < len(inside)):
+            return f"the list {where} has {len(inside)} items, counted from 0, and no `{name}`"
+        if not isinstance(inside, dict | list):
+            return f"{where} is {kind_of(inside)}: there is nothing inside"
         if isinstance(inside, dict) and name not in inside:
-            break
+            if path in RENAMED:
+                return f"{where} has no key `{name}`: it is called {RENAMED[path]}"
+            other = next((k for k, _ in walk(values) if k[-1:] == (name,)), None)
+            meant = f": did you mean `{dotted(other)}`?" if other else nearest(name, inside)
+            return f"{where} has no key `{name}`{meant}"
         section, inside = path, _at(inside, [name])
-    else:
-        return f"`{key}` is null or ???: no value to delete"
-    unknown = f"{f'`{section}`' if section else 'the config'} has no key `{name}`"
-    if path in RENAMED:
-        return f"{unknown}: it is called {RENAMED[path]}"
-    elsewhere = [dotted(other) for other, _ in walk(values) if other[-1:] == (name,)]
-    meant = f": did you mean `{elsewhere[0]}`?" if elsewhere else nearest(name, inside)
-    is_new = not (override.is_delete() or override.is_add())
-    return unknown + meant + (f" (to add a key: +{override.input_line})" if is_new else "")
-
-
-def _has_item(items: list[Any], name: str) -> bool:
-    return name.isdecimal() and int(name) < len(items)
+    return ""
 
 
 def _at(values: Any, key: Sequence[str]) -> Any:
     """Return what stands at a key of a config, None where there is nothing."""
     for name in key:
         if isinstance(values, list):
-            values = values[int(name)] if _has_item(values, name) else None
+            values = dict(enumerate(values)).get(int(name) if name.isdecimal() else -1)
         else:
             values = values.get(name) if isinstance(values, dict) else None
     return values

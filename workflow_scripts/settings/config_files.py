@@ -30,34 +30,20 @@ ROOT = "<root>"
 
 
 class Entry(NamedTuple):
-    """An option of a group that a defaults list names, or an override, for which file is None."""
+    """Where an option of a group is named: in a defaults list, or by an override."""
 
-    file: str | None
+    file: str | None  # None of an override
     group: str
     option: Any
     place: str
-    key: str | None = None  # of an override, with @package
+    key: str | None = None  # of an override: the group with its @package
 
 
 class ConfigFiles(ConfigRepository):
-    """The files that a defaults list can name.
+    """The files that a defaults list can name, as Hydra asks for them.
 
-    Attributes
-    ----------
-    config_dir
-        The config tree.
-    overrides
-        Those that choose options of groups.
-    files
-        The files read so far, by their path in the tree without the ending.
-    runs
-        The names of the run files among them.
-    root
-        The name of the file whose list orders all others.
-    trail
-        The names that Hydra asked for, in order.
-    entries
-        The options named so far.
+    ``files`` holds those read so far, by their path in the tree without the ending, and the run
+    files, whose names are ``runs``. The list of ``root`` orders all others.
     """
 
     def __init__(
@@ -72,7 +58,7 @@ class ConfigFiles(ConfigRepository):
         self.files: dict[str, YamlFile] = {}
         self.runs: list[str] = []
         self.root = ROOT if run_files else config_name
-        self.trail: list[str] = []
+        self.trail: list[str] = []  # the names that Hydra asked for
         self.entries = [self._entry(override) for override in overrides]
         primary = self.file(config_name)
         if primary is None:
@@ -153,6 +139,8 @@ class ConfigFiles(ConfigRepository):
     def _defaults(self, config_path: str, file: YamlFile) -> Iterator[Any]:
         for number, entry in enumerate(file.defaults or []):
             place = file.at(("defaults", number))
+            if entry == "_self_" and entry in (file.defaults or [])[:number]:
+                raise ConfigError(f"{place}: _self_ stands in this defaults list twice")
             words = " ".join(map(str, entry if isinstance(entry, dict) else [])).split(" ")
             if words[-1].lstrip("/").startswith("hydra/"):
                 continue  # trees written for Hydra may choose options for Hydra itself
@@ -193,14 +181,7 @@ class ConfigFiles(ConfigRepository):
     def place(self, key: str, option: Any = None, file: str | None = None) -> str:
         """Return where an option of a group was named: by an override, or in a defaults list.
 
-        Parameters
-        ----------
-        key
-            The group, with or without ``@package``.
-        option
-            The option, if it is known.
-        file
-            The file in whose list it stands, if it is known.
+        The group may have its ``@package``; ``file`` is where it stands, if that is known.
         """
         group = key.partition("@")[0]
         whole = f"{group}/{option}"

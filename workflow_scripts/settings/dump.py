@@ -9,23 +9,11 @@ from typing import Any
 
 import yaml
 
-from workflow_scripts.settings.hydra_internals import get_omega_conf_dumper
-
-# What YAML 1.1 may read as a boolean: OmegaConf quotes these texts, y and n among them.
-_BOOLEANS = {
-    spelling
-    for word in ("y", "n", "yes", "no", "on", "off", "true", "false")
-    for spelling in (word, word.capitalize(), word.upper())
-}
-
-
-def _is_number(text: str) -> bool:
-    """Tell whether Python reads a text as a number, which is the rule OmegaConf quotes by."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+from workflow_scripts.settings.hydra_internals import (
+    get_omega_conf_dumper,
+    is_float,
+    yaml_is_bool,
+)
 
 
 class _Dumper(get_omega_conf_dumper()):  # type: ignore[misc]
@@ -37,13 +25,7 @@ class _Dumper(get_omega_conf_dumper()):  # type: ignore[misc]
 
 def to_yaml(config: Any) -> str:
     """Return a config's YAML text, byte for byte as ``OmegaConf.to_yaml`` does."""
-    text: str = yaml.dump(
-        config,
-        Dumper=_Dumper,
-        default_flow_style=False,
-        allow_unicode=True,
-        sort_keys=False,
-    )
+    text: str = yaml.dump(config, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
     return text
 
 
@@ -74,9 +56,8 @@ def inline(value: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def _inline_text(text: str) -> str:
-    plain = yaml.SafeLoader.yaml_implicit_resolvers
-    first = text[:1]
-    special = any(regexp.match(text) for _, regexp in plain.get(first, []))
-    if _BARE.fullmatch(text) and not special and text not in _BOOLEANS and not _is_number(text):
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], [])
+    special = any(regexp.match(text) for _, regexp in resolvers)
+    if _BARE.fullmatch(text) and not (special or yaml_is_bool(text) or is_float(text)):
         return text
     return json.dumps(text, ensure_ascii=False)

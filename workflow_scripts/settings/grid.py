@@ -6,82 +6,76 @@ import itertools
 import math
 import os.path
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.cache.digests import text_digest
 from workflow_scripts.errors import ConfigError
-from workflow_scripts.settings.config_files import SWEEP
-from workflow_scripts.settings.overrides import SweepPart, sweep_parts, written
-from workflow_scripts.settings.yaml_files import read_yaml
+from workflow_scripts.settings.config_files import SWEEP, is_group, options_of
+from workflow_scripts.settings.hydra_internals import Glob, IntervalSweep, Override
+from workflow_scripts.settings.overrides import parse_override, written
+from workflow_scripts.settings.yaml_files import YamlFile, read_yaml
 
 NAME = "name"
-"""Inside a sweep: the template of the runs' names."""
+"""Key of a run's name; in a sweep, the template of the runs' names."""
 
-MOST_RUNS = 1_000
-"""Of one run file; a slip of the hand gives more."""
+MOST_VALUES, MOST_RUNS = 10_000, 1_000
+"""That a sweep may give; a slip of the hand gives more."""
 
 _LONGEST = 40
 """Characters of a value in a name; longer ones are cut, and told apart by a digest."""
 
-_PLACE = re.compile(r"\{([^{}]*)\}")
-
 
 @dataclass(frozen=True)
-class Grid:
-    """What a run file says of several runs.
+class SweepPart:
+    """What overrides give one key or group: an override for each value, of which one may be all."""
 
-    Attributes
-    ----------
-    overrides
-        An override for each key, with all its values.
-    template
-        Of the names; None for the default.
-    where
-        Where it stands, for messages.
-    """
-
-    overrides: tuple[str, ...] = ()
-    template: str | None = None
-    where: str = ""
+    key: str
+    is_group: bool
+    texts: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
-def read_grid(run_file: Path) -> Grid:
-    """Read what a run file says of several runs.
-
-    Raises
-    ------
-    ConfigError
-        Where that can't be read.
-    """
-    file = read_yaml(run_file)
-    if not isinstance(file.values, Mapping) or SWEEP not in file.values:
-        return Grid()
-    given, where = file.values[SWEEP], file.at((SWEEP,))
-    if not isinstance(given, Mapping):
-        raise ConfigError(
-            f"{where}: sweep is {given!r}; it takes a mapping of keys to lists of values, as "
-            "sweep: {training.lr: [1e-4, 3e-4]}"
+def sweep_parts(config_dir: Path, overrides: Sequence[str]) -> list[SweepPart]:
+    """Return what overrides give, key by key; a later one of a key replaces an earlier one."""
+    by_key: dict[str, SweepPart] = {}
+    for text in overrides:
+        override = parse_override(text)
+        group = is_group(config_dir, override.key_or_group)
+        options = options_of(config_dir, override.key_or_group) if group else None
+        texts = _texts(override, options) if override.is_sweep_override() else [text]
+        values = tuple(parse_override(one).value() for one in texts)
+        by_key[override.get_key_element()] = SweepPart(
+            override.key_or_group, group, tuple(texts), values
         )
-    texts, template = [], None
-    for key, values in given.items():
-        at = file.at((SWEEP, key))
-        if key == NAME:
-            if not isinstance(values, str):
-                raise ConfigError(
-                    f"{at}: sweep.name is {values!r}; it is the template of the runs' names, as "
-                    "'{name}_{training.lr}'"
-                )
-            template = values
-            continue
-        if not isinstance(key, str) or not isinstance(values, list) or not values:
-            raise ConfigError(
-                f"{at}: sweep.{key} is {values!r}; it takes a list of values, one a run"
+    return list(by_key.values())
+
+
+def _texts(override: Override, options: list[str] | None) -> list[str]:
+    """Return an override of several values once for each; ``options`` are those of its group."""
+    sweep: Any = override._value
+    try:
+        if isinstance(sweep, IntervalSweep) or getattr(sweep, "shuffle", False):
+            raise ValueError(
+                "an interval has no end of values, and a shuffle another order each time: give the "
+                "values, as a,b or range(…)"
             )
-        texts.append(f"{key}={','.join(map(written, values))}")
-    return Grid(tuple(texts), template, where)
+        if not isinstance(sweep, Glob):
+            values = list(itertools.islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+        elif options is None:
+            raise ValueError(f"glob(…) goes over options: `{override.key_or_group}` is no group")
+        else:
+            values = [written(name) for name in sweep.filter(options)]
+        if not values:
+            there = f": there are {', '.join(options)}" if options else ""
+            raise ValueError(f"gives no value at all{there}")
+        if len(values) > MOST_VALUES:
+            raise ValueError(f"gives more than {MOST_VALUES} values")
+    except (ArithmeticError, ValueError) as error:
+        raise ConfigError(f"override {override.input_line!r}: {error}") from error
+    return [f"{override.get_key_element()}={value}" for value in values]
 
 
 def runs_of(config_dir: Path, run_file: Path, overrides: Sequence[str]) -> list[tuple[str, ...]]:
@@ -89,74 +83,73 @@ def runs_of(config_dir: Path, run_file: Path, overrides: Sequence[str]) -> list[
 
     The last key changes fastest. Where there are several runs, each is given a name: that of the
     file or of an override, and what tells the run from the others.
-
-    Raises
-    ------
-    ConfigError
-        Where a sweep can't be read, gives too many runs, or gives two the same name.
     """
-    grid = read_grid(run_file)
-    parts = sweep_parts(config_dir, [*grid.overrides, *overrides])
+    file = read_yaml(run_file)
+    own, template = _sweep_of(file)
+    where = file.at((SWEEP,)) if (SWEEP,) in file.lines else run_file
+    parts = sweep_parts(config_dir, [*own, *overrides])
     n_runs = math.prod(len(part.texts) for part in parts)
     if n_runs > MOST_RUNS:
         raise ConfigError(
-            f"{grid.where or run_file}: {n_runs:,} runs: more than {MOST_RUNS:,}; sweep over fewer "
-            "values"
+            f"{where}: {n_runs:,} runs: more than {MOST_RUNS:,}; sweep over fewer values"
         )
     if n_runs == 1:
         # In their order, which says something where a key is deleted and set again.
-        return [tuple(part.texts[0] for part in parts) if grid.overrides else tuple(overrides)]
-    base, swept = _base_name(run_file), [part for part in parts if len(part.texts) > 1]
-    shown = {part.key: values_in_names(part.values) for part in swept}
-    runs: list[tuple[str, ...]] = []
-    names: dict[str, str] = {}
-    for chosen in itertools.product(*(range(len(part.texts)) for part in parts)):
-        pairs = list(zip(parts, chosen, strict=True))
-        values = {part.key: part.values[at] for part, at in pairs}
-        own = str(values.get(NAME, base))
-        told = {part.key: shown[part.key][at] for part, at in pairs if part.key in shown}
-        name = _name(own, told, swept, grid)
-        runs.append((*(part.texts[at] for part, at in pairs), f"{NAME}={written(name)}"))
-        if name in names:
-            raise ConfigError(
-                f"{grid.where or run_file}: two runs would be called {name!r} "
-                f"({names[name]}; {_said(values, swept)}); sweep.name has to hold each key that is "
-                f"swept: {', '.join('{' + part.key + '}' for part in swept)}"
-            )
-        names[name] = _said(values, swept)
-    return runs
-
-
-def _base_name(run_file: Path) -> str:
-    values = read_yaml(run_file).values
-    given = values.get(NAME) if isinstance(values, Mapping) else None
-    return given if isinstance(given, str) else run_file.stem
-
-
-def _said(values: Mapping[str, Any], swept: Sequence[SweepPart]) -> str:
-    return ", ".join(f"{part.key}={written(values[part.key])}" for part in swept)
-
-
-def _name(base: str, shown: Mapping[str, str], swept: Sequence[SweepPart], grid: Grid) -> str:
-    if grid.template is None:
+        return [tuple(part.texts[0] for part in parts) if own else tuple(overrides)]
+    swept = [part for part in parts if len(part.texts) > 1]
+    given = file.values.get(NAME) if isinstance(file.values, dict) else None
+    labels = {part.key: values_in_names(part.values) for part in swept}
+    labels[NAME] = [given if isinstance(given, str) else run_file.stem]
+    labels |= {
+        part.key: [str(value) for value in part.values] for part in parts if part.key == NAME
+    }
+    if template is None:
         short = short_keys([part.key for part in swept if not part.is_group])
-        said = [
-            shown[part.key] if part.is_group else f"{short[part.key]}-{shown[part.key]}"
-            for part in swept
-            if part.key != NAME
-        ]
-        return "_".join([base, *said])
-    known = {**shown, NAME: base}
-
-    def fill(place: re.Match[str]) -> str:
-        if place[1] not in known:
+        others = [key for key in labels if key != NAME]
+        ends = [f"{short[key]}-{{{key}}}" if key in short else f"{{{key}}}" for key in others]
+        template = "_".join(["{name}", *ends])
+    pieces = re.split(r"\{([^{}]*)\}", template)  # every second one is a key
+    known = ", ".join(f"{{{key}}}" for key in labels)
+    if unknown := set(pieces[1::2]) - set(labels):
+        raise ConfigError(f"{where}: sweep.name has {{{unknown.pop()}}}, and there are {known}")
+    runs: dict[str, tuple[str, ...]] = {}
+    for numbers in itertools.product(*(range(len(part.texts)) for part in parts)):
+        chosen = list(zip(parts, numbers, strict=True))
+        told = {key: texts[0] for key, texts in labels.items()}
+        told |= {part.key: labels[part.key][at] for part, at in chosen if part.key in labels}
+        name = "".join(told[piece] if at % 2 else piece for at, piece in enumerate(pieces))
+        if name in runs:
             raise ConfigError(
-                f"{grid.where}: sweep.name has {place[0]}, and there are "
-                f"{', '.join('{' + key + '}' for key in known)}"
+                f"{where}: two runs would be called {name!r}; sweep.name has to hold each key that "
+                f"is swept, of {known}"
             )
-        return known[place[1]]
+        runs[name] = (*(part.texts[at] for part, at in chosen), f"{NAME}={written(name)}")
+    return list(runs.values())
 
-    return _PLACE.sub(fill, grid.template)
+
+def _sweep_of(file: YamlFile) -> tuple[list[str], str | None]:
+    """Return an override with all its values for each key of a file's sweep, and its template."""
+    given = file.values.get(SWEEP, {}) if isinstance(file.values, dict) else {}
+    if not isinstance(given, dict):
+        raise ConfigError(
+            f"{file.at((SWEEP,))}: sweep is {given!r}; it takes a mapping of keys to lists of "
+            "values, as sweep: {training.lr: [1e-4, 3e-4]}"
+        )
+    texts: list[str] = []
+    template: str | None = None
+    for key, values in given.items():
+        kind = str if key == NAME else list
+        if not isinstance(values, kind) or not values:
+            takes = "a list of values, one a run"
+            if key == NAME:
+                takes = "the template of the runs' names, as '{name}_{training.lr}'"
+            place = file.at((SWEEP, key))
+            raise ConfigError(f"{place}: sweep.{key} is {values!r}; it takes {takes}")
+        if key == NAME:
+            template = str(values)
+        else:
+            texts.append(f"{key}={','.join(map(written, values))}")
+    return texts, template
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:

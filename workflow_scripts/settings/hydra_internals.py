@@ -15,7 +15,7 @@ from hydra.core.default_element import DefaultsTreeNode, GroupDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Quote, QuotedString
 from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
+from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader, is_float, yaml_is_bool
 
 __all__ = [
     "ConfigRepository",
@@ -33,7 +33,9 @@ __all__ = [
     "create_defaults_list",
     "get_omega_conf_dumper",
     "get_yaml_loader",
+    "is_float",
     "package_header",
+    "yaml_is_bool",
 ]
 
 version.setbase("1.3")  # the rules of Hydra 1.2 and later, without warnings about earlier ones

@@ -27,14 +27,9 @@ def is_interpolation(value: Any) -> bool:
 
 
 def check_references(values: Any, source: Callable[[Key], str]) -> None:
-    """Raise ConfigError for a circle of references, for one that grows without end, or a resolver.
+    """Refuse a circle of references, one that grows without end, or an unknown resolver.
 
-    Parameters
-    ----------
-    values
-        The config, its interpolations as they are written.
-    source
-        Gives the place of a key.
+    ``values`` are as they are written; ``source`` gives the place of a key.
     """
     lengths: dict[Key, int] = {}
     around: list[Key] = []
@@ -54,10 +49,9 @@ def check_references(values: Any, source: Callable[[Key], str]) -> None:
         elif is_interpolation(value):
             for name in _RESOLVER.findall(value):
                 if not (name.startswith("oc.") and OmegaConf.has_resolver(name)):
-                    known = ["oc.env", "oc.select", "oc.decode", "oc.create", "oc.dict.keys"]
+                    known = nearest(name, ["oc.env", "oc.select", "oc.decode", "oc.create"])
                     raise ConfigError(
-                        f"{source(key)}: in {value!r}: there is no resolver `{name}`"
-                        f"{nearest(name, known)}"
+                        f"{source(key)}: in {value!r}: there is no resolver `{name}`{known}"
                     )
             total += sum(length(*found) for found in _targets(values, key, value))
         if total > _MAX_LENGTH and key:

@@ -21,34 +21,24 @@ GROUP = "choice of a group"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One parameter of a composed config.
-
-    Attributes
-    ----------
-    parameter
-        Dotted path of a leaf, or the key of a group.
-    value
-        What it is, as one line of YAML; empty where an override deleted it.
-    source
-        Who set it last: ``file:line`` or ``override 'text'``.
-    written
-        What stands there, where that is an interpolation.
-    default, default_source
-        What the run file or an override replaced, and where that stands; empty without them.
-    overridden
-        ``confirmed`` where the same value was given again.
-    status
-        What a change of it does: its class, with the stages that read it, or why none does.
-    """
+    """One parameter of a composed config, as text."""
 
     parameter: str
+    """Dotted path of a leaf, or the key of a group."""
     value: str
+    """As one line of YAML; empty where an override deleted it."""
     source: str
+    """Who set it last: ``file:line`` or ``override 'text'``."""
     written: str
+    """What stands there, where that is an interpolation."""
     default: str
+    """What the run file or an override replaced; empty without them."""
     default_source: str
+    """Where that stands."""
     overridden: Overridden
+    """``confirmed`` where the same value was given again."""
     status: str
+    """What a change of it does: its class, with the stages that read it, or why none does."""
 
 
 def trace_rows(composition: Composition) -> list[Row]:

@@ -40,27 +40,18 @@ class _Fast(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc
 
 @dataclass(slots=True, eq=False)
 class YamlFile:
-    """One file, read once and shared: copy what it holds before changing it.
-
-    Attributes
-    ----------
-    path
-        Where it is, as the caller named it: what messages show.
-    values
-        The config it holds, without its defaults list.
-    defaults
-        The defaults list as written, None where there is none.
-    package
-        What its ``# @package`` header says, None without one.
-    lines
-        The line of every key and list item, counted from 1.
-    """
+    """One file, read once and shared: copy what it holds before changing it."""
 
     path: Path
+    """Where it is, as the caller named it: what messages show."""
     values: Any = field(default_factory=dict)
+    """The config it holds, without its defaults list."""
     defaults: list[Any] | None = None
+    """The defaults list as written, None where there is none."""
     package: str | None = None
+    """What its ``# @package`` header says, None without one."""
     lines: dict[KeyPath, int] = field(default_factory=dict)
+    """The line of every key and list item, counted from 1."""
 
     def at(self, key: KeyPath = ()) -> str:
         """Return where a key, or else the nearest key around it, stands, as ``file:line``."""
@@ -69,13 +60,7 @@ class YamlFile:
 
 
 def read_yaml(path: Path) -> YamlFile:
-    """Read a YAML file, parsing it only if it changed since this process last read it.
-
-    Raises
-    ------
-    ConfigError
-        Where it can't be read, or isn't one mapping (or list) of plain values.
-    """
+    """Read a YAML file of one mapping or list, parsing it only if it changed since last time."""
     try:
         status = path.stat()
         return _parsed(path, status.st_mtime_ns, status.st_size)
