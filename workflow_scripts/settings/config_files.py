@@ -132,7 +132,7 @@ class ConfigFiles(ConfigRepository):
         if file is None:
             return None
         self.trail.append(config_path.removesuffix(".yaml"))
-        content = OmegaConf.create({"a": 1} if file.values else {})
+        content = OmegaConf.create({"a": 1} if file.values else {})  # whether there is any
         listed = list(self._defaults(config_path, file))
         return ConfigResult("main", str(file.path), content, {"package": file.package}, listed)
 

@@ -29,7 +29,7 @@ def to_yaml(config: Any) -> str:
     return text
 
 
-_REPRESENTER = yaml.representer.SafeRepresenter()  # knows the floats that every reader agrees on
+_REPRESENTER = yaml.representer.SafeRepresenter()  # of numbers that every reader agrees on
 # Texts that stay themselves in a line of YAML, whatever stands around them.
 _BARE = re.compile(r"[\w./][\w./@%+ -]*(?<! )")
 
@@ -39,18 +39,12 @@ def inline(value: Any) -> str:
 
     A text stands bare where every reader takes it for that text, otherwise in JSON's quotes.
     """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return str(_REPRESENTER.represent_float(value).value)
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, list):
         return "[" + ", ".join(map(inline, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{inline(k)}: {inline(v)}" for k, v in value.items()) + "}"
+    if value is None or isinstance(value, bool | int | float):
+        return str(_REPRESENTER.represent_data(value).value)
     return _inline_text(str(value))
 
 

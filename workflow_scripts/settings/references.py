@@ -13,12 +13,11 @@ from omegaconf import OmegaConf
 
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.suggestions import nearest
+from workflow_scripts.settings.yaml_files import KeyPath, dotted
 
 _REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([^${}:'\"]+?)\s*\}")
 _RESOLVER = re.compile(r"(?<!\\)(?:\\\\)*\$\{\s*([\w.]+)\s*:")
 _MAX_LENGTH = 1_000_000
-
-Key = tuple[Any, ...]
 
 
 def is_interpolation(value: Any) -> bool:
@@ -26,20 +25,20 @@ def is_interpolation(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def check_references(values: Any, source: Callable[[Key], str]) -> None:
+def check_references(values: Any, source: Callable[[KeyPath], str]) -> None:
     """Refuse a circle of references, one that grows without end, or an unknown resolver.
 
     ``values`` are as they are written; ``source`` gives the place of a key.
     """
-    lengths: dict[Key, int] = {}
-    around: list[Key] = []
+    lengths: dict[KeyPath, int] = {}
+    around: list[KeyPath] = []
 
-    def length(key: Key, value: Any) -> int:
+    def length(key: KeyPath, value: Any) -> int:
         if key in lengths:
             return lengths[key]
         if key in around:
             circle = [*around[around.index(key) :], key]
-            shown = " → ".join(".".join(map(str, k)) for k in circle)
+            shown = " → ".join(map(dotted, circle))
             raise ConfigError(f"{source(circle[-2])}: the references go in a circle: {shown}")
         around.append(key)
         total = len(value) if isinstance(value, str) else 1
@@ -66,11 +65,11 @@ def check_references(values: Any, source: Callable[[Key], str]) -> None:
     length((), values)
 
 
-def _targets(values: Any, key: Key, text: str) -> Iterator[tuple[Key, Any]]:
+def _targets(values: Any, key: KeyPath, text: str) -> Iterator[tuple[KeyPath, Any]]:
     """Yield the key and value of each reference in a text that leads to a value of the config."""
     for written in _REFERENCE.findall(text):
         dots = len(written) - len(written.lstrip("."))
-        target: Key = key[:-dots] if dots else ()
+        target: KeyPath = key[:-dots] if dots else ()
         value = values
         for part in target:
             value = value[part]
