@@ -42,6 +42,17 @@ def test_broken_file_is_refused_with_its_line(name: str, make_tree: Callable[...
     assert "\x01" not in str(caught.value)
 
 
+def test_merges_of_merges_give_each_key_once(make_tree: Callable[..., Path]) -> None:
+    lists = [
+        f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}'] * 10)}], y{n}: 1}}" for n in range(1, 12)
+    ]
+    folder = make_tree("\n".join(["b0: &b0 {x: 1, y1: 0}", *lists, "<<: *b11", "last: *b1"]))
+    config = compose(folder, "config")
+    assert config["last"] == {"x": 1, "y1": 1}
+    assert list(config["b11"]) == ["x", *(f"y{n}" for n in range(1, 12))]
+    assert config["x"] == 1
+
+
 OVERRIDES = {
     "a list of 2,002 items": "lr=[" + "1," * 2_001 + "1]",
     "65,537 characters": "lr=" + "1" * 65_537,

@@ -172,6 +172,11 @@ class _Reader:
         if node in self.merged:  # by another alias
             return
         self.merged.add(node)
+        merges = [child for name, child in node.value if name.tag == _TAG + "merge"]
+        for child in merges:
+            for source in child.value if isinstance(child, yaml.SequenceNode) else [child]:
+                if isinstance(source, yaml.MappingNode):
+                    self._merge(source)
         seen: dict[str, int] = {}
         for name in (name for name, _ in node.value if name.tag == _TAG + "str"):
             if name.value in seen:
@@ -181,6 +186,8 @@ class _Reader:
                 )
             seen[name.value] = name.start_mark.line + 1
         self.loader.flatten_mapping(node)
+        # Once each: lists of lists of merges would repeat them without end.
+        node.value = list({(n.tag, str(n.value)): (n, child) for n, child in node.value}.values())
 
     def _name(self, node: yaml.Node) -> Any:
         if not isinstance(node, yaml.ScalarNode) or node.tag == _TAG + "null":
