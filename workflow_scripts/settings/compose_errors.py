@@ -32,12 +32,12 @@ def list_error(error: Exception, files: ConfigFiles) -> ConfigError:
         shown = " → ".join(str(files.files[name].path) for name in names)
         last = files.files[names[-2]].at(("defaults",))
         return ConfigError(f"{last}: defaults lists go in a circle: {shown}")
-    message = _on_one_line(str(error).partition("Config search path")[0])
+    message = _text_of(error).partition(" Config search path")[0]
     within = re.match(r"In '?(.+?)'?: ", message)
     message = message.removeprefix(within[0] if within else "")
     found = _NAMED_BY_HYDRA.match(message)
     if found is None:
-        return ConfigError(f"{files.config_dir}: {message or type(error).__name__}")
+        return ConfigError(f"{files.config_dir}: {message}")
     name = next(filter(None, found.groups()))
     if message.startswith(("Could not find", "Could not load")):
         group, _, option = name.rpartition("/")
@@ -61,13 +61,13 @@ def override_error(
     key, text = override.key_or_group, str(override.input_line)
     cause = error.__cause__ or error
     if unknown := _unknown(str(getattr(cause, "full_key", None) or key), values):
-        is_new = not (override.is_delete() or override.is_add()) and "key" in unknown
+        is_new = not (override.is_delete() or override.is_add()) and "has no key" in unknown
         message = unknown + (f" (to add a key: +{text})" if is_new else "")
     else:
         hydras = cause if str(error).startswith("Error merging override") else error
         place = source(tuple(key.split(".")))
         found = kind_of(_at(values, key.split(".")))
-        message = f"{_on_one_line(str(hydras)).rstrip('.')}; it is {found} from {place}"
+        message = f"{_text_of(hydras).rstrip('.')}; it is {found} from {place}"
     return ConfigError(f"override {text!r}: {message}")
 
 
@@ -77,7 +77,7 @@ def reference_error(
     """Return the error of a reference of a config; ``values`` are its values as written."""
     key = _culprit(config, values)
     raw = _at(values, key)
-    message = str(error).splitlines()[0].rpartition("resolving interpolation: ")[2].strip('"')
+    message = _text_of(error).rpartition("resolving interpolation: ")[2].strip('"')
     if found := re.match(r"Interpolation key '(.+)' not found", message):
         section, _, name = found[1].rpartition(".")
         inside = _at(values, section.split(".")) if section else values
@@ -88,8 +88,10 @@ def reference_error(
     return ConfigError(f"{source(key)}: {text}{message}")
 
 
-def _on_one_line(text: str) -> str:
-    return " ".join(text.split())
+def _text_of(error: BaseException) -> str:
+    """Return on one line what an error of Hydra or OmegaConf says, without its table of facts."""
+    text = str(error).partition("\n    full_key")[0]
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _culprit(config: Any, values: Any) -> KeyPath:
