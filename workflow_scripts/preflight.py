@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cache.writing import write_atomically
-from workflow_scripts.cells.gene_choice import GeneChoice, read_gene_list
+from workflow_scripts.cells.gene_choice import GeneChoice
 from workflow_scripts.command import run_command, show_findings
 from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.reporting.preflight_page import render_preflight
@@ -86,7 +86,7 @@ def preflight(
     import pandas as pd
 
     from workflow_scripts.cells.splits import used_targets
-    from workflow_scripts.prediction.readiness import Asked, check_amplitude, check_given_model
+    from workflow_scripts.prediction.readiness import Asked, check_given_model
     from workflow_scripts.training.estimates import DataSizes
     from workflow_scripts.training.fit import estimate_and_check
     from workflow_scripts.training.plan import TrainingPlan
@@ -141,10 +141,8 @@ def preflight(
                 embedding_dim=embedding_dim,
             ),
         ]
-    found["Prediction"] = [
-        *check_amplitude(settings["prediction.amplitude"], set(table["split"].astype(str))),
-        *_check_prediction(given, settings, plan, read, batches),
-    ]
+    held = set(table["split"].astype(str))
+    found["Prediction"] = _check_prediction(given, settings, plan, read, batches, held)
     n_sets = sets_per_epoch(set_groups(table, batches, by_batch=plan.by_batch), plan)
     estimate = None
     if model is None and n_sets and not any(has_errors(findings) for findings in found.values()):
@@ -207,28 +205,17 @@ def _check_prediction(
     plan: TrainingPlan,
     read: Sequence[str] | None,
     batches: pd.DataFrame,
+    splits: Collection[str],
 ) -> list[Finding]:
     """Find what would stop the prediction after hours of training."""
     import pandas as pd
 
     from workflow_scripts.cells.values import compare_sums
-    from workflow_scripts.prediction.readiness import (
-        check_batches,
-        check_output,
-        check_submission,
-        check_written_genes,
-    )
+    from workflow_scripts.prediction.readiness import check_batches, check_prediction
 
-    path = settings["prediction.genes"]
-    findings = check_written_genes(path, read)
-    if not findings:
-        written = read if path is None else read_gene_list(path, "prediction.genes")
-        findings += check_submission(
-            settings["prediction.submission"], None if written is None else len(written)
-        )
     source = json.loads((given.asked_cells_audit or given.cells_audit).read_text())
     kinds = {file["values"] for files in source["datasets"].values() for file in files}
-    findings += check_output(settings["prediction.output"], kinds - {None})
+    findings = check_prediction(settings, read=read, kinds=kinds - {None}, splits=splits)
     sums = json.loads(given.cells_audit.read_text())["sums"] | source["sums"]
     compared = compare_sums(sums, settings["cells.values"])
     findings += compared if given.asked_cells_audit is not None else []

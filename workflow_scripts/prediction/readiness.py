@@ -15,8 +15,15 @@ from workflow_scripts.models import (
     read_description,
 )
 from workflow_scripts.models.origins import other_splits
-from workflow_scripts.settings.choices import CHALLENGES, COUNTS, VALIDATION, WRITTEN_GENES
+from workflow_scripts.settings.choices import (
+    CHALLENGES,
+    COUNTS,
+    SUBMISSION,
+    VALIDATION,
+    WRITTEN_GENES,
+)
 from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.slices import Slice
 from workflow_scripts.settings.suggestions import nearest
 
 NO_COUNTS = (
@@ -106,61 +113,51 @@ def check_batches(
     return [Finding("warning", "unknown-batch", f"{text}; {in_place!r} stands for them")]
 
 
-def check_written_genes(path: str | None, read: Sequence[str] | None) -> list[Finding]:
-    """Find what is wrong with prediction.genes; of genes that are still chosen nothing is known."""
-    if path is None:
-        return []
-    try:
-        names = read_gene_list(path, WRITTEN_GENES)
-    except DataError as error:
-        return [Finding("error", "written-genes", str(error))]
-    return [] if read is None else audit_genes(names, read, f"{path} ({WRITTEN_GENES})")
-
-
-def check_output(output: str, kinds: Collection[str]) -> list[Finding]:
-    """Find what stands in the way of counts.
+def check_prediction(
+    settings: Slice,
+    *,
+    read: Sequence[str] | None,
+    kinds: Collection[str],
+    splits: Collection[str],
+) -> list[Finding]:
+    """Find what would stop a prediction after hours of training, or what is handed in.
 
     Parameters
     ----------
-    output
-        ``prediction.output``.
+    settings
+        Slice of the preflight.
+    read
+        Genes that are read; None where they are still chosen.
     kinds
         What the files that are predicted from hold: counts, log1p.
+    splits
+        Splits that have cells.
     """
-    if output != COUNTS or set(kinds) <= {COUNTS}:
-        return []
-    return [Finding("error", "no-counts", NO_COUNTS)]
-
-
-def check_amplitude(amplitude: float | str, splits: Collection[str]) -> list[Finding]:
-    """Find what stands in the way of fitting the amplitude of effects on validation cells."""
-    if amplitude != VALIDATION or "val" in splits:
-        return []
-    text = (
-        "prediction.amplitude is validation, and no cells are held out for that; set "
-        "splits.validation=from_train, or give a number"
-    )
-    return [Finding("error", "no-validation", text)]
-
-
-def check_submission(kind: str | None, n_genes: int | None) -> list[Finding]:
-    """Find what a person should know of the genes that they hand in.
-
-    Parameters
-    ----------
-    kind
-        ``prediction.submission``.
-    n_genes
-        Genes that are written; None where it isn't known yet.
-    """
-    challenge = CHALLENGES.get(str(kind))
-    if challenge is None or n_genes in (None, challenge.n_genes):
-        return []
-    text = (
-        f"prediction.submission: {n_genes:,} genes are written, and {challenge.name} scores "
-        f"{challenge.n_genes:,}, in the order of its list; name that with prediction.genes"
-    )
-    return [Finding("warning", "submitted-genes", text)]
+    findings = []
+    if settings["prediction.amplitude"] == VALIDATION and "val" not in splits:
+        text = (
+            "prediction.amplitude is validation, and no cells are held out for that; set "
+            "splits.validation=from_train, or give a number"
+        )
+        findings.append(Finding("error", "no-validation", text))
+    if settings["prediction.output"] == COUNTS and not set(kinds) <= {COUNTS}:
+        findings.append(Finding("error", "no-counts", NO_COUNTS))
+    written = read
+    if (path := settings[WRITTEN_GENES]) is not None:
+        try:
+            written = read_gene_list(path, WRITTEN_GENES)
+        except DataError as error:
+            return [*findings, Finding("error", "written-genes", str(error))]
+        if read is not None and (wrong := audit_genes(written, read, f"{path} ({WRITTEN_GENES})")):
+            return [*findings, *wrong]
+    challenge = CHALLENGES.get(str(settings[SUBMISSION]))
+    if challenge and written is not None and len(written) != challenge.n_genes:
+        text = (
+            f"{SUBMISSION}: {len(written):,} genes are written, and {challenge.name} scores "
+            f"{challenge.n_genes:,}, in the order of its list; name that with {WRITTEN_GENES}"
+        )
+        findings.append(Finding("warning", "submitted-genes", text))
+    return findings
 
 
 def misfits(
@@ -168,11 +165,17 @@ def misfits(
 ) -> list[str]:
     """Say why a model can't predict what a run asks for; an empty list where it can."""
     found = []
-    trained_on = description.embedding, description.embedding and model.input_dim
-    if trained_on != (asked.embedding, asked.embedding_dim):
+    trained_on, read = (
+        "expression alone" if name is None else f"the embedding {name}, {width} wide"
+        for name, width in (
+            (description.embedding, model.input_dim),
+            (asked.embedding, asked.embedding_dim),
+        )
+    )
+    if trained_on != read:
         found.append(
-            f"trained on {_words(*trained_on)}, and {_words(asked.embedding, asked.embedding_dim)} "
-            "is read; set data.kwargs.embed_key to what it was trained on"
+            f"trained on {trained_on}, and {read} is read; set data.kwargs.embed_key to what it "
+            "was trained on"
         )
     if asked.genes is not None and (wrong := _other_genes(description.gene_names, asked.genes)):
         found.append(wrong)
@@ -210,7 +213,3 @@ def _other_genes(known: Sequence[str], read: Sequence[str]) -> str | None:
         f"trained on {len(known)} of the {len(read)} genes that are read; choose these with "
         "genes.select=list and genes.file"
     )
-
-
-def _words(embedding: str | None, width: int | str | None) -> str:
-    return "expression alone" if embedding is None else f"the embedding {embedding}, {width} wide"
