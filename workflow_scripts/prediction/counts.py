@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Sequence
@@ -97,32 +98,32 @@ class CountDraws:
             Number of cells that were drawn before.
         """
         sets = np.repeat(np.arange(len(targets.sets.counts)), targets.sets.counts)
-        dispersion = np.zeros(store.n_genes) if self.dispersion is None else self.dispersion
         at = 0
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-            for block in blocks:
-                cells, stop = block.expression, at + len(block.expression)
+            for cells, embedding in blocks:
+                stop = at + len(cells)
                 sizes = library_sizes(store, targets.paired[at:stop])
                 alike = sets[at:stop] if self.denoise else np.arange(len(cells))
                 starts = np.flatnonzero(np.diff(alike, prepend=-1))
-
-                def fill(
-                    rows: Int64[np.ndarray, " rows"],
-                    cells: Float32[np.ndarray, "cells genes"] = cells,
-                    sizes: Float64[np.ndarray, " cells"] = sizes,
-                    at: int = n_before + at,
-                ) -> None:
-                    profile = np.zeros(cells.shape[1])
-                    for row in rows:
-                        profile += _shares(cells[row]) / len(rows)
-                    for row in rows:
-                        random = _uniforms(self.seed, int(at + row), len(profile))
-                        cells[row] = invert(profile * sizes[row], dispersion, random)
-
-                for _ in threads.map(fill, np.split(np.arange(len(cells)), starts[1:])):
-                    pass
-                yield Predicted(cells, block.embedding)
+                draw = functools.partial(self._draw_alike, cells, sizes, n_before + at)
+                list(threads.map(draw, np.split(np.arange(len(cells)), starts[1:])))
+                yield Predicted(cells, embedding)
                 at = stop
+
+    def _draw_alike(
+        self,
+        cells: Float32[np.ndarray, "cells genes"],
+        sizes: Float64[np.ndarray, " cells"],
+        first: int,
+        rows: Int64[np.ndarray, " rows"],
+    ) -> None:
+        """Put counts in the place of some cells that share a profile."""
+        nothing = np.zeros(cells.shape[1])
+        dispersion = nothing if self.dispersion is None else self.dispersion
+        profile = sum((_shares(cells[row]) / len(rows) for row in rows), start=nothing)
+        for row in rows:
+            random = _uniforms(self.seed, int(first + row), len(profile))
+            cells[row] = invert(profile * sizes[row], dispersion, random)
 
 
 def library_sizes(
