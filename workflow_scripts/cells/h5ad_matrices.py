@@ -99,8 +99,8 @@ class DenseMatrix:
             shuffle=True,
         )
         self._matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        self._chunk = np.zeros((self._rows, shape[1]), dtype=np.float32)
-        self._filled = self._written = 0
+        self._rest = np.empty((0, shape[1]), dtype=np.float32)
+        self._written = 0
         threads = min(8, len(os.sched_getaffinity(0)))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="compress")
         self._pending: deque[Future[bytes]] = deque()
@@ -109,25 +109,17 @@ class DenseMatrix:
     def append(self, block: Block) -> None:
         """Add cells below those that are there; a dense block must stay as it is from then on."""
         rows = np.ascontiguousarray(block.toarray() if issparse(block) else block)
-        start = 0
-        while start < len(rows):
-            if not self._filled and len(rows) - start >= self._rows:
-                self._send(rows[start : start + self._rows])
-                start += self._rows
-                continue
-            taken = min(self._rows - self._filled, len(rows) - start)
-            self._chunk[self._filled : self._filled + taken] = rows[start : start + taken]
-            self._filled += taken
-            start += taken
-            if self._filled == self._rows:
-                self._send(self._chunk.copy())
-                self._filled = 0
+        if len(self._rest):
+            rows = np.concatenate([self._rest, rows])
+        whole = len(rows) - len(rows) % self._rows
+        for start in range(0, whole, self._rows):
+            self._send(rows[start : start + self._rows])
+        self._rest = rows[whole:].copy()
 
     def close(self) -> None:
         """Write what is left."""
-        if self._filled:
-            self._chunk[self._filled :] = 0
-            self._send(self._chunk)
+        if lacking := -len(self._rest) % self._rows:
+            self._send(np.pad(self._rest, ((0, lacking), (0, 0))))
         self._drain(0)
         self._threads.shutdown()
 

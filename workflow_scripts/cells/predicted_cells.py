@@ -65,12 +65,14 @@ def place_effects(
     profiles
         What all cells of a set have in place of their own control.
     """
-    set_of_cell = np.repeat(np.arange(len(sets.counts)), sets.counts)
     if profiles is not None:
-        profiles = np.maximum(profiles + effects, 0.0).astype(np.float32)
-        return Predicted(profiles[set_of_cell])
-    control = store.dense(sets.control[sets.wanted])
-    return Predicted(np.maximum(control + effects.astype(np.float32)[set_of_cell], 0.0))
+        profiles = np.maximum(profiles + effects, 0.0)
+        return Predicted(np.repeat(profiles.astype(np.float32), sets.counts, axis=0))
+    cells = store.dense(sets.control[sets.wanted])
+    spans = np.split(cells, np.cumsum(sets.counts)[:-1])
+    for of_set, effect in zip(spans, effects.astype(np.float32), strict=True):
+        of_set += effect
+    return Predicted(np.maximum(cells, 0.0, out=cells))
 
 
 def mean_effects(
