@@ -89,9 +89,9 @@ def test_unknown_batch_is_refused_or_taken_as_the_one_that_is_named(store):  # n
         blocks = models.predict(store, targets, 3)
         return np.concatenate([block.expression for block in blocks])
 
-    with pytest.raises(DataError, match=r"not trained on: .*; set prediction\.unknown_batch"):
+    with pytest.raises(DataError, match=r"aren't trained on: .*; set prediction\.unknown_batch"):
         predict()
-    with pytest.raises(DataError, match="'b9' is no batch that the model was trained on"):
+    with pytest.raises(DataError, match="'b9' is no batch that the model is trained on"):
         predict("b9")
     assert predict(known[0]).shape == (11, store.n_genes)
 
@@ -103,7 +103,7 @@ def test_unknown_batches_are_found_before_training():
     (warning,) = check_batches({"b1"}, {"b1", "new"}, "b1")
     assert warning.severity == "warning"
     (typo,) = check_batches({"lane_1"}, set(), "lane1")
-    assert "no batch of the run's cells: did you mean `lane_1`?" in typo.message
+    assert "no batch that the model is trained on: did you mean `lane_1`?" in typo.message
 
 
 def test_genes_in_another_order_are_the_same_values(store):  # noqa: F811

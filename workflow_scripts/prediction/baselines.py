@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -158,11 +158,7 @@ class BaselinePredictor:
 
     fitted: Baselines
     baseline: Baseline
-
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """Nothing that its name doesn't say."""
-        return {}
+    description: Mapping[str, Any] = field(default_factory=dict)
 
     def effects(self, perturbations: Sequence[str], contexts: Sequence[str]) -> np.ndarray:
         """Return the effect of each perturbation in its context [asked, genes]."""

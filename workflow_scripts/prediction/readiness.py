@@ -99,16 +99,20 @@ def check_batches(
     """
     if in_place is not None and in_place not in known:
         text = (
-            f"prediction.unknown_batch: {in_place!r} is no batch of the run's cells"
+            f"prediction.unknown_batch: {in_place!r} is no batch that the model is trained on"
             f"{nearest(in_place, sorted(known))}"
         )
         return [Finding("error", "unknown-batch", text)]
     if not (others := sorted(set(asked) - set(known))):
         return []
-    text = f"prediction.adata: {len(others)} technical batches are none of those trained on: "
-    text += listing(others, 8)
+    text = (
+        f"{len(others)} technical batches of the controls aren't trained on: {listing(others, 8)}"
+    )
     if in_place is None:
-        text += "; set prediction.unknown_batch to the batch that is to stand for them"
+        text += (
+            "; set prediction.unknown_batch to the batch that is to stand for them: there are "
+            f"{listing(sorted(known), 8)}"
+        )
         return [Finding("error", "unknown-batch", text, tuple(others))]
     return [Finding("warning", "unknown-batch", f"{text}; {in_place!r} stands for them")]
 

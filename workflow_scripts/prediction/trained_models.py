@@ -22,10 +22,8 @@ from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.models import ModelDescription, StateTransition, load_model, read_description
 from workflow_scripts.prediction.files import ModelFiles, kept_checkpoint
 from workflow_scripts.prediction.prediction import Notes, Prediction, join_notes, mean_of
-from workflow_scripts.prediction.readiness import Asked, misfits
+from workflow_scripts.prediction.readiness import Asked, check_batches, misfits
 from workflow_scripts.settings.choices import ENSEMBLE, VALIDATION
-from workflow_scripts.settings.findings import listing
-from workflow_scripts.settings.suggestions import nearest
 
 
 @dataclass(frozen=True)
@@ -254,19 +252,10 @@ def _codes(
     store: CellStore, targets: Targets, batches: Sequence[str], in_place: str | None
 ) -> Int64[np.ndarray, " cells"]:
     """Return the model's number of each cell's technical batch."""
-    if in_place is not None and in_place not in batches:
-        raise DataError(
-            f"prediction.unknown_batch: {in_place!r} is no batch that the model was trained on"
-            f"{nearest(in_place, batches)}"
-        )
-    unknown = unknown_batches(store, targets, batches)
-    if unknown.any() and in_place is None:
-        drawn = store.cells["batch"].iloc[targets.paired[unknown]].astype(str)
-        raise DataError(
-            f"technical batches that the model was not trained on: {listing(sorted(set(drawn)))}; "
-            "set prediction.unknown_batch to the batch that is to stand for them: there are "
-            f"{listing(batches, 8)}"
-        )
+    drawn = set(store.cells["batch"].iloc[targets.paired].astype(str))
+    for fault in check_batches(batches, drawn, in_place):
+        if fault.severity == "error":
+            raise DataError(fault.message)
     codes: Int64[np.ndarray, " cells"] = pd.Index(batches).get_indexer(
         pd.Index(store.cells["batch"].astype(str))
     )
