@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from workflow_scripts.command import run_command
 from workflow_scripts.prediction.files import PredictionFiles
 from workflow_scripts.settings.slices import Slice
@@ -21,7 +19,7 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
     out_dir
         Folder of predicted cells, to write (h5ad, one a baseline).
     """
-    from workflow_scripts.features.vectors import Features, load_features
+    from workflow_scripts.features.vectors import load_features
     from workflow_scripts.prediction.baselines import Baselines
     from workflow_scripts.prediction.prediction import Prediction
 
@@ -35,7 +33,7 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
         predicted_from=None if store is prediction.trained_on else store,
     )
     if files.features:
-        features = functools.reduce(Features.and_others, map(load_features, files.features))
+        features = load_features(*files.features)
         baselines = baselines.with_features(features, settings["prediction.seed"])
     for name in settings["prediction.baselines"]:
         prediction.write(out_dir / f"{name}.h5ad", baselines.build(name), name)

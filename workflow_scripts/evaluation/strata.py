@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +43,9 @@ class TrainedOn:
     @classmethod
     def read(cls, splits: Path, features: Sequence[Path]) -> TrainedOn:
         """Read what ``audit_splits`` and ``validate_features`` wrote."""
-        vectors = map(load_features, features)
         return cls(
             pd.read_parquet(splits),
-            functools.reduce(Features.and_others, vectors) if features else None,
+            load_features(*features) if features else None,
         )
 
 

@@ -27,13 +27,6 @@ class Features:
     names: tuple[str, ...]
     matrix: Float32[np.ndarray, "names dimension"]
 
-    def and_others(self, others: Features) -> Features:
-        """Return these, and of the others those whose names aren't here."""
-        there = set(self.names)
-        new = [at for at, name in enumerate(others.names) if name not in there]
-        names = (*self.names, *(others.names[at] for at in new))
-        return Features(names, np.concatenate([self.matrix, others.matrix[new]]))
-
 
 def write_features(features: Features, path: Path) -> None:
     """Write features as safetensors: one tensor a perturbation, sorted by name."""
@@ -44,10 +37,15 @@ def write_features(features: Features, path: Path) -> None:
     path.write_bytes(safetensors.numpy.save(tensors))  # save_file closes the file to other users
 
 
-def load_features(path: Path) -> Features:
-    """Read features as `write_features` wrote them."""
-    tensors = safetensors.numpy.load_file(path)
-    names = tuple(sorted(tensors))
-    if not names:
-        raise DataError(f"{path}: holds no vectors; see features_audit.json beside it")
-    return Features(names, np.stack([tensors[name] for name in names]).astype(np.float32))
+def load_features(*paths: Path) -> Features:
+    """Read features as `write_features` wrote them.
+
+    Each file adds the names that those before it lack, sorted.
+    """
+    vectors: dict[str, np.ndarray] = {}
+    for path in paths:
+        tensors = safetensors.numpy.load_file(path)
+        if not tensors:
+            raise DataError(f"{path}: holds no vectors; see features_audit.json beside it")
+        vectors |= {name: tensors[name] for name in sorted(tensors) if name not in vectors}
+    return Features(tuple(vectors), np.stack([*vectors.values()]).astype(np.float32))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +62,7 @@ class TrainedModels:
         if given.threads:
             torch.set_num_threads(given.threads)
         settings, store = prediction.settings, prediction.store
-        features = functools.reduce(Features.and_others, map(load_features, given.features))
+        features = load_features(*given.features)
         asked = Asked(
             [str(gene) for gene in store.genes],
             features.matrix.shape[1],
