@@ -3,7 +3,8 @@
 # needs: {run}/predictions.h5ad, observed.h5ad, baselines/, negative_controls/
 # makes: {run}/anchors.json         what the mean response and a replicate get
 #        {run}/metrics.tsv, scores.json, effects.parquet, genes.parquet
-# keeps: {cache_dir}/anchors/<identity>/    shared by all runs that are tested on the same cells
+# keeps: {cache_dir}/anchors/<identity>/    shared by all runs that are tested on the same cells: the
+#        anchors, and scores of predictions by their content, as those of baselines
 
 SHARED_ANCHORS = f"{CACHE}/anchors"
 

@@ -49,7 +49,7 @@ def evaluate(
     features
         Vectors of the perturbations (safetensors), for the distance to trained ones.
     shared_dir
-        Folder of what anchors computed.
+        Folder of what anchors computed, where scores are kept too for runs that share them.
     threads
         CPU threads; all there are if not given.
     metrics
@@ -69,11 +69,9 @@ def evaluate(
     os.environ.setdefault("TQDM_DISABLE", "1")
     from workflow_scripts.evaluation import scoring
     from workflow_scripts.evaluation.anchors import Reference
-    from workflow_scripts.evaluation.compiled import keep_compiled
-    from workflow_scripts.evaluation.engine import EvaluationSettings
+    from workflow_scripts.evaluation.engine import EvaluationSettings, keep_compiled
     from workflow_scripts.evaluation.negative_controls import DERIVED
     from workflow_scripts.evaluation.strata import TrainedOn
-    from workflow_scripts.evaluation.writing_scores import write_evaluation
 
     of_baselines = {} if baselines is None else _files_in(baselines)
     asked = [] if baselines is None else settings["prediction.baselines"]
@@ -97,8 +95,7 @@ def evaluate(
         threads=threads or -1,
         tell=tell,
     )
-    write_evaluation(
-        result,
+    result.write(
         metrics=metrics,
         scores=scores,
         effects=effects,

@@ -20,7 +20,7 @@ from workflow_scripts.cells.results import ALL, Anchors
 from workflow_scripts.evaluation.anchors import Reference, compute_all, content_digest
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.evaluation.populations import open_population
-from workflow_scripts.evaluation.scaling import scale, why_unscaled
+from workflow_scripts.evaluation.scaling import Scale
 from workflow_scripts.evaluation.scoring import evaluate
 
 CONTROL = "non-targeting"
@@ -154,21 +154,21 @@ ANCHORS = Anchors({"up": 0.5, "down": 4.0, "flat": 1.0}, {"up": 0.9, "down": 1.0
         ("up", "neither", 0.7, None),
         ("absent", "higher", 0.7, None),
         ("up", "higher", float("nan"), None),
-        ("up", "higher", None, None),
     ],
 )
 def test_place_on_the_scale_by_hand(metric, better, value, expected):
-    found = scale(value, ANCHORS, metric, better)
-    assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
+    found = Scale.of([ANCHORS], metric, better).place(value)
+    assert found == pytest.approx(np.nan if expected is None else expected, abs=1e-12, nan_ok=True)
 
 
 def test_a_metric_without_a_scale_says_why():
-    assert "a replicate (0.9) is no better than the mean response (0.5)" in why_unscaled(
-        ANCHORS, "up", "lower"
+    assert (
+        "a replicate (0.9) is no better than the mean response (0.5)"
+        in Scale.of([ANCHORS], "up", "lower").unscaled
     )
     refused = replace(ANCHORS, refused=(("mean_response", "absent", "too few cells"),))
-    assert why_unscaled(refused, "absent", "higher") == "no mean response: too few cells"
-    assert why_unscaled(ANCHORS, "up", "higher") is None
+    assert Scale.of([refused], "absent", "higher").unscaled == "no mean response: too few cells"
+    assert Scale.of([ANCHORS], "up", "higher").unscaled is None
 
 
 def test_one_perturbation_has_no_mean_response_and_no_ranks(draw_screen, write, tmp_path):
@@ -177,7 +177,7 @@ def test_one_perturbation_has_no_mean_response_and_no_ranks(draw_screen, write, 
     assert not anchors["left"].mean_response
     assert "expr_mse" in anchors["left"].replicate
     assert "pds_l1" not in anchors["left"].replicate
-    assert "is its own mean response" in why_unscaled(anchors["left"], "expr_mse", "lower")
+    assert "is its own mean response" in Scale.of([anchors["left"]], "expr_mse", "lower").unscaled
 
 
 def test_cells_that_cannot_be_halved_refuse_the_replicate_alone(draw_screen, write, tmp_path):
@@ -253,4 +253,4 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
     )
     scores = json.loads((tmp_path / "scores").read_text())
     assert scores["scaled"]["model"]["delta_pearson"] < 0.0
-    assert {p: p.read_bytes() for p in (tmp_path / "shared").rglob("*") if p.is_file()} == shared
+    assert {path: path.read_bytes() for path in shared} == shared

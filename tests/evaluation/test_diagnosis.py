@@ -8,11 +8,11 @@ import pytest
 from anndata import AnnData
 from scipy.sparse import csr_matrix
 
-from workflow_scripts.evaluation.diagnosis import (
+from workflow_scripts.cells.results import GENES
+from workflow_scripts.evaluation.effects import (
     compare_genes,
-    confusion,
+    describe_perturbations,
     diagnose,
-    summarise_genes,
 )
 
 OBSERVED = [[1.0, 0.0], [0.0, -3.0]]
@@ -31,6 +31,12 @@ def effects(observed, predicted) -> pd.DataFrame:
     )
 
 
+def sizes(observed, predicted) -> tuple[float | None, float | None, float | None]:
+    genes = pd.DataFrame(0.0, index=range(2), columns=GENES)
+    found = diagnose(effects(observed, predicted), genes)
+    return found.amplitude_slope, found.error_ratio, found.collapse_index
+
+
 @pytest.mark.parametrize(
     ("predicted", "slope", "error", "index"),
     [
@@ -44,36 +50,25 @@ def effects(observed, predicted) -> pd.DataFrame:
     ],
 )
 def test_slope_and_collapse_by_hand(predicted, slope, error, index):
-    found = diagnose(effects(OBSERVED, predicted))
-    assert found == {
-        "amplitude_slope": pytest.approx(slope),
-        "error_ratio": pytest.approx(error),
-        "collapse_index": pytest.approx(index),
-    }
+    assert sizes(OBSERVED, predicted) == pytest.approx((slope, error, index))
 
 
 def test_nothing_observed_is_nothing_to_compare_with():
     zeros = np.zeros((2, 3))
-    assert diagnose(effects(zeros, zeros)) == {
-        "amplitude_slope": None,
-        "error_ratio": None,
-        "collapse_index": None,
-    }
-    single = diagnose(effects([[1.0, 2.0]], [[2.0, 4.0]]))
-    assert single == {
-        "amplitude_slope": pytest.approx(2.0),
-        "error_ratio": pytest.approx(1.0),
-        "collapse_index": None,
-    }
+    assert sizes(zeros, zeros) == (None, None, None)
+    *single, collapse = sizes([[1.0, 2.0]], [[2.0, 4.0]])
+    assert single == pytest.approx([2.0, 1.0])
+    assert collapse is None
 
 
 def test_prediction_is_taken_for_the_perturbation_that_it_looks_like():
     observed = [[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]]
-    found = confusion(effects(observed, [[3.0, 0.1], [5.0, 1.0], [0.0, 0.0]]))
+    found = describe_perturbations(effects(observed, [[3.0, 0.1], [5.0, 1.0], [0.0, 0.0]]))
     assert found["perturbation"].tolist() == ["P0", "P1", "P2"]
     assert found["own_rank"].tolist()[:2] == [1.0, 2.0]
     assert found["taken_for"].tolist()[:2] == ["P0", "P0"]
     assert found["cosine"][1] == pytest.approx(1 / 26**0.5)
+    assert found["effect_size"].tolist() == pytest.approx([1.0, 2.0, 2**0.5])
     assert found.loc[2, ["own_rank", "taken_for", "cosine"]].isna().all()  # no effect at all
 
 
@@ -94,12 +89,8 @@ def test_genes_are_compared_by_mean_variance_and_zeros(sparse):
     assert table["variance_predicted"].tolist() == [0.0, 0.0]
     assert table["zeros_observed"].tolist() == [0.5, 0.75]
     assert table["zeros_predicted"].tolist() == [0.5, 0.0]
-    assert summarise_genes(table) == {
-        "variance_ratio": 0.0,
-        "zeros_observed": 0.625,
-        "zeros_predicted": 0.25,
-        "mean_difference": 0.0,
-        "dead_genes": 0.0,
-    }
+    found = diagnose(effects(OBSERVED, OBSERVED), table)
+    assert (found.variance_ratio, found.mean_difference, found.dead_genes) == (0.0, 0.0, 0.0)
+    assert (found.zeros_observed, found.zeros_predicted) == (0.625, 0.25)
     dead = compare_genes(cells([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), observed, "c")
-    assert summarise_genes(dead)["dead_genes"] == 1.0
+    assert diagnose(effects(OBSERVED, OBSERVED), dead).dead_genes == 1.0

@@ -10,7 +10,7 @@ from workflow_scripts.cells.results import Paired
 from workflow_scripts.evaluation.statistics import (
     comparisons,
     interval,
-    intervals,
+    interval_of_score,
     paired,
 )
 
@@ -98,10 +98,10 @@ def test_a_model_is_compared_with_each_baseline():
 
 
 def test_only_means_over_perturbations_have_an_interval():
-    table = long(model={"a": [0.1, 0.5, 0.9] * 2, "b": [0.2, np.nan, 0.4] * 2})
+    values = contexts(a=[0.1, 0.5, 0.9] * 2, b=[0.2, np.nan, 0.4] * 2)
     mean = (0.5 + 0.3) / 2
-    (ends,) = intervals(table, {"model": {"pds": mean}}, 500)["model"].values()
-    assert ends[0] < mean < ends[1]
+    low, high = interval_of_score(values, mean, 500)
+    assert low < mean < high
     # What the engine aggregates otherwise is not the mean that would be drawn.
-    assert intervals(table, {"model": {"pds": mean + 0.01}}, 500) == {"model": {}}
-    assert intervals(table, {"model": {"pds": None}}, 500) == {"model": {}}
+    assert interval_of_score(values, mean + 0.01, 500) is None
+    assert interval_of_score(values, np.nan, 500) is None

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.evaluation.strata import (
-    distance_to_training,
-    how_new,
+    TrainedOn,
     strata_of,
     stratified,
+    what_is_new,
 )
 from workflow_scripts.features.vectors import Features
 
@@ -31,7 +31,7 @@ SPLITS = pd.DataFrame(
 
 
 def test_what_is_new_is_said_of_perturbation_and_context():
-    assert how_new(FACTS, SPLITS, "control").tolist() == [
+    assert what_is_new(FACTS, TrainedOn(SPLITS, None), "control")["kind"].tolist() == [
         "known perturbation, known context",
         "unseen perturbation, known context",
         "unseen combination, known context",
@@ -43,7 +43,8 @@ def test_what_is_new_is_said_of_perturbation_and_context():
 def test_distance_is_to_the_nearest_that_was_trained_on():
     names = ("A", "A+B", "B", "D", "control")
     vectors = np.array([[2, 0], [0, 0], [1, 1], [0, 3], [1, 1]], dtype=np.float32)
-    found = distance_to_training(FACTS, SPLITS, Features(names, vectors), "control")
+    trained_on = TrainedOn(SPLITS, Features(names, vectors))
+    found = what_is_new(FACTS, trained_on, "control")["distance_to_training"]
     # A itself; B between A and D; no direction; A again; no vector. The control is no neighbour.
     assert found.tolist() == pytest.approx(
         [0.0, 1 - 0.5**0.5, np.nan, 0.0, np.nan], abs=1e-6, nan_ok=True
@@ -54,7 +55,8 @@ def test_distance_of_one_that_was_trained_on_is_nothing_but_zero():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(5, 64)).astype(np.float32)
     names = ("A", "A+B", "B", "D", "control")
-    found = distance_to_training(FACTS, SPLITS, Features(names, vectors), "control")
+    trained_on = TrainedOn(SPLITS, Features(names, vectors))
+    found = what_is_new(FACTS, trained_on, "control")["distance_to_training"]
     # Rounding alone would leave some 1e-16, which makes strata of nothing.
     assert found[FACTS["perturbation"] == "A"].tolist() == [0.0, 0.0]
 

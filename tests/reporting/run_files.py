@@ -7,14 +7,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from tests.reporting.screen import Screen, effects_of, facts_of, metrics_of, training_of
 from workflow_scripts.cells.results import Anchors, Scores
-from workflow_scripts.evaluation.scaling import mark_noise, scale_all
-from workflow_scripts.evaluation.statistics import comparisons, intervals
+from workflow_scripts.evaluation.scaling import find_scales, mark_noise, nested, summarise
+from workflow_scripts.evaluation.statistics import comparisons
 from workflow_scripts.reporting.files import InputPaths
 
 BETTER = {
@@ -29,6 +28,12 @@ BETTER = {
 }
 
 
+PARTS = (
+    *("overall", "by_context", "intervals"),
+    *("scaled", "scaled_by_context", "scaled_intervals"),
+)
+
+
 def some_scores(**found: Any) -> Scores:
     """Return scores with these fields; the others are empty."""
     return Scores(**{**{entry.name: {} for entry in fields(Scores)}, "refused": [], **found})
@@ -36,21 +41,15 @@ def some_scores(**found: Any) -> Scores:
 
 def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
     """Average metrics as the evaluation does."""
-    overall = metrics.groupby(["model", "metric"])["value"].mean()
-    by_context = metrics.groupby(["model", "context", "metric"])["value"].mean()
-    scored = {
-        model: _jsonable(overall[model]) for model in overall.index.get_level_values(0).unique()
-    }
-    means = {
-        model: {context: _jsonable(by_context[model][context]) for context in screen.contexts}
-        for model in by_context.index.get_level_values(0).unique()
-    }
+    columns = ["model", "context", "metric"]
+    means = metrics.groupby(columns, as_index=False)["value"].mean()
     anchors = anchors_of(metrics, screen.contexts if screen.scored else ())
-    compared = comparisons(metrics, "model", BETTER, 200)
-    compared = {
-        name: {metric: asdict(found) for metric, found in metrics.items()}
-        for name, metrics in mark_noise(compared, anchors).items()
-    }
+    scales = find_scales(anchors, BETTER)
+    compared = mark_noise(comparisons(metrics, "model", BETTER, 200), scales)
+    parts = {}
+    if screen.scored:
+        summary = summarise(metrics, means, scales, 200)
+        parts = nested(summary, sorted(set(metrics["model"])), screen.contexts)
     return {
         "competition": None,
         "predicted": {"scale": "log1p", "amplitude": 1.0, "controls": "observed"},
@@ -70,8 +69,8 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         }
         if screen.scored
         else {},
-        "overall": scored,
-        "by_context": means,
+        **{part: {} for part in PARTS},
+        **parts,
         "refused": list(screen.refused),
         "notes": screen.notes,
         "targets_outside_panel": list(screen.targets_outside_panel),
@@ -92,14 +91,23 @@ def scores_of(screen: Screen, metrics: pd.DataFrame) -> dict[str, Any]:
         }
         if screen.scored
         else {},
-        "intervals": intervals(metrics, scored, 200),
-        "comparisons": compared,
+        "comparisons": {
+            name: {metric: asdict(found) for metric, found in metrics.items()}
+            for name, metrics in compared.items()
+        },
         "claims": claims_of(screen),
         "rivals": list(screen.rivals),
         "negative_controls": screen.negative_controls,
         "strata": screen.strata,
         "anchors": {context: asdict(found) for context, found in anchors.items()},
-        **scale_all(scored, means, intervals(metrics, scored, 200), anchors, BETTER),
+        "unscaled": {
+            context: {
+                metric: reason
+                for metric in BETTER
+                if (reason := scales[context, metric].unscaled) is not None
+            }
+            for context in anchors
+        },
     }
 
 
@@ -121,10 +129,6 @@ def anchors_of(metrics: pd.DataFrame, contexts: tuple[str, ...]) -> dict[str, An
     high = {name: 0.9 if BETTER[name] == "higher" else 1.0 for name in whole.index}
     high |= {"expr_mse": 3.0} if "expr_mse" in high else {}
     return {context: Anchors(low, high, dict.fromkeys(low, 0.001)) for context in contexts}
-
-
-def _jsonable(values: pd.Series) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
 
 
 def config_of(screen: Screen) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.reporting.run_files import some_scores
 from workflow_scripts.cells.results import Anchors
-from workflow_scripts.evaluation.scaling import mark_noise
+from workflow_scripts.evaluation.scaling import find_scales, mark_noise
 from workflow_scripts.evaluation.statistics import comparisons
 from workflow_scripts.reporting.verdict import Outcome, Verdict, judge
 from workflow_scripts.reporting.words import MODEL, MODEL_LABELS, MODEL_MEANINGS
@@ -29,7 +29,8 @@ def judged(
     )
     overall = {model: {"pds_cosine": sum(v) / len(v)} for model, v in values.items()}
     tests = comparisons(metrics, MODEL, {"pds_cosine": "higher"}, 100)
-    marked = mark_noise(tests, {"a": Anchors({}, {}, {"pds_cosine": sd})})
+    scales = find_scales({"a": Anchors({}, {}, {"pds_cosine": sd})}, {"pds_cosine": "higher"})
+    marked = mark_noise(tests, scales)
     return judge(some_scores(overall=overall, comparisons=marked, rivals=list(rivals)), metrics)
 
 

@@ -53,6 +53,11 @@ def test_sweep_is_one_plan_with_shared_cells_and_one_page(folder: Path) -> None:
     # The ends of the scale are computed once: all runs are tested on the same cells.
     logs = [path.read_text() for path in (folder / "out").glob("*/logs/anchors.log")]
     assert sum("finished before" in text for text in logs) == 3
+    # Each model is scored by its own run, and a baseline by the first run that needs its score.
+    logs = [path.read_text() for path in (folder / "out").glob("*/logs/evaluate.log")]
+    assert [sum(f"{name} in rpe1: " in text for text in logs) for name in ("model", "control")] == [
+        *(4, 1)
+    ]
 
 
 def test_one_run_more_runs_alone_and_the_page_holds_it(folder: Path) -> None:

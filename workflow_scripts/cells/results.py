@@ -296,12 +296,11 @@ def read_result(path: Path, shape: type[Shape]) -> Shape:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Run the stage that writes it first") from None
     except ValidationError as error:
+        missing = sorted(str(one["loc"][-1]) for one in error.errors() if one["type"] == "missing")
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "content"
-        found = f"{place}: {problem['msg']}"
+        found = f"{'.'.join(map(str, problem['loc']))} {problem['msg']}".strip()
         if problem["type"] == "json_invalid":
             found = f"not JSON: {problem['msg']}"
-        missing = sorted(str(one["loc"][-1]) for one in error.errors() if one["type"] == "missing")
-        if missing and problem["type"] == "missing":
+        elif missing:
             found = f"lacks {', '.join(missing)}"
         raise DataError(f"{path}: {found}. Make the file anew") from None

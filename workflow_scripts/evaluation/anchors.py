@@ -1,7 +1,8 @@
 """What a model that knows nothing of perturbations gets, and what a repeat of the experiment gets.
 
 A score by itself means little: these are the two anchors of the scale it is read on. Both follow
-from the observed cells alone, so that all runs that are tested on the same cells share them.
+from the observed cells alone, so that all runs that are tested on the same cells share them, and
+what was scored against these cells.
 """
 
 from __future__ import annotations
@@ -9,29 +10,27 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from anndata import AnnData
-from cell_eval2 import EvalConfig
+from cell_eval2 import EvalConfig, build_generic_baseline
 from cell_eval2.anchor import compute_replicate_anchor
-from cell_eval2.baseline import build_baseline_prediction, generic_response_profile
 from cell_eval2.run import metric_output_names
 from scipy.sparse import issparse
 
-from workflow_scripts.cells.results import Anchors, AnchorsFile, ByMetric, read_result
+from workflow_scripts.cells.results import Anchors, AnchorsFile, read_result
 from workflow_scripts.evaluation.engine import (
+    LONE,
     PERTURBATION,
-    REFUSALS,
     EvaluationSettings,
+    ask,
     engine_config,
-    pds_metrics,
-    score_pair,
+    ranks,
     with_metrics,
 )
 from workflow_scripts.evaluation.populations import Population, check_scale, open_population
@@ -45,14 +44,14 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Reference:
-    """The anchors of all contexts, and what the engine computed of their observed cells.
+    """The anchors of all contexts, and the folder that runs with the same observed cells share.
 
     Attributes
     ----------
     anchors
         By context.
     folder
-        Where the engine's part lies; None where it is gone, and is computed anew.
+        Holds what the engine computed of the observed cells, and scores; None where it is gone.
     """
 
     anchors: Mapping[str, Anchors]
@@ -60,18 +59,15 @@ class Reference:
 
     @classmethod
     def read(cls, path: Path, shared: Path | None = None) -> Reference:
-        """Read the file of a run; ``shared`` is the folder that runs share."""
+        """Read the file of a run; ``shared`` is where the folders of all identities lie."""
         content = read_result(path, AnchorsFile)
         folder = None if shared is None else shared / content.identity
         return cls(content.contexts, folder if folder is not None and folder.is_dir() else None)
 
-    def copy_engine_cache(self, number: int, into: Path) -> None:
-        """Give a call of the engine what was computed of a context's observed cells.
 
-        A copy: the engine may write there, and others read the original.
-        """
-        if self.folder is not None and (kept := engine_cache(self.folder, number)).is_dir():
-            shutil.copytree(kept, into, dirs_exist_ok=True)
+def engine_cache(folder: Path, number: int) -> Path:
+    """Return where the engine keeps what it computed of the observed cells of a context."""
+    return folder / "engine" / str(number)
 
 
 def compute_all(
@@ -82,7 +78,7 @@ def compute_all(
     threads: int = -1,
     tell: Callable[[str], None] = print,
 ) -> tuple[dict[str, Anchors], EvalConfig]:
-    """Work out the anchors of every context, and with what configuration.
+    """Return the anchors of every context, and the engine's configuration.
 
     Parameters
     ----------
@@ -96,11 +92,6 @@ def compute_all(
         CPU threads; -1 for all.
     tell
         Is given one line a context.
-
-    Raises
-    ------
-    DataError
-        The file can't be used.
     """
     found = {}
     with open_population(observed_path) as observed:
@@ -120,13 +111,8 @@ def compute_all(
     return found, config
 
 
-def engine_cache(folder: Path, number: int) -> Path:
-    """Return where the engine keeps what it computed of the observed cells of a context."""
-    return folder / "engine" / str(number)
-
-
 def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Anchors:
-    """Work out both anchors of one context.
+    """Return both anchors of one context.
 
     Parameters
     ----------
@@ -135,78 +121,49 @@ def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Ancho
     config
         From `engine.engine_config`.
     cache
-        Folder in which the engine keeps what it computes of the observed side (`score_pair`).
+        Folder in which the engine keeps what it computes of the observed side.
     """
-    refused: list[tuple[str, str | None, str]] = []
-    means: ByMetric = {}
-    if observed.obs[PERTURBATION].nunique() > 2:
-        # A mean of counts is no whole number, and the engine then makes cells of it that aren't.
-        allowed = replace(config, allow_fractional_counts=True)
-        mean = score_pair(_mean_response(observed, config), observed, allowed, cache)
-        means = mean.means
-        refused += [("mean_response", metric, reason) for metric, reason in mean.refused]
-    else:
-        refused.append(("mean_response", None, "one perturbation is its own mean response"))
-    replicate, sd, refusals = _replicate(observed, config)
-    refused += [("replicate", metric, reason) for metric, reason in refusals]
-    return Anchors(_finite(means), _finite(replicate), _finite(sd), tuple(refused))
 
+    def mean_response(metrics: Sequence[str]) -> pl.DataFrame:
+        found = build_generic_baseline(
+            observed,
+            config=with_metrics(config, metrics, cache_real=str(cache)),
+            # Of log1p values the engine builds no other prediction than one cell over and over.
+            emit="dispersed" if config.input_type == "counts" else "tile",
+            allow_degenerate=True,
+        ).agg
+        means = found.filter(pl.col("statistic") == "mean").drop("statistic")
+        return means.transpose(include_header=True, header_name="metric", column_names=["mean"])
 
-def _mean_response(observed: AnnData, config: EvalConfig) -> AnnData:
-    profile = generic_response_profile(
-        observed,
-        pert_col=PERTURBATION,
-        control=config.control,
-        target_gene_map=config.target_gene_map,
-    )
-    # Of log1p values the engine builds no other prediction than one cell over and over.
-    emit: Literal["tile", "dispersed"] = "dispersed" if config.input_type == "counts" else "tile"
-    return build_baseline_prediction(
-        profile, observed, pert_col=PERTURBATION, control=config.control, emit=emit
-    )
+    def replicate(metrics: Sequence[str]) -> pl.DataFrame:
+        asked = with_metrics(config, metrics)
+        _, found = compute_replicate_anchor(observed, config=asked, base_seed=SEED, n_splits=SPLITS)
+        return found
 
-
-def _replicate(
-    observed: AnnData, config: EvalConfig
-) -> tuple[dict[str, float], dict[str, float], list[tuple[str | None, str]]]:
     metrics = metric_output_names(config)
-    refused: list[tuple[str | None, str]] = []
-    if observed.obs[PERTURBATION].nunique() == 2:
-        # As `score_pair` says of predictions.
-        reason = "one perturbation can't be told from others"
-        refused += [(metric, reason) for metric in pds_metrics(metrics)]
-        metrics = [metric for metric in metrics if metric not in pds_metrics(metrics)]
-    try:
-        tables = [_anchor(observed, with_metrics(config, metrics))] if metrics else []
-    except REFUSALS as error:
-        tables = []
-        for metric in metrics:
-            try:
-                tables.append(_anchor(observed, with_metrics(config, [metric])))
-            except REFUSALS as one:
-                refused.append((metric, str(one)))
-        if not tables:
-            refused = [(None, str(error))]
-    rows = pl.concat(tables) if tables else pl.DataFrame()
-    found = rows.to_dict(as_series=False) if tables else {"metric": []}
-    values, sds = (
-        dict(zip(found["metric"], found.get(column, []), strict=True))
-        for column in ("replicate", "replicate_sd")
-    )
-    return values, sds, refused
-
-
-def _anchor(observed: AnnData, config: EvalConfig) -> pl.DataFrame:
+    alone = observed.obs[PERTURBATION].nunique() == 2
+    lone = ranks(metrics) if alone else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _, anchor = compute_replicate_anchor(
-            observed, config=config, base_seed=SEED, n_splits=SPLITS
-        )
-    return anchor.select("metric", "replicate", "replicate_sd")
+        means, no_means = ask([] if alone else metrics, mean_response)
+        halves, no_halves = ask([name for name in metrics if name not in lone], replicate)
+    if alone:
+        no_means = [(None, "one perturbation is its own mean response")]
+        no_halves = [*((metric, LONE) for metric in lone), *no_halves]
+    return Anchors(
+        _by_metric(means, "mean"),
+        _by_metric(halves, "replicate"),
+        _by_metric(halves, "replicate_sd"),
+        (
+            *(("mean_response", metric, reason) for metric, reason in no_means),
+            *(("replicate", metric, reason) for metric, reason in no_halves),
+        ),
+    )
 
 
-def _finite(values: ByMetric) -> dict[str, float]:
-    return {name: float(value) for name, value in sorted(values.items()) if np.isfinite(value)}
+def _by_metric(tables: Sequence[pl.DataFrame], column: str) -> dict[str, float]:
+    rows = (pair for table in tables for pair in zip(table["metric"], table[column], strict=True))
+    return {name: float(value) for name, value in sorted(rows) if np.isfinite(value)}
 
 
 def content_digest(population: Population) -> str:
@@ -220,15 +177,11 @@ def content_digest(population: Population) -> str:
     texts: list[Iterable[str]] = [[population.control], population.genes, *labels]
     for words in texts:
         digest.update("\0".join(words).encode() + b"\1")
-    stored, n_cells = population.stored.X, len(population.labels)
-    for start in range(0, n_cells, _ROWS):
-        part = stored[start : start + _ROWS]
+    stored, step = population.stored.X, 4096
+    for start in range(0, len(population.labels), step):
+        part = stored[start : start + step]
         arrays = [part.indptr, part.indices, part.data] if issparse(part) else [np.asarray(part)]
         for array in arrays:
             digest.update(str(array.dtype).encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-_ROWS = 4096
-"""Cells that are read at once for a digest."""

@@ -1,35 +1,31 @@
-"""Mean effects of perturbations, observed and predicted, gene by gene."""
+"""Observed and predicted effects, gene by gene, and what is wrong with the predicted ones."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from jaxtyping import Float64
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from workflow_scripts.cells.results import Diagnosis
 
-def group_means(cells: AnnData) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """Average the cells of each perturbation.
+TARGET_SUM = 10_000.0
+"""Counts that a cell is scaled to before log1p, for our own figures of effects."""
 
-    Returns
-    -------
-    names
-        The labels in ``obs["perturbation"]``, sorted, the control's included.
-    means
-        One row a label, one column a gene, in the units of ``X``.
-    """
-    labels = cells.obs["perturbation"].to_numpy(dtype=str)
+
+def _group_sums(values: csr_matrix, labels: NDArray[np.str_]) -> pd.DataFrame:
+    """Sum the cells of each label: a row a label, sorted, and a column a gene."""
     names, codes = np.unique(labels, return_inverse=True)
-    rows = np.arange(len(codes))
-    members = csr_matrix((np.ones(len(codes)), (codes, rows)), shape=(len(names), len(codes)))
-    sums = members @ cells.X
-    dense = np.asarray(sums.todense() if hasattr(sums, "todense") else sums, dtype=np.float64)
-    return names, dense / np.bincount(codes)[:, None]
+    members = (np.ones(len(codes)), (codes, np.arange(len(codes))))
+    sums = csr_matrix(members, shape=(len(names), len(codes))) @ values
+    dense = sums.toarray() if hasattr(sums, "toarray") else sums
+    return pd.DataFrame(np.asarray(dense, dtype=np.float64), index=names)
 
 
 def log1p_values(cells: AnnData) -> AnnData:
-    """Return raw counts as log1p of counts normalised to 10,000 a cell.
+    """Return raw counts as log1p of counts normalised to `TARGET_SUM` a cell.
 
     The sum is that of the genes at hand, as the scorer normalises them.
     """
@@ -38,10 +34,6 @@ def log1p_values(cells: AnnData) -> AnnData:
     scales = np.repeat(TARGET_SUM / np.maximum(totals, 1.0), np.diff(counts.indptr))
     counts.data = np.log1p(counts.data * scales)
     return AnnData(counts.astype(np.float32), cells.obs, cells.var)
-
-
-TARGET_SUM = 10_000.0
-"""Counts that a cell is scaled to before log1p, for our own figures of effects."""
 
 
 def mean_effects(
@@ -55,30 +47,126 @@ def mean_effects(
 
     Returns
     -------
-    pandas.DataFrame
-        Columns perturbation, gene (categories), observed_effect, predicted_effect (float32, in
-        units of log1p expression); sorted by perturbation, genes in the order of the panel.
+    Columns perturbation, gene (categories), observed_effect, predicted_effect (float32); sorted by
+    perturbation, genes in the order of the panel.
     """
-    names, observed_means = group_means(observed)
-    predicted_names, predicted_means = group_means(predicted)
-    if not np.array_equal(names, predicted_names):
-        raise ValueError("observed and predicted cells carry different labels")
-    perturbed = names != control
-    baseline = observed_means[~perturbed]
-    own_baseline = predicted_means[~perturbed] if own_controls else baseline
+    means = {}
+    for side, cells in (("observed", observed), ("predicted", predicted)):
+        labels = cells.obs["perturbation"].to_numpy(dtype=str)
+        sums = _group_sums(cells.X, labels)
+        means[side] = sums.div(pd.Series(labels).value_counts(), axis=0)
+    perturbations = means["observed"].index.drop(control)
     genes = observed.var_names
-    n_perturbations, n_genes = int(perturbed.sum()), len(genes)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "perturbation": pd.Categorical.from_codes(
-                np.repeat(np.arange(n_perturbations), n_genes), categories=names[perturbed]
+                np.repeat(np.arange(len(perturbations)), len(genes)), categories=perturbations
             ),
             "gene": pd.Categorical.from_codes(
-                np.tile(np.arange(n_genes), n_perturbations), categories=genes
+                np.tile(np.arange(len(genes)), len(perturbations)), categories=genes
             ),
-            "observed_effect": (observed_means[perturbed] - baseline).ravel().astype(np.float32),
-            "predicted_effect": (predicted_means[perturbed] - own_baseline)
-            .ravel()
-            .astype(np.float32),
         }
     )
+    for side in ("observed", "predicted"):
+        reference = means[side if own_controls else "observed"].loc[control]
+        effects = means[side].loc[perturbations] - reference
+        table[f"{side}_effect"] = effects.to_numpy().ravel().astype(np.float32)
+    return table
+
+
+def _profiles(
+    effects: pd.DataFrame,
+) -> tuple[Float64[np.ndarray, "perturbations genes"], Float64[np.ndarray, "perturbations genes"]]:
+    """Return observed and predicted effects as matrices."""
+    shape = (len(effects["perturbation"].cat.categories), -1)
+    observed, predicted = (
+        effects[f"{side}_effect"].to_numpy(np.float64).reshape(shape)
+        for side in ("observed", "predicted")
+    )
+    return observed, predicted
+
+
+def describe_perturbations(effects: pd.DataFrame) -> pd.DataFrame:
+    """Return which perturbation each prediction of a context looks like, and how large its effect.
+
+    Predicted and observed mean effects are compared by their cosine over all genes.
+
+    Parameters
+    ----------
+    effects
+        From `mean_effects`.
+
+    Returns
+    -------
+    Columns perturbation; own_rank, of its own observed effect among all by closeness to the
+    prediction (1: the closest; ties share their mean rank); taken_for, the closest one; cosine, to
+    its own; effect_size, the norm of the observed effect. The middle three are missing where a
+    prediction has no effect at all.
+    """
+    names = effects["perturbation"].cat.categories
+    observed, predicted = _profiles(effects)
+    sizes = np.linalg.norm(observed, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        predicted = predicted / np.linalg.norm(predicted, axis=1, keepdims=True)
+        matrix = predicted @ (observed / sizes[:, None]).T
+    cosines = pd.DataFrame(matrix, index=names, columns=names)
+    known = cosines.notna().any(axis=1)
+    return pd.DataFrame(
+        {
+            "perturbation": names.astype(str),
+            "own_rank": np.diag(cosines.rank(axis=1, ascending=False)),
+            "taken_for": cosines[known].idxmax(axis=1).reindex(names).to_numpy(dtype=object),
+            "cosine": np.diag(cosines),
+            "effect_size": sizes,
+        }
+    )
+
+
+def compare_genes(predicted: AnnData, observed: AnnData, control: str) -> pd.DataFrame:
+    """Compare the perturbed cells of one context gene by gene.
+
+    Returns
+    -------
+    Columns gene; mean, over all perturbed cells; variance, between the cells of a perturbation,
+    pooled over perturbations; zeros, the share of values that are zero: each ``_observed`` and
+    ``_predicted``.
+    """
+    table = {"gene": observed.var_names.astype(str).to_numpy()}
+    for side, cells in (("observed", observed), ("predicted", predicted)):
+        labels = cells.obs["perturbation"].to_numpy(dtype=str)
+        rows = np.flatnonzero(labels != control)
+        perturbed = csr_matrix(cells.X[rows])
+        sums = _group_sums(perturbed, labels[rows])
+        squares = np.asarray(perturbed.multiply(perturbed).sum(axis=0), dtype=np.float64).ravel()
+        sizes = pd.Series(labels[rows]).value_counts()
+        within = squares - (sums**2).div(sizes, axis=0).sum().to_numpy()
+        table[f"mean_{side}"] = sums.sum().to_numpy() / len(rows)
+        table[f"variance_{side}"] = np.maximum(within, 0.0) / len(rows)
+        table[f"zeros_{side}"] = 1.0 - perturbed.getnnz(axis=0) / len(rows)
+    return pd.DataFrame(table)
+
+
+def diagnose(effects: pd.DataFrame, genes: pd.DataFrame) -> Diagnosis:
+    """Sum up `mean_effects` and `compare_genes` of one context.
+
+    None stands where nothing was observed that could be compared with.
+    """
+    observed, predicted = _profiles(effects)
+    size, spread = float((observed**2).sum()), _between(observed)
+    varies = genes["variance_observed"] > 0
+    ratio = genes["variance_predicted"][varies] / genes["variance_observed"][varies]
+    dead = (genes["zeros_predicted"] == 1.0) & (genes["zeros_observed"] <= 0.9)
+    return Diagnosis(
+        amplitude_slope=float((observed * predicted).sum()) / size if size else None,
+        error_ratio=float(((predicted - observed) ** 2).sum()) / size if size else None,
+        collapse_index=_between(predicted) / spread if spread else None,
+        variance_ratio=float(ratio.median()) if varies.any() else None,
+        zeros_observed=float(genes["zeros_observed"].mean()),
+        zeros_predicted=float(genes["zeros_predicted"].mean()),
+        mean_difference=float((genes["mean_predicted"] - genes["mean_observed"]).abs().mean()),
+        dead_genes=float(dead.sum()),
+    )
+
+
+def _between(effects: Float64[np.ndarray, "perturbations genes"]) -> float:
+    return float(((effects - effects.mean(axis=0)) ** 2).sum())

@@ -1,12 +1,17 @@
-"""The official scorer, cell-eval2, configured from settings and asked for one pair at a time."""
+"""The official scorer, cell-eval2: configured from settings, and asked for one pair at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import cell_eval2
 import pandas as pd
@@ -15,16 +20,28 @@ from anndata import AnnData
 from cell_eval2 import EvalConfig
 from cell_eval2.catalog import CATALOG, MetricSpec, resolve_metrics
 from cell_eval2.evaluation_results import build_document, no_document_reason
-from cell_eval2.run import _compute_metrics_with_facts, metric_output_names
+from cell_eval2.norm import resolve_comparator
+from cell_eval2.run import RunFacts, metric_output_names
+from numba.core.dispatcher import Dispatcher
 
 from workflow_scripts.cells.results import Better
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.slices import Slice
 
 PERTURBATION = "perturbation"
-# What cell-eval2 raises when data or settings forbid a metric. Anything else is a defect or a
-# machine that ran out of something, and must stop the stage.
+
 REFUSALS = (ValueError, NotImplementedError)
+"""What cell-eval2 raises when data or settings forbid a metric; anything else is a defect."""
+
+SCALES: Mapping[str, str] = {"log1p": "lognorm", "counts": "counts"}
+"""What cell-eval2 calls the scales of a file of cells."""
+
+LONE = "one perturbation can't be told from others"
+
+Refused = list[tuple[str | None, str]]
+"""Metrics that the engine refused, with its reason; None stands for all of them."""
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -34,18 +51,18 @@ class EvaluationSettings:
     Attributes
     ----------
     preset
-        A cell-eval2 preset: ``v2``, ``v1``, ``vcc2026`` or ``cell-eval-0.7.6``.
+        ``v2``, ``v1``, ``vcc2026`` or ``cell-eval-0.7.6``.
     profile
-        A cell-eval2 profile: the list of metrics to start from.
+        The list of metrics to start from.
     extra_metrics
         Metrics on top of the profile.
     input_type
         ``lognorm`` for log1p values, ``counts`` for raw counts.
-    controls
-        Whether predicted cells are held against ``observed`` or ``predicted`` controls.
     de_backend
         The engine of the differential-expression tests. ``auto`` would choose by what the machine
         has, and different engines give slightly different numbers.
+    controls
+        Whether predicted cells are held against ``observed`` or ``predicted`` controls.
     """
 
     preset: str = "v2"
@@ -57,26 +74,16 @@ class EvaluationSettings:
 
     @classmethod
     def from_slice(cls, settings: Slice) -> EvaluationSettings:
-        """Take the settings out of the slice of evaluate, or of anchors."""
-        usual = USUAL[settings["prediction.output"]]
+        """Take the settings out of a slice; what the config leaves open follows the scale."""
+        counts = settings["prediction.output"] == "counts"
         return cls(
-            preset=settings["evaluation.preset"] or usual["preset"],
-            profile=settings["evaluation.profile"] or usual["profile"],
+            preset=settings["evaluation.preset"] or ("vcc2026" if counts else "v2"),
+            profile=settings["evaluation.profile"] or ("vcc2026" if counts else "minimal"),
             extra_metrics=tuple(settings["evaluation.extra_metrics"]),
-            input_type=settings["evaluation.input_type"] or usual["input_type"],
+            input_type=settings["evaluation.input_type"] or ("counts" if counts else "lognorm"),
             de_backend=settings["evaluation.de_backend"],
             controls=settings["evaluation.controls"],
         )
-
-
-SCALES: Mapping[str, str] = {"log1p": "lognorm", "counts": "counts"}
-"""What cell-eval2 calls the scales of a file of cells."""
-
-USUAL: Mapping[str, Mapping[str, str]] = {
-    "log1p": {"preset": "v2", "profile": "minimal", "input_type": "lognorm"},
-    "counts": {"preset": "vcc2026", "profile": "vcc2026", "input_type": "counts"},
-}
-"""What is asked of cell-eval2 where the config names nothing, by the scale of the predictions."""
 
 
 def engine_config(
@@ -133,34 +140,19 @@ def engine_config(
         ) from error
 
 
-def engine_versions() -> dict[str, str]:
-    """Return the versions of what computes the scores: part of their identity."""
-    return {package: version(package) for package in ("cell-eval2", "pdex")}
-
-
 def describe_engine(config: EvalConfig) -> dict[str, object]:
     """Name the engine, its version, and what computes its differential expression."""
-    described: dict[str, object] = {"name": "cell-eval2", "version": version("cell-eval2")}
     backend: dict[str, object] = {"name": config.de.backend}
     if config.de.backend in ("pdex", "scanpy"):
         backend["version"] = version(config.de.backend)
-    return described | {"de_backend": backend}
+    return {"name": "cell-eval2", "version": version("cell-eval2"), "de_backend": backend}
 
 
 def describe_config(config: EvalConfig) -> dict[str, object]:
-    """Write the engine's whole configuration as plain values.
-
-    Left out is what changes no number: threads, folders and caches. The map of targets is left
-    out too, since it belongs to a context and not to the run.
-    """
+    """Return the engine's configuration, without what changes no number or belongs to a context."""
     operational = {
-        "cache_pred",
-        "cache_real",
-        "cache_strict",
-        "gather_threads",
-        "num_threads",
-        "outdir",
-        "target_gene_map",
+        *("cache_pred", "cache_real", "cache_strict", "outdir"),
+        *("gather_threads", "num_threads", "target_gene_map"),
     }
     return {key: value for key, value in asdict(config).items() if key not in operational}
 
@@ -173,29 +165,60 @@ def _catalog_entry(metric: str) -> MetricSpec:
 
 
 def better_directions(config: EvalConfig) -> dict[str, Better]:
-    """Say for each metric which way is better, as the engine's catalog has it.
-
-    One of higher, lower, neither; neither is for the numbers of significant genes.
-    """
+    """Return which way each metric is better; neither way for numbers of significant genes."""
     return {
         metric: _catalog_entry(metric).scoring.direction or "neither"
         for metric in metric_output_names(config)
     }
 
 
-def pds_metrics(metrics: Sequence[str]) -> list[str]:
+def ranks(metrics: Sequence[str]) -> list[str]:
     """Return those of some metrics that rank perturbations (discrimination scores)."""
     return [metric for metric in metrics if _catalog_entry(metric).name.startswith("pds_")]
 
 
-def with_metrics(config: EvalConfig, metrics: Sequence[str]) -> EvalConfig:
-    """Return a configuration that computes these metrics alone, named as in the output."""
-    return replace(config, metrics=[_catalog_entry(metric).name for metric in metrics])
+def with_metrics(
+    config: EvalConfig, metrics: Sequence[str], cache_real: str | None = None
+) -> EvalConfig:
+    """Return a configuration that computes these metrics alone, named as in the output.
+
+    ``cache_real`` is where the engine keeps what it computed of the observed side.
+    """
+    names = [_catalog_entry(metric).name for metric in metrics]
+    return replace(config, metrics=names, cache_real=cache_real)
+
+
+def ask(
+    metrics: Sequence[str], call: Callable[[Sequence[str]], Answer]
+) -> tuple[list[Answer], Refused]:
+    """Ask the engine for metrics; where it refuses, for each by itself: one hides no other.
+
+    Returns
+    -------
+    answers
+        What it returned: of all metrics, or of each one by itself.
+    refused
+        The metrics that it computed in no way.
+    """
+    if not metrics:
+        return [], []
+    try:
+        return [call(metrics)], []
+    except REFUSALS as error:
+        whole = str(error)
+    answers: list[Answer] = []
+    refused: Refused = []
+    for metric in metrics:
+        try:
+            answers.append(call([metric]))
+        except REFUSALS as error:
+            refused.append((metric, str(error)))
+    return answers, refused if answers else [(None, whole)]
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """Hold what the engine said of one set of predictions in one context.
+    """What the engine returned of one prediction in one context.
 
     Attributes
     ----------
@@ -205,7 +228,7 @@ class PairScores:
         The engine's own aggregate of each metric over perturbations (the mean without NaN, or a
         ratio of sums for the metrics that are defined so).
     refused
-        Metrics that the engine refused, with its reason; ``None`` stands for the whole call.
+        What it refused.
     document
         What the engine writes as ``evaluation_results.json``; None where it writes none (the first
         version's presets), or refused a metric.
@@ -213,17 +236,24 @@ class PairScores:
 
     values: pd.DataFrame
     means: dict[str, float]
-    refused: tuple[tuple[str | None, str], ...]
+    refused: Refused
     document: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """Return a text from which `from_json` reads the same again."""
+        return json.dumps({**vars(self), "values": self.values.to_dict("list")})
+
+    @classmethod
+    def from_json(cls, text: str) -> PairScores:
+        """Read what `to_json` returned."""
+        content = json.loads(text)
+        return cls(**{**content, "values": pd.DataFrame(content["values"])})
 
 
 def score_pair(
     predicted: AnnData, observed: AnnData, config: EvalConfig, cache: Path
 ) -> PairScores:
     """Score the predicted cells of one context against the observed ones.
-
-    When the engine refuses the call, the metrics are asked for one by one, so that one refusal
-    doesn't hide the others.
 
     Parameters
     ----------
@@ -232,71 +262,70 @@ def score_pair(
     config
         From `engine_config`.
     cache
-        An empty folder for the first call, the same folder for later calls *with the same
-        observed cells*. The engine keeps what it computed of the observed side there, and
-        recognises it by labels and genes, not by values: share it with no other context.
+        Where the engine keeps what it computed of the observed side. It recognises that by labels
+        and genes, not by values: for calls with the same observed cells alone.
     """
-    config = replace(config, cache_real=str(cache))
     metrics = metric_output_names(config)
-    refused: list[tuple[str | None, str]] = []
-    document = None
-    try:
-        # As `compute_metrics`, which is the same call and keeps the facts to itself.
-        table, facts = _compute_metrics_with_facts(predicted, observed, config=config)
-        scored = metrics
-        if no_document_reason(facts.config) is None:
-            document = build_document(table, facts, metrics=metrics)
-    except REFUSALS as error:
-        table, scored, refused = _score_one_by_one(predicted, observed, config)
-        if not scored:
-            refused = [(None, str(error))]
+    with TemporaryDirectory(prefix="stateline-engine-") as folder:
+        config = replace(config, outdir=folder)
+
+        def compute(metrics: Sequence[str]) -> pl.DataFrame:
+            asked = with_metrics(config, metrics, cache_real=str(cache))
+            return cell_eval2.compute_metrics(predicted, observed, config=asked)
+
+        tables, refused = ask(metrics, compute)
+        document = None
+        if not refused and no_document_reason(config) is None:
+            facts = _facts(Path(folder) / "run_params.yaml", observed)
+            document = build_document(tables[0], facts, metrics=metrics)
+    scored = [metric for metric in metrics if not {metric, None} & {name for name, _ in refused}]
+    empty = pl.DataFrame(schema={"perturbation": str, "metric": str, "value": float})
+    # Asked for one, the engine computes some metrics along with it.
+    table = pl.concat([empty, *tables]).unique(["perturbation", "metric"], maintain_order=True)
     if observed.obs[PERTURBATION].nunique() == 2:
-        ranks = pds_metrics(scored)
-        refused += [
-            (metric, "one perturbation can't be told from others: any prediction would get 1.0")
-            for metric in ranks
-        ]
-        scored = [metric for metric in scored if metric not in ranks]
-        table = table.filter(~pl.col("metric").is_in(ranks))
-    means, more = _means(table, scored)
-    return PairScores(
-        values=pd.DataFrame(table.to_dict(as_series=False)),
-        means=means,
-        refused=(*refused, *more),
-        document=document,
+        lone = ranks(scored)
+        refused += [(metric, f"{LONE}: any prediction would get 1.0") for metric in lone]
+        scored = [metric for metric in scored if metric not in lone]
+        table = table.filter(~pl.col("metric").is_in(lone))
+
+    def aggregate(metrics: Sequence[str]) -> dict[str, float]:
+        found = cell_eval2.aggregate_metrics(table, metrics=metrics)
+        return dict(zip(found["metric"], found["mean"], strict=True))
+
+    aggregates, more = ask(scored, aggregate)
+    means = {name: value for found in aggregates for name, value in found.items()}
+    return PairScores(pd.DataFrame(table.to_dict(as_series=False)), means, refused + more, document)
+
+
+def _facts(params: Path, observed: AnnData) -> RunFacts:
+    """Return what the engine's document says of a call, from the configuration it resolved."""
+    config = EvalConfig.from_yaml(str(params))
+    return RunFacts(
+        config=config,
+        input_type_real=config.input_type,
+        input_type_pred=config.input_type,
+        comparator=resolve_comparator(
+            version=config.version,
+            pred_input_type=config.input_type,
+            real_input_type=config.input_type,
+        ),
+        device=config.device,
+        de_backend=config.de.backend,
+        de_backend_used=any(CATALOG[name].kind == "de" for name in config.metrics),
+        scoring_path="in_memory",
+        labels=tuple(sorted({*observed.obs[PERTURBATION].astype(str)} - {config.control})),
     )
 
 
-def _means(
-    table: pl.DataFrame, metrics: Sequence[str]
-) -> tuple[dict[str, float], list[tuple[str | None, str]]]:
-    """Return the engine's mean of each metric, and those that have none, with its reason."""
-    try:
-        found = cell_eval2.aggregate_metrics(table, metrics=list(metrics)) if metrics else None
-    except REFUSALS as error:
-        if len(metrics) == 1:
-            return {}, [(metrics[0], str(error))]
-        parts = [_means(table, [metric]) for metric in metrics]
-        means = {name: value for part, _ in parts for name, value in part.items()}
-        return means, [refusal for _, part in parts for refusal in part]
-    return {} if found is None else dict(zip(found["metric"], found["mean"], strict=True)), []
+def keep_compiled() -> None:
+    """Let numba keep on disk what it compiles of the engine's tests: seconds in every process.
 
-
-def _score_one_by_one(
-    predicted: AnnData, observed: AnnData, config: EvalConfig
-) -> tuple[pl.DataFrame, list[str], list[tuple[str | None, str]]]:
-    """Compute what the engine doesn't refuse: the table, the metrics in it, and the refusals."""
-    tables = [pl.DataFrame(schema={"perturbation": str, "metric": str, "value": float})]
-    scored: list[str] = []
-    refused: list[tuple[str | None, str]] = []
-    for metric in metric_output_names(config):
-        try:
-            table = cell_eval2.compute_metrics(predicted, observed, config=config, metrics=[metric])
-        except REFUSALS as error:
-            refused.append((metric, str(error)))
-        else:
-            tables.append(table)
-            scored.append(metric)
-    # The engine computes some metrics along with others.
-    rows = pl.concat(tables).unique(["perturbation", "metric"], maintain_order=True)
-    return rows, scored, refused
+    Another version of a package is installed as other files, which numba tells by their dates.
+    """
+    importlib.import_module("pdex")
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("numba_mwu", "pdex"):
+            for function in vars(module).values():
+                if isinstance(function, Dispatcher):
+                    with suppress(RuntimeError):  # numba found no folder to write to
+                        function.enable_caching()

@@ -1,19 +1,14 @@
-"""Predictions that do as well as a model's, if it knows nothing: whether they do."""
+"""Predictions without information that are made of a model's: they match it if it has none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
-from jaxtyping import Float
 from scipy.sparse import csr_matrix, issparse
 
-from workflow_scripts.cells.results import NegativeControl
 from workflow_scripts.evaluation.engine import PERTURBATION
-from workflow_scripts.evaluation.statistics import comparisons
 
 
 def same_cells(predicted: AnnData, control: str) -> AnnData:
@@ -43,7 +38,8 @@ def doubled_variance(predicted: AnnData, control: str) -> AnnData:
     with impossible totals): where that cuts some, means move a little and variance grows less.
     """
     labels = predicted.obs[PERTURBATION].to_numpy(dtype=str)
-    values = np.array(_dense(predicted), dtype=np.float32)
+    cells = predicted.X.toarray() if issparse(predicted.X) else predicted.X
+    values = np.array(cells, dtype=np.float32)
     perturbed = values[labels != control]
     least, most = perturbed.min(axis=0), perturbed.max(axis=0)
     for name in np.unique(labels[labels != control]):
@@ -83,40 +79,3 @@ DERIVED: Mapping[str, Mapping[str, Callable[[AnnData, str], AnnData]]] = {
     "counts": {"same_cells": same_cells, "doubled_variance": doubled_variance_of_counts},
 }
 """What is made of a model's predictions here, by their scale; the others are predicted."""
-
-
-def compare_negative_controls(
-    metrics: pd.DataFrame, model: str, ways: list[str], better: Mapping[str, str], resamples: int
-) -> dict[str, dict[str, NegativeControl]]:
-    """Compare a model with each negative control, by metric, as with a baseline.
-
-    Parameters
-    ----------
-    metrics
-        Columns model, context, perturbation, metric, value.
-    model
-        The one that is compared.
-    ways
-        Names of the others, as they stand in ``metrics``.
-    better, resamples
-        See `statistics.comparisons`.
-
-    Returns
-    -------
-    What `comparisons` says, and ``matches``: whether the model is no better (the interval of its
-    difference doesn't lie on the better side of 0). None where there is no interval.
-    """
-    rows = metrics[metrics["model"].isin([model, *ways])]
-    found = comparisons(rows, model, better, resamples)
-    marked: dict[str, dict[str, NegativeControl]] = {}
-    for way, of_way in found.items():
-        for metric, pair in of_way.items():
-            matches = None
-            if pair.low is not None and pair.high is not None:
-                matches = not (pair.low > 0 if better[metric] == "higher" else pair.high < 0)
-            marked.setdefault(way, {})[metric] = NegativeControl(**asdict(pair), matches=matches)
-    return marked
-
-
-def _dense(cells: AnnData) -> Float[np.ndarray, "cells genes"]:
-    return np.asarray(cells.X.toarray() if issparse(cells.X) else cells.X)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.cells.results import Paired
-from workflow_scripts.evaluation.statistics import comparisons, intervals
+from workflow_scripts.cells.results import PAIR, Better, Paired
+from workflow_scripts.evaluation.statistics import comparisons, interval_of_score
 
 Scores = Mapping[str, Mapping[str, float | None]]
-"""By run, or by group, and metric."""
+"""By run and metric."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Standing:
     low, high
         95 % interval over perturbations (bootstrap) of the mean over the runs.
     difference
-        To the group that leads on this metric, perturbation by perturbation: `statistics.Paired`;
-        None of that group itself, and where runs were tested on other cells.
+        To the group that leads on this metric, perturbation by perturbation; None of that group
+        itself, and where runs were tested on other cells.
     """
 
     mean: float | None
@@ -48,7 +47,7 @@ def standings(
     overall: Scores,
     scaled: Scores,
     groups: Mapping[str, Sequence[str]],
-    better: Mapping[str, str],
+    better: Mapping[str, Better],
     resamples: int,
     *,
     paired: bool = True,
@@ -74,64 +73,51 @@ def standings(
     """
     tables = [
         pd.concat([metrics[run] for run in runs])
-        .groupby(["context", "perturbation", "metric"], as_index=False)["value"]
+        .groupby([*PAIR, "metric"], as_index=False)["value"]
         .mean()
         .assign(model=name)
         for name, runs in groups.items()
     ]
     combined = pd.concat(tables, ignore_index=True)
-    means = {name: _over_runs(overall, runs, np.mean) for name, runs in groups.items()}
-    sds = {name: _over_runs(overall, runs, _sd) for name, runs in groups.items()}
-    places = {name: _over_runs(scaled, runs, np.mean) for name, runs in groups.items()}
-    ends = intervals(combined, means, resamples)
+    scores = pd.DataFrame(overall, dtype=float)
+    places = pd.DataFrame(scaled, dtype=float).reindex(index=scores.index, columns=scores.columns)
     found: dict[str, dict[str, Standing]] = {name: {} for name in groups}
-    for metric in dict.fromkeys(metric for scores in means.values() for metric in scores):
-        leader = _leader(means, metric, better.get(metric, "neither"))
-        rows = combined[combined["metric"] == metric]
-        tests = comparisons(rows, leader, better, resamples) if paired and leader else {}
-        for name in groups:
-            low, high = ends[name].get(metric, (None, None))
-            difference = tests.get(name, {}).get(metric)
+    for metric in scores.index:
+        means = {
+            name: scores.loc[metric, [*runs]].mean(skipna=False) for name, runs in groups.items()
+        }
+        known = {name: mean for name, mean in means.items() if np.isfinite(mean)}
+        way, rows = better.get(metric, "neither"), combined[combined["metric"] == metric]
+        leader, tests = None, {}
+        if known and way != "neither":
+            leader = (max if way == "higher" else min)(known, key=lambda name: known[name])
+        if paired and leader is not None:
+            tests = comparisons(rows, leader, better, resamples)
+        for name, runs in groups.items():
+            of_group = rows[rows["model"] == name].dropna(subset="value")
+            values = of_group.pivot(index="perturbation", columns="context", values="value")
+            bounds = interval_of_score(values, means[name], resamples) or (None, None)
+            test = tests.get(name, {}).get(metric)
             found[name][metric] = Standing(
-                means[name].get(metric),
-                sds[name].get(metric),
-                places[name].get(metric),
-                low,
-                high,
-                None if difference is None else _turned(difference),
+                _or_none(means[name]),
+                _or_none(scores.loc[metric, [*runs]].std(skipna=False)),
+                _or_none(places.loc[metric, [*runs]].mean(skipna=False)),
+                bounds[0],
+                bounds[1],
+                None if test is None else _turned(test),
             )
     return found
 
 
-def _over_runs(scores: Scores, runs: Sequence[str], how: Any) -> dict[str, float | None]:
-    """Sum up each metric that all runs have."""
-    shared = [metric for metric in scores[runs[0]] if all(metric in scores[run] for run in runs)]
-    found = {}
-    for metric in shared:
-        values = [scores[run][metric] for run in runs]
-        there = [value for value in values if value is not None and np.isfinite(value)]
-        value = how(there) if len(there) == len(values) else None
-        found[metric] = None if value is None else float(value)
-    return found
-
-
-def _sd(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _leader(means: Scores, metric: str, better: str) -> str | None:
-    there = {name: value for name, of in means.items() if (value := of.get(metric)) is not None}
-    if not there or better == "neither":
-        return None
-    return (max if better == "higher" else min)(there, key=lambda name: there[name])
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _turned(difference: Paired) -> Paired:
-    """Say a difference of the leader to a group as one of the group to the leader."""
-    low, high = difference.low, difference.high
+    """Return a difference of the leader to a group as one of the group to the leader."""
     return replace(
         difference,
         difference=-difference.difference,
-        low=None if high is None else -high,
-        high=None if low is None else -low,
+        low=None if difference.high is None else -difference.high,
+        high=None if difference.low is None else -difference.low,
     )

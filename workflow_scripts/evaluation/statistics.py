@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 from scipy import stats
 
-from workflow_scripts.cells.results import Paired
+from workflow_scripts.cells.results import PAIR, Better, NegativeControl, Paired
 
 SEED = 0
 """Of the resampling: the same scores have the same intervals."""
@@ -18,11 +19,11 @@ SEED = 0
 LEVEL = 0.05
 """An interval holds 1 - LEVEL; a difference whose interval excludes 0 counts as one."""
 
+_SAME = 1e-9
+"""Largest distance between a score and a mean, where it is one."""
+
 LEAST = 6
 """Fewer perturbations have no interval: of five, all differ to one side by chance in 1 of 16."""
-
-_SAME = 1e-9
-"""Largest distance between the engine's aggregate and a mean, where it is one."""
 
 
 def interval(values: pd.DataFrame, resamples: int) -> tuple[float, float] | None:
@@ -55,69 +56,47 @@ def interval(values: pd.DataFrame, resamples: int) -> tuple[float, float] | None
     return float(low), float(high)
 
 
-@functools.lru_cache(maxsize=1)
+def interval_of_score(
+    values: pd.DataFrame, score: float, resamples: int
+) -> tuple[float, float] | None:
+    """Return the `interval` of a score; None where it is no mean over perturbations, then contexts.
+
+    The engine computes some scores as ratios of sums.
+    """
+    is_mean = abs(_mean(values) - score) <= _SAME * max(1.0, abs(score))
+    return interval(values, resamples) if is_mean else None
+
+
+@functools.lru_cache(maxsize=4)
 def _draws(n: int, resamples: int) -> Float64[np.ndarray, "resamples perturbations"]:
     """Return how often each perturbation is drawn."""
     rng = np.random.default_rng(SEED)
     return rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64)
 
 
-def intervals(
-    metrics: pd.DataFrame,
-    overall: Mapping[str, Mapping[str, float | None]],
-    resamples: int,
-    *,
-    column: str = "value",
-) -> dict[str, dict[str, list[float]]]:
-    """Return the interval of each model's score, by metric.
-
-    Left out are metrics that the engine doesn't average over perturbations (ratios of sums).
+def comparisons(
+    metrics: pd.DataFrame, model: str, better: Mapping[str, Better], resamples: int
+) -> dict[str, dict[str, Paired]]:
+    """Compare a model with every other, by the other's name and metric.
 
     Parameters
     ----------
     metrics
-        Columns model, context, perturbation, metric, and ``column``.
-    overall
-        Score of each model and metric.
-    resamples
-        See `interval`.
-    column
-        Of the values whose mean the score is.
-    """
-    found: dict[str, dict[str, list[float]]] = {model: {} for model in overall}
-    there = metrics.dropna(subset=column) if column in metrics else metrics.head(0)
-    for (model, metric), rows in there.groupby(["model", "metric"], sort=True):
-        values = rows.pivot(index="perturbation", columns="context", values=column)
-        score = overall.get(str(model), {}).get(str(metric))
-        if score is None or abs(_mean(values) - score) > _SAME * max(1.0, abs(score)):
-            continue
-        if (ends := interval(values, resamples)) is not None:
-            found[str(model)][str(metric)] = list(ends)
-    return found
-
-
-def comparisons(
-    metrics: pd.DataFrame, model: str, better: Mapping[str, str], resamples: int
-) -> dict[str, dict[str, Paired]]:
-    """Compare a model with every other on the metrics that have a better way: baseline, metric.
-
-    Parameters
-    ----------
-    metrics, resamples
-        As `intervals` takes them.
+        Columns model, context, perturbation, metric, value.
     model
         The one that is compared.
     better
         Which way is better, by metric; ``neither`` is left out.
+    resamples
+        See `interval`.
     """
     found: dict[str, dict[str, Paired]] = {}
     for metric, rows in metrics[metrics["metric"].map(better) != "neither"].groupby("metric"):
-        table = rows.pivot(index=["context", "perturbation"], columns="model", values="value")
+        table = rows.pivot(index=PAIR, columns="model", values="value")
         for name in table.columns.drop(model) if model in table else ():
             differences = (table[model] - table[name]).dropna()
             if len(differences):
-                pair = paired(differences, resamples)
-                found.setdefault(str(name), {})[str(metric)] = pair
+                found.setdefault(str(name), {})[str(metric)] = paired(differences, resamples)
     return found
 
 
@@ -130,3 +109,20 @@ def paired(differences: pd.Series[float], resamples: int) -> Paired:
 
 def _mean(values: pd.DataFrame) -> float:
     return float(values.mean().mean())
+
+
+def mark_matches(
+    compared: Mapping[str, Mapping[str, Paired]], better: Mapping[str, Better]
+) -> dict[str, dict[str, NegativeControl]]:
+    """Say of each negative control whether the model is no better than it.
+
+    It is where the interval of their difference lies on the better side of 0; None: there is none.
+    """
+    marked: dict[str, dict[str, NegativeControl]] = {}
+    for name, metrics in compared.items():
+        for metric, pair in metrics.items():
+            matches = None
+            if pair.low is not None and pair.high is not None:
+                matches = not (pair.low > 0 if better[metric] == "higher" else pair.high < 0)
+            marked.setdefault(name, {})[metric] = NegativeControl(**asdict(pair), matches=matches)
+    return marked

@@ -83,21 +83,29 @@ def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, An
     }
 
 
-def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Series[str]:
-    """Say of each perturbation in its context what training had seen of the two.
+def what_is_new(facts: pd.DataFrame, trained_on: TrainedOn | None, control: str) -> pd.DataFrame:
+    """Add what training had seen of each perturbation in its context, as far as it is known.
 
     Parameters
     ----------
     facts
         Columns context and perturbation at least.
-    splits
-        The split of each group (columns context, perturbation, split).
+    trained_on
+        What was trained on; None where it isn't known.
     control
         Label of the control.
+
+    Returns
+    -------
+    The same with the columns kind, and distance_to_training: the cosine distance of a
+    perturbation's features to the nearest ones that were trained on. It is 0 for one that was
+    trained on itself, and NaN where a vector is missing or has no direction.
     """
-    trained = splits[splits["split"] == "train"]
-    perturbations = set(trained["perturbation"]) - {control}
-    contexts = set(trained["context"])
+    if trained_on is None:
+        return facts
+    trained = trained_on.splits[trained_on.splits["split"] == "train"]
+    perturbations = {*trained["perturbation"]} - {control}
+    contexts = {*trained["context"]}
     kinds = []
     for context, perturbation in facts[PAIR].itertuples(index=False, name=None):
         kind = "known perturbation" if perturbation in perturbations else "unseen perturbation"
@@ -105,30 +113,26 @@ def how_new(facts: pd.DataFrame, splits: pd.DataFrame, control: str) -> pd.Serie
             kind = "unseen combination"
         where = "known context" if context in contexts else "unseen context"
         kinds.append(f"{kind}, {where}")
-    return pd.Series(kinds, index=facts.index, dtype=object)
+    facts = facts.assign(kind=pd.Series(kinds, index=facts.index, dtype=object))
+    if trained_on.features is None:
+        return facts
+    nearest = _distances(trained_on.features, perturbations, {*facts["perturbation"]})
+    return facts.assign(distance_to_training=facts["perturbation"].map(nearest).astype(float))
 
 
-def distance_to_training(
-    facts: pd.DataFrame, splits: pd.DataFrame, features: Features, control: str
-) -> pd.Series[float]:
-    """Return the cosine distance of each perturbation to the nearest one that was trained on.
-
-    0 for one that was trained on itself; NaN where a vector is missing or has no direction.
-    """
+def _distances(features: Features, trained: set[str], asked: set[str]) -> dict[str, float]:
     at = {name: number for number, name in enumerate(features.names)}
-    trained = sorted(set(splits.loc[splits["split"] == "train", "perturbation"]) & at.keys())
-    known = [at[name] for name in trained if name != control]
+    known = [at[name] for name in sorted(trained & at.keys())]
     matrix = features.matrix.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    nearest: dict[str, float] = {}
-    for name in facts["perturbation"].unique():
-        if name in at and known:
-            similar = matrix[known] @ matrix[at[name]]
-            if not np.isnan(similar).all():
-                # To the sixth digit: a vector's product with itself is 1 but for rounding.
-                nearest[name] = abs(round(1.0 - float(np.nanmax(similar)), 6))
-    return facts["perturbation"].map(nearest).astype(float)
+    nearest = {}
+    for name in sorted(asked & at.keys()) if known else ():
+        similar = matrix[known] @ matrix[at[name]]
+        if not np.isnan(similar).all():
+            # To the sixth digit: a vector's product with itself is 1 but for rounding.
+            nearest[name] = abs(round(1.0 - float(np.nanmax(similar)), 6))
+    return nearest
 
 
 def strata_of(facts: pd.DataFrame) -> dict[str, pd.Series[Any]]:
