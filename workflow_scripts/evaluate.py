@@ -67,8 +67,8 @@ def evaluate(
     """
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    from workflow_scripts.cells.results import AnchorsFile, read_result
     from workflow_scripts.evaluation import scoring
-    from workflow_scripts.evaluation.anchors import Reference
     from workflow_scripts.evaluation.engine import EvaluationSettings, keep_compiled
     from workflow_scripts.evaluation.negative_controls import DERIVED
     from workflow_scripts.evaluation.strata import TrainedOn
@@ -81,6 +81,8 @@ def evaluate(
             "folder, and the workflow predicts them again"
         )
     keep_compiled()
+    scale = None if anchors is None else read_result(anchors, AnchorsFile)
+    shared = None if scale is None or shared_dir is None else shared_dir / scale.identity
     result = scoring.evaluate(
         observed,
         {"model": predictions, **of_baselines},
@@ -89,7 +91,8 @@ def evaluate(
         derived=[
             name for name in settings["prediction.negative_controls"] if name in DERIVED["log1p"]
         ],
-        reference=None if anchors is None else Reference.read(anchors, shared_dir),
+        anchors={} if scale is None else scale.contexts,
+        shared=shared if shared is not None and shared.is_dir() else None,
         trained_on=None if splits is None else TrainedOn.read(splits, features),
         resamples=settings["evaluation.resamples"],
         threads=threads or -1,

@@ -17,7 +17,7 @@ from cell_eval2.baseline import build_baseline_prediction, generic_response_prof
 from workflow_scripts import anchors as command
 from workflow_scripts import evaluate as evaluate_command
 from workflow_scripts.cells.results import ALL, Anchors
-from workflow_scripts.evaluation.anchors import Reference, compute_all, content_digest
+from workflow_scripts.evaluation.anchors import compute_all, content_digest
 from workflow_scripts.evaluation.engine import EvaluationSettings, engine_config
 from workflow_scripts.evaluation.populations import open_population
 from workflow_scripts.evaluation.scaling import Scale
@@ -64,30 +64,36 @@ def files(screen, folder) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def reference(files, folder) -> Reference:
-    anchors, _ = compute_all(files["observed"], SETTINGS, folder / "shared", tell=lambda line: None)
-    return Reference(anchors, folder / "shared")
+def anchors(files, folder) -> dict[str, Anchors]:
+    return compute_all(files["observed"], SETTINGS, folder / "shared", tell=lambda line: None)[0]
 
 
 @pytest.fixture(scope="module")
-def result(files, reference):
+def result(files, anchors, folder):
     predictions = {name: path for name, path in files.items() if name != "observed"}
-    return evaluate(files["observed"], predictions, SETTINGS, reference=reference, resamples=200)
+    return evaluate(
+        files["observed"],
+        predictions,
+        SETTINGS,
+        anchors=anchors,
+        shared=folder / "shared",
+        resamples=200,
+    )
 
 
-def test_ends_are_those_of_the_engine_s_own_baseline_and_anchor(files, reference):
+def test_ends_are_those_of_the_engine_s_own_baseline_and_anchor(files, anchors):
     with open_population(files["observed"]) as observed:
         cells = observed.cells("right")
         config = engine_config(SETTINGS, CONTROL, observed.outside_panel("right"))
-    anchors = reference.anchors["right"]
+    right = anchors["right"]
     baseline = build_generic_baseline(cells, config=config, emit="tile", allow_degenerate=True)
     plain = baseline.agg.filter(baseline.agg["statistic"] == "mean").to_dicts()[0]
-    for metric, value in anchors.mean_response.items():
+    for metric, value in right.mean_response.items():
         assert value == pytest.approx(plain[metric], abs=1e-8)
     _, anchor = compute_replicate_anchor(cells, config=config)
     for row in anchor.to_dicts():
-        assert anchors.replicate[row["metric"]] == pytest.approx(row["replicate"], abs=1e-8)
-        assert anchors.replicate_sd[row["metric"]] == pytest.approx(row["replicate_sd"], abs=1e-8)
+        assert right.replicate[row["metric"]] == pytest.approx(row["replicate"], abs=1e-8)
+        assert right.replicate_sd[row["metric"]] == pytest.approx(row["replicate_sd"], abs=1e-8)
 
 
 def test_mean_response_is_zero_on_every_scale(result):
@@ -103,7 +109,7 @@ def test_what_was_observed_is_a_replicate_or_better_on_every_scale(result):
     assert result.scores.scaled["control"]["delta_pearson"] < 0.0
 
 
-def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
+def test_table_holds_rows_of_perturbations_contexts_and_all(result, anchors):
     table = result.table
     assert list(table.columns) == [
         *("run", "model", "context", "perturbation", "metric", "raw", "scaled"),
@@ -113,9 +119,7 @@ def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
     chosen = table[(table["model"] == "control") & (table["metric"] == "pds_l1")]
     rows = chosen.set_index(["context", "perturbation"])
     assert len(rows) == 2 * 8 + 2 + 1
-    low, high = (
-        getattr(reference.anchors["left"], end)["pds_l1"] for end in ("mean_response", "replicate")
-    )
+    low, high = (getattr(anchors["left"], end)["pds_l1"] for end in ("mean_response", "replicate"))
     one = rows.loc[("left", "G03")]
     assert (one["baseline"], one["ceiling"]) == (low, high)
     assert one["scaled"] == pytest.approx((one["raw"] - low) / (high - low), abs=1e-12)
@@ -131,10 +135,10 @@ def test_table_holds_rows_of_perturbations_contexts_and_all(result, reference):
     assert whole["ci_low"] == result.scores.intervals["control"]["pds_l1"][0]
 
 
-def test_difference_below_what_chance_does_to_a_replicate_is_noise(result, reference):
+def test_difference_below_what_chance_does_to_a_replicate_is_noise(result, anchors):
     compared = result.scores.comparisons["control"]
     for metric, found in compared.items():
-        sds = [anchors.replicate_sd[metric] for anchors in reference.anchors.values()]
+        sds = [found.replicate_sd[metric] for found in anchors.values()]
         assert found.noise == (abs(found.difference) < np.mean(sds))
     assert compared["delta_pearson"].noise is False
 

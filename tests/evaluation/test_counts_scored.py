@@ -17,7 +17,7 @@ from cell_eval2.competition import competition_members
 from scipy.sparse import csr_matrix
 
 from workflow_scripts.errors import DataError
-from workflow_scripts.evaluation.anchors import Reference, compute_all
+from workflow_scripts.evaluation.anchors import compute_all
 from workflow_scripts.evaluation.engine import EvaluationSettings
 from workflow_scripts.evaluation.scoring import evaluate
 
@@ -57,9 +57,14 @@ def result(folder):
     ends, _ = compute_all(folder / "observed.h5ad", SETTINGS, folder / "shared", tell=len)
     files = {name: folder / f"{name}.h5ad" for name in ("observed", "half", "none")}
     files["model"] = files.pop("observed")
-    reference = Reference(ends, folder / "shared")
     return evaluate(
-        folder / "observed.h5ad", files, SETTINGS, reference=reference, resamples=0, tell=len
+        folder / "observed.h5ad",
+        files,
+        SETTINGS,
+        anchors=ends,
+        shared=folder / "shared",
+        resamples=0,
+        tell=len,
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.evaluation.anchors import Reference
 from workflow_scripts.evaluation.engine import EvaluationSettings
 from workflow_scripts.evaluation.scoring import Evaluation, evaluate
 
@@ -38,7 +37,7 @@ def score(files, tmp_path) -> Callable[..., tuple[Evaluation, list[str]]]:
             {"model": files[model], "control": files["control"]},
             SETTINGS,
             derived=["same_cells"],
-            reference=Reference({}, shared),
+            shared=shared,
             tell=lines.append,
         )
         return result, [line.partition(":")[0] for line in lines]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -23,7 +22,7 @@ from cell_eval2.anchor import compute_replicate_anchor
 from cell_eval2.run import metric_output_names
 from scipy.sparse import issparse
 
-from workflow_scripts.cells.results import Anchors, AnchorsFile, read_result
+from workflow_scripts.cells.results import Anchors
 from workflow_scripts.evaluation.engine import (
     LONE,
     PERTURBATION,
@@ -40,29 +39,6 @@ SPLITS = 5
 
 SEED = 0
 """Of these splits."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The anchors of all contexts, and the folder that runs with the same observed cells share.
-
-    Attributes
-    ----------
-    anchors
-        By context.
-    folder
-        Holds what the engine computed of the observed cells, and scores; None where it is gone.
-    """
-
-    anchors: Mapping[str, Anchors]
-    folder: Path | None = None
-
-    @classmethod
-    def read(cls, path: Path, shared: Path | None = None) -> Reference:
-        """Read the file of a run; ``shared`` is where the folders of all identities lie."""
-        content = read_result(path, AnchorsFile)
-        folder = None if shared is None else shared / content.identity
-        return cls(content.contexts, folder if folder is not None and folder.is_dir() else None)
 
 
 def engine_cache(folder: Path, number: int) -> Path:

@@ -14,30 +14,27 @@ import pandas as pd
 from anndata import AnnData
 from scipy.sparse import issparse, vstack
 
+from workflow_scripts.cells.results import PAIR
 from workflow_scripts.errors import DataError
 from workflow_scripts.evaluation.engine import SCALES
-
-_COLUMNS = ("perturbation", "context")
 
 
 @dataclass(frozen=True)
 class Population:
-    """Offer the cells of one open h5ad file, a context at a time.
+    """The cells of one open h5ad file, read a context at a time.
 
     Attributes
     ----------
-    path
-        The file, for messages.
     control
         The label of its control cells.
     genes
-        Its genes, in order.
+        In their order.
     labels
-        Columns perturbation and context, as strings, one row a cell.
+        Columns context and perturbation, as strings, a row a cell.
     stored
         The open file; only the cells asked for are read.
-    scale
-        What its values are: log1p of normalised counts, or raw ``counts``.
+    description
+        What the file says of itself, as JSON types.
     """
 
     path: Path
@@ -45,45 +42,36 @@ class Population:
     genes: pd.Index[str]
     labels: pd.DataFrame
     stored: AnnData
-    scale: str = "log1p"
+    description: dict[str, Any]
 
     @property
-    def run(self) -> str:
-        """The run that it was written for; empty where the file doesn't say."""
-        return str(self.stored.uns["stateline"].get("run", ""))
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What the file says of itself, as JSON types."""
-        said = self.stored.uns["stateline"]
-        return {name: getattr(value, "item", lambda v=value: v)() for name, value in said.items()}
+    def scale(self) -> str:
+        """What its values are: ``log1p`` of normalised counts, or raw ``counts``."""
+        return str(self.description.get("scale", "log1p"))
 
     def perturbations(self, context: str) -> set[str]:
-        """Name the perturbations of a context, without the control."""
-        return set(self.labels_of(context)) - {self.control}
+        """Return the perturbations of a context, without the control."""
+        return {*self.labels.loc[self.labels["context"] == context, "perturbation"]} - {
+            self.control
+        }
 
     def tested_contexts(self) -> list[str]:
-        """Name the contexts that hold perturbed cells, sorted."""
+        """Return the contexts that hold perturbed cells, sorted."""
         perturbed = self.labels.loc[self.labels["perturbation"] != self.control, "context"]
         return sorted(perturbed.unique())
 
     def outside_panel(self, context: str) -> list[str]:
-        """Name the perturbations of a context whose target is no measured gene, sorted.
+        """Return the perturbations of a context whose target is no measured gene, sorted.
 
         A combination ("A+B") is among them even when both genes are measured: the engine can
         exclude one gene a perturbation, and a choice between the two would be arbitrary.
         """
-        return sorted(self.perturbations(context) - set(self.genes))
+        return sorted(self.perturbations(context) - {*self.genes})
 
     def cells(self, context: str) -> AnnData:
-        """Read the cells of a context, with nothing but their perturbation in obs.
-
-        Raises
-        ------
-        DataError
-            A value is not finite.
-        """
-        rows = np.flatnonzero(self.labels["context"] == context)
+        """Read the cells of a context, with nothing but their perturbation in obs."""
+        here = (self.labels["context"] == context).to_numpy()
+        rows = np.flatnonzero(here)
         # A span at a time: HDF5 reads scattered rows of a dense matrix several times slower.
         spans = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
         parts = [self.stored.X[span[0] : span[-1] + 1] for span in spans]
@@ -93,29 +81,17 @@ class Population:
                 f"{self.path}: some values of X in the context {context!r} are not finite "
                 "(NaN or infinite): predict again from a checkpoint with a finite loss"
             )
-        return AnnData(
-            X=values,
-            obs=pd.DataFrame(
-                {"perturbation": self.labels_of(context).to_numpy(dtype=str)}
-            ).set_axis([str(row) for row in rows]),
-            var=pd.DataFrame(index=self.genes),
-        )
+        obs = self.labels.loc[here, ["perturbation"]].set_axis([str(row) for row in rows])
+        return AnnData(values, obs, pd.DataFrame(index=self.genes))
 
     def notes(self) -> dict[str, int]:
-        """Count, by remark, the perturbations in a context whose predictions carry one.
-
-        Remarks say what a baseline fell back on (``obs["prediction_note"]``).
-        """
+        """Count the perturbations in a context by what a baseline fell back on for them."""
         if "prediction_note" not in self.stored.obs:
             return {}
         table = self.labels.assign(note=self.stored.obs["prediction_note"].astype(str))
         table = table[(table["note"] != "") & (table["perturbation"] != self.control)]
         counts = table.drop_duplicates()["note"].value_counts()
         return {str(note): int(counts[note]) for note in sorted(counts.index)}
-
-    def labels_of(self, context: str) -> pd.Series[str]:
-        """Return the perturbation of each cell of a context, the control's label included."""
-        return self.labels.loc[self.labels["context"] == context, "perturbation"]
 
 
 @contextmanager
@@ -141,47 +117,33 @@ def open_population(path: Path) -> Iterator[Population]:
 
 
 def _checked(path: Path, stored: AnnData) -> Population:
-    """Make a population of an open file, or say what it lacks."""
-    lacking = [column for column in _COLUMNS if column not in stored.obs]
-    if lacking:
+    described = stored.uns.get("stateline", {})
+    if lacking := [column for column in PAIR if column not in stored.obs]:
         raise DataError(
             f"{path}: obs lacks {lacking} and has {list(stored.obs.columns)}: write each cell's "
             "perturbation and context there"
         )
-    said = stored.uns.get("stateline", {})
-    control, scale = said.get("control"), str(said.get("scale", "log1p"))
-    if control is None:
+    if described.get("control") is None:
         raise DataError(
             f"{path}: uns['stateline']['control'], the control's label, is missing; write it there"
         )
     repeated = stored.var_names[stored.var_names.duplicated()]
     if len(repeated):
         raise DataError(f"{path}: var names a gene twice ({list(repeated[:5])}): make names unique")
-    population = Population(
-        path=path,
-        control=str(control),
-        genes=stored.var_names.astype(str),
-        labels=stored.obs[list(_COLUMNS)].astype(str),
-        stored=stored,
-        scale=scale,
-    )
-    for context in population.tested_contexts():
-        if population.control not in set(population.labels_of(context)):
+    labels = stored.obs[PAIR].astype(str)
+    control = str(described["control"])
+    for context, names in labels.groupby("context")["perturbation"]:
+        if control not in {*names}:
             raise DataError(
                 f"{path}: the context {context!r} has perturbed cells and no control cell "
-                f"({population.control!r} in obs['perturbation']): add the observed controls"
+                f"({control!r} in obs['perturbation']): add the observed controls"
             )
-    return population
+    plain = {name: getattr(value, "item", lambda v=value: v)() for name, value in described.items()}
+    return Population(path, control, stored.var_names.astype(str), labels, stored, plain)
 
 
 def check_scale(population: Population, input_type: str) -> None:
-    """Check that cells are on the scale that the scorer is told.
-
-    Raises
-    ------
-    DataError
-        They are not.
-    """
+    """Check that cells are on the scale that the scorer is told."""
     if (found := SCALES[population.scale]) != input_type:
         raise DataError(
             f"{population.path}: its values are {population.scale} (cell-eval2's {found}), and "
@@ -191,54 +153,32 @@ def check_scale(population: Population, input_type: str) -> None:
 
 
 def check_same_cells_asked(observed: Population, predicted: Population) -> None:
-    """Check that predictions answer to what was observed: genes, contexts, perturbations.
-
-    Raises
-    ------
-    DataError
-        They differ; the message says where and in what.
-    """
+    """Check that predictions answer to what was observed: genes, contexts, perturbations."""
     where = f"{predicted.path} (predicted) and {observed.path} (observed)"
-    if not observed.genes.equals(predicted.genes):
-        raise DataError(f"{where}: {_difference_of_genes(observed.genes, predicted.genes)}")
-    if observed.control != predicted.control:
-        raise DataError(
-            f"{where}: the control is {predicted.control!r} in the first and "
-            f"{observed.control!r} in the second: use one label"
-        )
-    if observed.scale != predicted.scale:
-        raise DataError(
-            f"{where}: values are {predicted.scale} in the first and {observed.scale} in the "
-            "second: predict on the scale of the observed cells (prediction.output)"
-        )
-    _check_equal(where, "contexts", observed.tested_contexts(), predicted.tested_contexts())
+    for what, key in (("the control is", "control"), ("values are", "scale")):
+        left, right = getattr(predicted, key), getattr(observed, key)
+        if left != right:
+            raise DataError(
+                f"{where}: {what} {left} in the first and {right} in the second: predict for the "
+                "observed cells again"
+            )
+    parts: list[tuple[str, set[str], set[str]]] = [
+        ("genes", {*observed.genes}, {*predicted.genes}),
+        ("contexts", {*observed.tested_contexts()}, {*predicted.tested_contexts()}),
+    ]
     for context in observed.tested_contexts():
-        _check_equal(
-            where,
-            f"perturbations of the context {context!r}",
-            observed.perturbations(context),
-            predicted.perturbations(context),
-        )
-
-
-def _check_equal(where: str, what: str, observed: list[str] | set[str], predicted: object) -> None:
-    left, right = set(observed), set(predicted if isinstance(predicted, (list, set)) else ())
-    if left != right:
+        name = f"perturbations of the context {context!r}"
+        parts.append((name, observed.perturbations(context), predicted.perturbations(context)))
+    for what, left, right in parts:
+        if left != right:
+            raise DataError(
+                f"{where} hold different {what}: observed only {sorted(left - right)[:20]}, "
+                f"predicted only {sorted(right - left)[:20]}: predict exactly what is to be scored"
+            )
+    if not observed.genes.equals(predicted.genes):
+        at = int(np.flatnonzero(observed.genes != predicted.genes)[0])
         raise DataError(
-            f"{where} hold different {what}: observed only {sorted(left - right)[:20]}, "
-            f"predicted only {sorted(right - left)[:20]}: predict exactly what is to be scored"
+            f"{where}: the genes are the same in another order: number {at} is "
+            f"{observed.genes[at]!r} observed and {predicted.genes[at]!r} predicted: reorder the "
+            "predictions' columns with their names"
         )
-
-
-def _difference_of_genes(observed: pd.Index[str], predicted: pd.Index[str]) -> str:
-    missing, extra = observed.difference(predicted), predicted.difference(observed)
-    if len(missing) or len(extra):
-        return (
-            f"the genes differ: {len(missing)} are observed only {list(missing[:5])}, {len(extra)} "
-            f"predicted only {list(extra[:5])}: predict the genes of the observed file"
-        )
-    at = int(np.flatnonzero(observed.to_numpy() != predicted.to_numpy())[0])
-    return (
-        f"the genes are the same in another order: number {at} is {observed[at]!r} observed and "
-        f"{predicted[at]!r} predicted: reorder the predictions' columns with their names"
-    )

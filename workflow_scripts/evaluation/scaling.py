@@ -181,9 +181,7 @@ def summarise(
     return add_scales(table, scales).reset_index(drop=True)
 
 
-def nested(
-    summary: pd.DataFrame, models: Sequence[str], contexts: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+def nested(summary: pd.DataFrame, models: Sequence[str], contexts: Sequence[str]) -> dict[str, Any]:
     """Arrange a summary as ``scores.json`` has it: overall, by_context, intervals, and scaled."""
     parts = ("overall", "intervals", "scaled", "scaled_intervals")
     whole: dict[str, dict[str, Any]] = {part: {name: {} for name in models} for part in parts}

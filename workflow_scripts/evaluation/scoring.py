@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+from anndata import AnnData
 from cell_eval2 import EvalConfig
 from cell_eval2.competition import COMPETITION_PROFILE, competition_members
 
@@ -28,13 +29,13 @@ from workflow_scripts.cells.results import (
     METRICS,
     MODEL,
     PAIR,
-    Diagnosis,
+    Anchors,
     Refusal,
     ScoredContext,
     Scores,
 )
 from workflow_scripts.errors import DataError
-from workflow_scripts.evaluation.anchors import Reference, engine_cache
+from workflow_scripts.evaluation.anchors import engine_cache
 from workflow_scripts.evaluation.effects import (
     compare_genes,
     describe_perturbations,
@@ -74,18 +75,14 @@ from workflow_scripts.settings.stages import numerics_of
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that an evaluation found.
+    """The files of an evaluation.
 
     Attributes
     ----------
     table
         What ``metrics.tsv`` says.
-    scores
-        What ``scores.json`` says.
-    metrics
-        The rows of single perturbations, without what is known of these.
-    facts
-        A row a context and perturbation: what is known of it, and how the model took it.
+    metrics, facts
+        Scores of single perturbations, and what is known of each perturbation in a context.
     effects, genes
         Of `MODEL` (or of the first of the predictions where none has that name).
     documents
@@ -110,7 +107,7 @@ class Evaluation:
         genes: Path,
         results: Path,
     ) -> None:
-        """Write the files of an evaluation."""
+        """Write all of them."""
         # Python's own repr of a float: the shortest text that reads back to the same number.
         self.table.to_csv(metrics, sep="\t", index=False, na_rep="NaN")
         record = sealed(asdict(self.scores), {metrics.name: metrics})
@@ -124,116 +121,78 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class ContextScores:
-    """What was found in one context: the engine's answers by what predicted, and of the model."""
-
-    pairs: dict[str, PairScores]
-    effects: pd.DataFrame
-    genes: pd.DataFrame
-    facts: pd.DataFrame
-    diagnosis: Diagnosis
-    size: ScoredContext
-    config: EvalConfig
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """What is scored, the same for every context.
+class Context:
+    """Observed cells of one context, and how predictions are scored against them.
 
     Attributes
     ----------
-    observed, predictions
-        Open files, the latter by what predicted.
-    subject
-        The prediction that is looked at more closely: the model's.
-    derived
-        What is made of it beside it (`negative_controls.DERIVED`).
-    settings, reference, threads, tell
-        As `evaluate` takes them.
+    shared
+        Folder of what runs with the same observed cells share, if any.
+    engine_cache
+        Where the engine keeps what it computed of the observed cells.
+    tell
+        Is given one line for each call of the engine.
     """
 
-    observed: Population
-    predictions: Mapping[str, Population]
-    subject: str
-    derived: Sequence[str]
-    settings: EvaluationSettings
-    reference: Reference | None
-    threads: int
+    name: str
+    observed: AnnData
+    size: ScoredContext
+    config: EvalConfig
+    shared: Path | None
+    engine_cache: Path
     tell: Callable[[str], None]
 
-    def score(self, number: int, context: str) -> ContextScores:
-        """Score a context, which is the ``number``-th."""
-        control = self.observed.control
-        observed = self.observed.cells(context)
-        sizes = observed.obs["perturbation"].astype(str).value_counts()
-        size = ScoredContext(len(sizes) - 1, int(sizes.drop(control).sum()), int(sizes[control]))
-        config = engine_config(
-            self.settings, control, self.observed.outside_panel(context), self.threads
+    def score(self, name: str, predicted: Population, way: str = "") -> PairScores:
+        """Score a prediction, or what is made of it in some way, if no other run has done so."""
+        if self.shared is None:
+            return self._compute(name, predicted, way)
+        content = {
+            "numerics": numerics_of("evaluate"),
+            "predicted": file_digest(predicted.path),
+            "way": way,
+            "context": self.name,
+        }
+        work = IdentityFolder(self.shared / "scores", text_digest(canonical_json(content))[:32])
+        with work.lock():
+            file = work.path / "scores.json"
+            if not work.has_finished(file.name):
+                found = self._compute(name, predicted, way)
+                file.write_text(found.to_json(), encoding="utf-8")
+                work.finish([file.name])
+            return PairScores.from_json(file.read_text(encoding="utf-8"))
+
+    def _compute(self, name: str, predicted: Population, way: str) -> PairScores:
+        start = perf_counter()
+        cells = predicted.cells(self.name)
+        if way:
+            cells = DERIVED[predicted.scale][way](cells, predicted.control)
+        found = score_pair(cells, self.observed, self.config, self.engine_cache)
+        refusals = f", {len(found.refused)} refused" if found.refused else ""
+        self.tell(
+            f"{name} in {self.name}: {len(found.means)} metrics of {self.size.n_perturbations} "
+            f"perturbations{refusals}, {perf_counter() - start:.1f} s"
         )
-        subject = self.predictions[self.subject]
-        asked = [(name, predicted, "") for name, predicted in self.predictions.items()]
-        asked += [(way, subject, way) for way in self.derived]
-        shared = None if self.reference is None else self.reference.folder
-        pairs = {}
-        with TemporaryDirectory(prefix="stateline-observed-") as temporary:
-            cache = Path(temporary) if shared is None else engine_cache(shared, number)
-            for name, predicted, way in asked:
+        return found
 
-                def compute(
-                    name: str = name, predicted: Population = predicted, way: str = way
-                ) -> PairScores:
-                    start = perf_counter()
-                    cells = predicted.cells(context)
-                    if way:
-                        cells = DERIVED[predicted.scale][way](cells, control)
-                    found = score_pair(cells, observed, config, cache)
-                    refusals = f", {len(found.refused)} refused" if found.refused else ""
-                    self.tell(
-                        f"{name} in {context}: {len(found.means)} metrics of "
-                        f"{size.n_perturbations} perturbations{refusals}, "
-                        f"{perf_counter() - start:.1f} s"
-                    )
-                    return found
-
-                what = f"{way} in {context}"
-                pairs[name] = (
-                    compute()
-                    if shared is None
-                    else _computed_once(shared, predicted.path, what, compute)
-                )
-        cells = subject.cells(context)
-        on_log = cells, observed
-        if self.observed.scale == COUNTS:
-            on_log = log1p_values(cells), log1p_values(observed)
-        own = self.settings.controls == "predicted"
+    def look_at(
+        self, predicted: Population, values: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Return a prediction's effects, genes, and what is known of each perturbation."""
+        cells, control = predicted.cells(self.name), predicted.control
+        genes = compare_genes(cells, self.observed, control)
+        on_log = cells, self.observed
+        if predicted.scale == COUNTS:
+            on_log = log1p_values(cells), log1p_values(self.observed)
+        own = self.config.control_source == "pred"
         effects = mean_effects(*on_log, control=control, own_controls=own)
-        genes = compare_genes(cells, observed, control)
         facts = describe_perturbations(effects)
-        facts["n_cells"] = facts["perturbation"].map(sizes)
-        values = pairs[self.subject].values
+        names = facts["perturbation"]
+        facts["n_cells"] = names.map(self.observed.obs["perturbation"].astype(str).value_counts())
         significant = values[values["metric"].astype(str).str.endswith("nsig_counts_real")]
         if len(significant):
-            counts = significant.drop_duplicates("perturbation").set_index("perturbation")["value"]
-            facts["n_de_genes"] = facts["perturbation"].map(counts)
-        return ContextScores(pairs, effects, genes, facts, diagnose(effects, genes), size, config)
-
-
-def _computed_once(
-    shared: Path, predicted: Path, what: str, compute: Callable[[], PairScores]
-) -> PairScores:
-    """Return scores that all runs with the same observed cells and predictions share."""
-    content = {
-        "numerics": numerics_of("evaluate"),
-        "predicted": file_digest(predicted),
-        "what": what,
-    }
-    work = IdentityFolder(shared / "scores", text_digest(canonical_json(content))[:32])
-    with work.lock():
-        file = work.path / "scores.json"
-        if not work.has_finished(file.name):
-            file.write_text(compute().to_json(), encoding="utf-8")
-            work.finish([file.name])
-        return PairScores.from_json(file.read_text(encoding="utf-8"))
+            counts = significant.drop_duplicates("perturbation").set_index("perturbation")
+            facts["n_de_genes"] = names.map(counts["value"])
+        return effects, genes, facts
 
 
 def evaluate(
@@ -243,7 +202,8 @@ def evaluate(
     *,
     negative_controls: Mapping[str, Path] = MappingProxyType({}),
     derived: Sequence[str] = (),
-    reference: Reference | None = None,
+    anchors: Mapping[str, Anchors] = MappingProxyType({}),
+    shared: Path | None = None,
     trained_on: TrainedOn | None = None,
     resamples: int = 1000,
     threads: int = -1,
@@ -255,16 +215,15 @@ def evaluate(
     ----------
     observed_path
         Observed cells of the test perturbations, and the controls of their contexts.
-    prediction_paths
-        Files of predictions by the name of what predicted them, the observed controls in each.
-    settings
-        What to compute.
-    negative_controls
-        Files of predictions by the model with features without information, by name.
+    prediction_paths, negative_controls
+        Predictions by the name of what predicted them, the observed controls in each.
     derived
-        What is made of the model's predictions beside them (`negative_controls.DERIVED`).
-    reference
-        The anchors of the scale of every context; None: nothing is scaled.
+        Negative controls that are made of the model's predictions (`negative_controls.DERIVED`).
+    anchors
+        Of every context; empty: nothing is scaled.
+    shared
+        Folder of what runs with the same observed cells and settings share: what the engine
+        computed of them, and scores.
     trained_on
         What the model was trained on, for what is new in the test; None: it isn't known.
     resamples
@@ -280,14 +239,17 @@ def evaluate(
         A file can't be used, predictions don't answer to the observed cells, or the engine
         refused everything.
     """
+    pairs: dict[tuple[str, str], PairScores] = {}
+    sizes, diagnosis, documents = {}, {}, {}
+    parts: list[tuple[pd.DataFrame, ...]] = []
+    outside: set[str] = set()
     with ExitStack() as stack:
         observed = stack.enter_context(open_population(observed_path))
         predictions = {
             model: stack.enter_context(open_population(path))
             for model, path in {**prediction_paths, **negative_controls}.items()
         }
-        contexts, run = observed.tested_contexts(), observed.run
-        subject = MODEL if MODEL in predictions else next(iter(predictions))
+        contexts = observed.tested_contexts()
         if not contexts:
             raise DataError(
                 f"{observed_path}: every cell is a control ({observed.control!r}), so there is "
@@ -296,58 +258,64 @@ def evaluate(
         check_scale(observed, settings.input_type)
         for predicted in predictions.values():
             check_same_cells_asked(observed, predicted)
-        scorer = Scorer(observed, predictions, subject, derived, settings, reference, threads, tell)
-        scored = {context: scorer.score(n, context) for n, context in enumerate(contexts)}
-        described = predictions[subject].description
-        notes = {model: predicted.notes() for model, predicted in sorted(predictions.items())}
-        outside = {name for context in contexts for name in observed.outside_panel(context)}
-    config = next(iter(scored.values())).config
-    better = better_directions(config)
-    pairs = {
-        (model, context): pair
-        for context, found in scored.items()
-        for model, pair in sorted(found.pairs.items())
-    }
+        subject = MODEL if MODEL in predictions else next(iter(predictions))
+        temporary = Path(stack.enter_context(TemporaryDirectory(prefix="stateline-observed-")))
+        for number, name in enumerate(contexts):
+            cells = observed.cells(name)
+            n_controls = int((cells.obs["perturbation"] == observed.control).sum())
+            unmeasured = observed.outside_panel(name)
+            outside |= {*unmeasured}
+            sizes[name] = ScoredContext(
+                len(observed.perturbations(name)), cells.n_obs - n_controls, n_controls
+            )
+            config = engine_config(settings, observed.control, unmeasured, threads)
+            cache = engine_cache(shared or temporary, number)
+            context = Context(name, cells, sizes[name], config, shared, cache, tell)
+            for model, predicted in predictions.items():
+                pairs[model, name] = context.score(model, predicted)
+            for way in derived:
+                pairs[way, name] = context.score(way, predictions[subject], way)
+            model_pair = pairs[subject, name]
+            found = context.look_at(predictions[subject], model_pair.values)
+            diagnosis[name] = diagnose(*found[:2])
+            documents[name] = model_pair.document
+            parts.append(tuple(table.assign(context=name) for table in found))
+        notes = {model: predictions[model].notes() for model in sorted(predictions)}
     effects, genes, facts = (
-        pd.concat(
-            [getattr(found, part).assign(context=context) for context, found in scored.items()],
-            ignore_index=True,
-        )
-        for part in ("effects", "genes", "facts")
+        pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
     facts = what_is_new(facts, trained_on, observed.control)
     facts = facts[[*PAIR, *(name for name in FACTS if name in facts)]]
-    anchors = {} if reference is None else reference.anchors
+    better = better_directions(config)
     scales = find_scales(anchors, better)
     metrics = add_scales(_values(pairs, observed_path), scales)
     summary = summarise(metrics, _means(pairs), scales, resamples)
-    ways = [*negative_controls, *derived]
-    rivals = metrics[~metrics["model"].isin(ways)]
-    parts = nested(summary, sorted({model for model, _ in pairs}), contexts)
+    summarised = nested(summary, sorted({model for model, _ in pairs}), contexts)
     if not anchors:
-        parts |= {part: {} for part in parts if part.startswith("scaled")}
+        summarised |= {part: {} for part in summarised if part.startswith("scaled")}
+    is_control = metrics["model"].isin([*negative_controls, *derived])
+    rivals, controls = metrics[~is_control], metrics[is_control | (metrics["model"] == subject)]
+    competition = None
+    if settings.preset == COMPETITION_PROFILE and {*competition_members()} <= {*config.metrics}:
+        competition = {
+            model: {
+                context: competition_score(means, anchors.get(context))
+                for context, means in by_context.items()
+            }
+            for model, by_context in summarised["by_context"].items()
+        }
     scores = Scores(
         engine=describe_engine(config),
         settings=describe_config(config),
-        predicted=described,
-        contexts={context: found.size for context, found in scored.items()},
+        predicted=predictions[subject].description,
+        contexts=sizes,
         better=better,
-        overall=parts["overall"],
         resamples=resamples,
-        intervals=parts["intervals"],
         comparisons=mark_noise(comparisons(rivals, subject, better, resamples), scales),
         **claims_of(facts, trained_on),
-        negative_controls=mark_matches(
-            comparisons(
-                metrics[metrics["model"].isin([subject, *ways])], subject, better, resamples
-            ),
-            better,
-        ),
-        by_context=parts["by_context"],
+        negative_controls=mark_matches(comparisons(controls, subject, better, resamples), better),
         anchors=anchors,
-        scaled=parts["scaled"],
-        scaled_by_context=parts["scaled_by_context"],
-        scaled_intervals=parts["scaled_intervals"],
+        **summarised,
         unscaled={
             context: {
                 metric: reason
@@ -357,37 +325,29 @@ def evaluate(
             }
             for context in anchors
         },
-        competition={
-            model: {
-                context: competition_score(means, anchors.get(context))
-                for context, means in of_model.items()
-            }
-            for model, of_model in parts["by_context"].items()
-        }
-        if settings.preset == COMPETITION_PROFILE and {*competition_members()} <= {*config.metrics}
-        else None,
-        diagnosis={context: found.diagnosis for context, found in scored.items()},
+        competition=competition,
+        diagnosis=diagnosis,
         strata=stratified(rivals, facts, better),
         refused=[
             Refusal(model, context, metric, reason)
-            for (model, context), pair in sorted(pairs.items(), key=lambda item: item[0])
-            for metric, reason in pair.refused
+            for model, context in sorted(pairs)
+            for metric, reason in pairs[model, context].refused
         ],
         notes={model: found for model, found in notes.items() if found},
         targets_outside_panel=sorted(outside),
     )
     table = pd.concat([metrics, summary.assign(perturbation=ALL)], ignore_index=True)
-    table = table.rename(columns={"value": "raw"}).assign(run=run)
+    table = table.rename(columns={"value": "raw"})
+    table["run"] = str(observed.description.get("run", ""))
+    names = dict.fromkeys(EFFECTS[:4], "category")
     return Evaluation(
         table=table[METRICS].sort_values(KEYS, ignore_index=True),
         scores=scores,
         metrics=metrics,
         facts=facts,
-        effects=effects.assign(model=subject)[EFFECTS].astype(
-            dict.fromkeys(EFFECTS[:4], "category")
-        ),
+        effects=effects.assign(model=subject)[EFFECTS].astype(names),
         genes=genes[GENES],
-        documents={context: found.pairs[subject].document for context, found in scored.items()},
+        documents=documents,
     )
 
 
