@@ -158,7 +158,7 @@ class Context:
             if not work.has_finished(file.name):
                 found = self._compute(name, predicted, way)
                 file.write_text(found.to_json(), encoding="utf-8")
-                work.finish([file.name])
+                work.finish(file.name)
             return PairScores.from_json(file.read_text(encoding="utf-8"))
 
     def _compute(self, name: str, predicted: Population, way: str) -> PairScores:
