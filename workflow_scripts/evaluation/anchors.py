@@ -56,18 +56,8 @@ def compute_all(
 ) -> tuple[dict[str, Anchors], EvalConfig]:
     """Return the anchors of every context, and the engine's configuration.
 
-    Parameters
-    ----------
-    observed_path
-        Observed cells of the test perturbations, and the controls of their contexts.
-    settings
-        What is computed.
-    folder
-        Is given what the engine computed of the observed side (`engine_cache`).
-    threads
-        CPU threads; -1 for all.
-    tell
-        Is given one line a context.
+    ``folder`` is given what the engine computed of the observed side (`engine_cache`), ``tell`` one
+    line a context.
     """
     found = {}
     with open_population(observed_path) as observed:
@@ -88,17 +78,7 @@ def compute_all(
 
 
 def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Anchors:
-    """Return both anchors of one context.
-
-    Parameters
-    ----------
-    observed
-        Its cells, controls among them.
-    config
-        From `engine.engine_config`.
-    cache
-        Folder in which the engine keeps what it computes of the observed side.
-    """
+    """Return both anchors of one context; ``cache`` is that of `engine.score_pair`."""
 
     def mean_response(metrics: Sequence[str]) -> pl.DataFrame:
         found = build_generic_baseline(

@@ -46,24 +46,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Say how predictions are scored, in cell-eval2's own names.
-
-    Attributes
-    ----------
-    preset
-        ``v2``, ``v1``, ``vcc2026`` or ``cell-eval-0.7.6``.
-    profile
-        The list of metrics to start from.
-    extra_metrics
-        Metrics on top of the profile.
-    input_type
-        ``lognorm`` for log1p values, ``counts`` for raw counts.
-    de_backend
-        The engine of the differential-expression tests. ``auto`` would choose by what the machine
-        has, and different engines give slightly different numbers.
-    controls
-        Whether predicted cells are held against ``observed`` or ``predicted`` controls.
-    """
+    """How predictions are scored, in cell-eval2's own names: the keys of ``evaluation``."""
 
     preset: str = "v2"
     profile: str = "minimal"
@@ -91,18 +74,9 @@ def engine_config(
 ) -> EvalConfig:
     """Build the engine's configuration for one context.
 
-    Parameters
-    ----------
-    settings
-        What to compute.
-    control
-        The label of control cells.
-    unmeasured
-        Perturbations whose target is no measured gene. They are declared as having none: the
-        engine refuses its discrimination scores when no target at all is found, and has nothing
-        to exclude for them anyway.
-    threads
-        CPU threads for the differential-expression tests; -1 for all.
+    Perturbations whose target is no measured gene (``unmeasured``) are declared as having none:
+    the engine refuses its discrimination scores when no target at all is found, and has nothing to
+    exclude for them anyway. ``threads`` of -1 are all.
 
     Raises
     ------
@@ -180,10 +154,7 @@ def ranks(metrics: Sequence[str]) -> list[str]:
 def with_metrics(
     config: EvalConfig, metrics: Sequence[str], cache_real: str | None = None
 ) -> EvalConfig:
-    """Return a configuration that computes these metrics alone, named as in the output.
-
-    ``cache_real`` is where the engine keeps what it computed of the observed side.
-    """
+    """Return a configuration that computes these metrics alone, named as in the output."""
     names = [_catalog_entry(metric).name for metric in metrics]
     return replace(config, metrics=names, cache_real=cache_real)
 
@@ -193,12 +164,7 @@ def ask(
 ) -> tuple[list[Answer], Refused]:
     """Ask the engine for metrics; where it refuses, for each by itself: one hides no other.
 
-    Returns
-    -------
-    answers
-        What it returned: of all metrics, or of each one by itself.
-    refused
-        The metrics that it computed in no way.
+    Returns its answer of all metrics, or one of each, and the metrics that it refused in any case.
     """
     if not metrics:
         return [], []
@@ -255,15 +221,9 @@ def score_pair(
 ) -> PairScores:
     """Score the predicted cells of one context against the observed ones.
 
-    Parameters
-    ----------
-    predicted, observed
-        Cells of one context, ``obs["perturbation"]`` as labels, the control among them.
-    config
-        From `engine_config`.
-    cache
-        Where the engine keeps what it computed of the observed side. It recognises that by labels
-        and genes, not by values: for calls with the same observed cells alone.
+    Both hold the control's cells. In ``cache`` the engine keeps what it computed of the observed
+    side. It recognises that by labels and genes, not by values: the folder is for calls with the
+    same observed cells alone.
     """
     metrics = metric_output_names(config)
     with TemporaryDirectory(prefix="stateline-engine-") as folder:

@@ -115,6 +115,15 @@ def find_scales(anchors: Mapping[str, Anchors], better: Mapping[str, Better]) ->
     }
 
 
+def unscaled(scales: Scales, better: Mapping[str, Better]) -> dict[str, dict[str, str]]:
+    """Return why metrics have no scale, by context, of those that have a better way."""
+    found: dict[str, dict[str, str]] = {context: {} for context, _ in scales if context != ALL}
+    for (context, metric), scale in sorted(scales.items(), key=lambda item: item[0]):
+        if context != ALL and better[metric] != "neither" and scale.unscaled is not None:
+            found[context][metric] = scale.unscaled
+    return found
+
+
 def add_scales(table: pd.DataFrame, scales: Scales) -> pd.DataFrame:
     """Add the columns scaled, baseline and ceiling: a value on the scale, and its two anchors."""
     none = Scale(np.nan, np.nan, None, "the anchors were not computed")
@@ -152,16 +161,11 @@ def summarise(
         Columns model, context, perturbation, metric, value.
     means
         Columns model, context, metric, value: the engine's aggregates over perturbations.
-    scales
-        From `find_scales`.
-    resamples
-        See `statistics.interval`.
 
     Returns
     -------
-    Columns model, context (`ALL` for a mean over contexts, which have equal weights), metric,
-    value, scaled, baseline, ceiling, ci_low, ci_high. There is no interval of what the engine
-    doesn't average over perturbations (ratios of sums).
+    Columns of `METRICS`, without run and perturbation; contexts have equal weights in their mean
+    (`ALL`).
     """
     whole = means.pivot(index=["model", "metric"], columns="context", values="value").mean(axis=1)
     rows = [means, whole.rename("value").reset_index().assign(context=ALL)]
@@ -211,18 +215,24 @@ def nested(summary: pd.DataFrame, models: Sequence[str], contexts: Sequence[str]
     return whole | single
 
 
+def competition_scores(
+    by_context: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+    anchors: Mapping[str, Anchors],
+) -> dict[str, dict[str, CompetitionScore]]:
+    """Score every prediction in every context as the competition does."""
+    return {
+        model: {
+            context: competition_score(means, anchors.get(context))
+            for context, means in contexts.items()
+        }
+        for model, contexts in by_context.items()
+    }
+
+
 def competition_score(
     means: Mapping[str, float | None], anchors: Anchors | None
 ) -> CompetitionScore:
-    """Score one prediction in one context as ``cell_eval2.score`` does with its anchor.
-
-    Parameters
-    ----------
-    means
-        The engine's aggregate of each metric.
-    anchors
-        Of the same cells.
-    """
+    """Score one prediction in one context as ``cell_eval2.score`` does with its anchor."""
     members: dict[str, float] = {}
     lacking = []
     for metric in competition_members():

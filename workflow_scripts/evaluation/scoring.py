@@ -35,23 +35,9 @@ from workflow_scripts.cells.results import (
     Scores,
 )
 from workflow_scripts.errors import DataError
+from workflow_scripts.evaluation import effects, engine, scaling, statistics, strata
 from workflow_scripts.evaluation.anchors import engine_cache
-from workflow_scripts.evaluation.effects import (
-    compare_genes,
-    describe_perturbations,
-    diagnose,
-    log1p_values,
-    mean_effects,
-)
-from workflow_scripts.evaluation.engine import (
-    EvaluationSettings,
-    PairScores,
-    better_directions,
-    describe_config,
-    describe_engine,
-    engine_config,
-    score_pair,
-)
+from workflow_scripts.evaluation.engine import PairScores
 from workflow_scripts.evaluation.negative_controls import DERIVED
 from workflow_scripts.evaluation.populations import (
     Population,
@@ -59,16 +45,6 @@ from workflow_scripts.evaluation.populations import (
     check_scale,
     open_population,
 )
-from workflow_scripts.evaluation.scaling import (
-    add_scales,
-    competition_score,
-    find_scales,
-    mark_noise,
-    nested,
-    summarise,
-)
-from workflow_scripts.evaluation.statistics import comparisons, mark_matches
-from workflow_scripts.evaluation.strata import TrainedOn, claims_of, stratified, what_is_new
 from workflow_scripts.settings.choices import COUNTS
 from workflow_scripts.settings.stages import numerics_of
 
@@ -166,7 +142,7 @@ class Context:
         cells = predicted.cells(self.name)
         if way:
             cells = DERIVED[predicted.scale][way](cells, predicted.control)
-        found = score_pair(cells, self.observed, self.config, self.engine_cache)
+        found = engine.score_pair(cells, self.observed, self.config, self.engine_cache)
         refusals = f", {len(found.refused)} refused" if found.refused else ""
         self.tell(
             f"{name} in {self.name}: {len(found.means)} metrics of {self.size.n_perturbations} "
@@ -179,32 +155,32 @@ class Context:
     ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Return a prediction's effects, genes, and what is known of each perturbation."""
         cells, control = predicted.cells(self.name), predicted.control
-        genes = compare_genes(cells, self.observed, control)
+        genes = effects.compare_genes(cells, self.observed, control)
         on_log = cells, self.observed
         if predicted.scale == COUNTS:
-            on_log = log1p_values(cells), log1p_values(self.observed)
+            on_log = effects.log1p_values(cells), effects.log1p_values(self.observed)
         own = self.config.control_source == "pred"
-        effects = mean_effects(*on_log, control=control, own_controls=own)
-        facts = describe_perturbations(effects)
+        table = effects.mean_effects(*on_log, control=control, own_controls=own)
+        facts = effects.describe_perturbations(table)
         names = facts["perturbation"]
         facts["n_cells"] = names.map(self.observed.obs["perturbation"].astype(str).value_counts())
         significant = values[values["metric"].astype(str).str.endswith("nsig_counts_real")]
         if len(significant):
             counts = significant.drop_duplicates("perturbation").set_index("perturbation")
             facts["n_de_genes"] = names.map(counts["value"])
-        return effects, genes, facts
+        return table, genes, facts
 
 
 def evaluate(
     observed_path: Path,
     prediction_paths: Mapping[str, Path],
-    settings: EvaluationSettings,
+    settings: engine.EvaluationSettings,
     *,
     negative_controls: Mapping[str, Path] = MappingProxyType({}),
     derived: Sequence[str] = (),
     anchors: Mapping[str, Anchors] = MappingProxyType({}),
     shared: Path | None = None,
-    trained_on: TrainedOn | None = None,
+    trained_on: strata.TrainedOn | None = None,
     resamples: int = 1000,
     threads: int = -1,
     tell: Callable[[str], None] = print,
@@ -213,8 +189,6 @@ def evaluate(
 
     Parameters
     ----------
-    observed_path
-        Observed cells of the test perturbations, and the controls of their contexts.
     prediction_paths, negative_controls
         Predictions by the name of what predicted them, the observed controls in each.
     derived
@@ -224,12 +198,8 @@ def evaluate(
     shared
         Folder of what runs with the same observed cells and settings share: what the engine
         computed of them, and scores.
-    trained_on
-        What the model was trained on, for what is new in the test; None: it isn't known.
     resamples
         How often perturbations are drawn anew for intervals; 0 for none.
-    threads
-        CPU threads; -1 for all.
     tell
         Is given one line for each call of the engine.
 
@@ -268,7 +238,7 @@ def evaluate(
             sizes[name] = ScoredContext(
                 len(observed.perturbations(name)), cells.n_obs - n_controls, n_controls
             )
-            config = engine_config(settings, observed.control, unmeasured, threads)
+            config = engine.engine_config(settings, observed.control, unmeasured, threads)
             cache = engine_cache(shared or temporary, number)
             context = Context(name, cells, sizes[name], config, shared, cache, tell)
             for model, predicted in predictions.items():
@@ -277,57 +247,47 @@ def evaluate(
                 pairs[way, name] = context.score(way, predictions[subject], way)
             model_pair = pairs[subject, name]
             found = context.look_at(predictions[subject], model_pair.values)
-            diagnosis[name] = diagnose(*found[:2])
+            diagnosis[name] = effects.diagnose(*found[:2])
             documents[name] = model_pair.document
             parts.append(tuple(table.assign(context=name) for table in found))
         notes = {model: predictions[model].notes() for model in sorted(predictions)}
-    effects, genes, facts = (
+    changes, genes, facts = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
-    facts = what_is_new(facts, trained_on, observed.control)
+    facts = strata.what_is_new(facts, trained_on, observed.control)
     facts = facts[[*PAIR, *(name for name in FACTS if name in facts)]]
-    better = better_directions(config)
-    scales = find_scales(anchors, better)
-    metrics = add_scales(_values(pairs, observed_path), scales)
-    summary = summarise(metrics, _means(pairs), scales, resamples)
-    summarised = nested(summary, sorted({model for model, _ in pairs}), contexts)
+    better = engine.better_directions(config)
+    scales = scaling.find_scales(anchors, better)
+    metrics = scaling.add_scales(_values(pairs, observed_path), scales)
+    summary = scaling.summarise(metrics, _means(pairs), scales, resamples)
+    summarised = scaling.nested(summary, sorted({model for model, _ in pairs}), contexts)
     if not anchors:
         summarised |= {part: {} for part in summarised if part.startswith("scaled")}
     is_control = metrics["model"].isin([*negative_controls, *derived])
-    rivals, controls = metrics[~is_control], metrics[is_control | (metrics["model"] == subject)]
-    competition = None
-    if settings.preset == COMPETITION_PROFILE and {*competition_members()} <= {*config.metrics}:
-        competition = {
-            model: {
-                context: competition_score(means, anchors.get(context))
-                for context, means in by_context.items()
-            }
-            for model, by_context in summarised["by_context"].items()
-        }
+    rivals, controls = (
+        statistics.comparisons(rows, subject, better, resamples)
+        for rows in (metrics[~is_control], metrics[is_control | (metrics["model"] == subject)])
+    )
+    competes = settings.preset == COMPETITION_PROFILE
+    competes = competes and {*competition_members()} <= {*config.metrics}
     scores = Scores(
-        engine=describe_engine(config),
-        settings=describe_config(config),
+        engine=engine.describe_engine(config),
+        settings=engine.describe_config(config),
         predicted=predictions[subject].description,
         contexts=sizes,
         better=better,
         resamples=resamples,
-        comparisons=mark_noise(comparisons(rivals, subject, better, resamples), scales),
-        **claims_of(facts, trained_on),
-        negative_controls=mark_matches(comparisons(controls, subject, better, resamples), better),
+        comparisons=scaling.mark_noise(rivals, scales),
+        **strata.claims_of(facts, trained_on),
+        negative_controls=statistics.mark_matches(controls, better),
         anchors=anchors,
         **summarised,
-        unscaled={
-            context: {
-                metric: reason
-                for metric in sorted(better)
-                if better[metric] != "neither"
-                and (reason := scales[context, metric].unscaled) is not None
-            }
-            for context in anchors
-        },
-        competition=competition,
+        unscaled=scaling.unscaled(scales, better),
+        competition=scaling.competition_scores(summarised["by_context"], anchors)
+        if competes
+        else None,
         diagnosis=diagnosis,
-        strata=stratified(rivals, facts, better),
+        strata=strata.stratified(metrics[~is_control], facts, better),
         refused=[
             Refusal(model, context, metric, reason)
             for model, context in sorted(pairs)
@@ -345,7 +305,7 @@ def evaluate(
         scores=scores,
         metrics=metrics,
         facts=facts,
-        effects=effects.assign(model=subject)[EFFECTS].astype(names),
+        effects=changes.assign(model=subject)[EFFECTS].astype(names),
         genes=genes[GENES],
         documents=documents,
     )

@@ -79,16 +79,7 @@ def comparisons(
 ) -> dict[str, dict[str, Paired]]:
     """Compare a model with every other, by the other's name and metric.
 
-    Parameters
-    ----------
-    metrics
-        Columns model, context, perturbation, metric, value.
-    model
-        The one that is compared.
-    better
-        Which way is better, by metric; ``neither`` is left out.
-    resamples
-        See `interval`.
+    ``metrics`` has the columns model, context, perturbation, metric and value.
     """
     found: dict[str, dict[str, Paired]] = {}
     for metric, rows in metrics[metrics["metric"].map(better) != "neither"].groupby("metric"):

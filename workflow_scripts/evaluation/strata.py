@@ -27,15 +27,7 @@ KNOWN_RIVAL, UNSEEN_RIVAL = "additive", "ridge"
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What a model was trained on.
-
-    Attributes
-    ----------
-    splits
-        The split of each group of cells.
-    features
-        Vectors of the perturbations, trained on and predicted; None where they aren't known.
-    """
+    """The split of each group of cells, and the vectors of the perturbations, if there are any."""
 
     splits: pd.DataFrame
     features: Features | None
@@ -50,21 +42,10 @@ class TrainedOn:
 
 
 def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, Any]:
-    """Return what scores can be evidence of, and the rivals that are declared for it.
+    """Return what scores can be evidence of (``claims``), and the baselines to beat (``rivals``).
 
-    Parameters
-    ----------
-    facts
-        The perturbations that were scored, with their context, and ``kind`` (`how_new`) where it is
-        known what was trained on.
-    trained_on
-        That; None where it isn't known.
-
-    Returns
-    -------
-    ``claims`` (`cells.claims.claims`), and ``rivals``: the baseline that the model has to beat,
-    chosen by the claim alone and so without a correction for several tests; where known and unseen
-    perturbations are mixed, both have to be beaten.
+    Rivals are chosen by the claim alone, and so without a correction for several tests; where known
+    and unseen perturbations are mixed, both have to be beaten. ``facts`` come from `what_is_new`.
     """
     if trained_on is None:
         unknown = pd.DataFrame({"context": [], "perturbation": [], "split": []})
@@ -86,20 +67,9 @@ def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, An
 def what_is_new(facts: pd.DataFrame, trained_on: TrainedOn | None, control: str) -> pd.DataFrame:
     """Add what training had seen of each perturbation in its context, as far as it is known.
 
-    Parameters
-    ----------
-    facts
-        Columns context and perturbation at least.
-    trained_on
-        What was trained on; None where it isn't known.
-    control
-        Label of the control.
-
-    Returns
-    -------
-    The same with the columns kind, and distance_to_training: the cosine distance of a
-    perturbation's features to the nearest ones that were trained on. It is 0 for one that was
-    trained on itself, and NaN where a vector is missing or has no direction.
+    The column kind, in words, and distance_to_training: the cosine distance of a perturbation's
+    features to the nearest ones that were trained on. It is 0 for one that was trained on itself,
+    and NaN where a vector is missing or has no direction.
     """
     if trained_on is None:
         return facts
@@ -138,15 +108,7 @@ def _distances(features: Features, trained: set[str], asked: set[str]) -> dict[s
 def strata_of(facts: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     """Cut the perturbations by each fact; by those alone that make a difference.
 
-    Parameters
-    ----------
-    facts
-        One row a context and perturbation, with those of `MEASURED` that are known, and ``kind``
-        (`how_new`).
-
-    Returns
-    -------
-    By fact, the name of the stratum of each row; missing where the fact is.
+    Returns, by fact, the name of the stratum of each row; it is missing where the fact is.
     """
     found = {}
     for name in (name for name in MEASURED if name in facts):
@@ -169,37 +131,18 @@ def stratified(
 ) -> dict[str, list[Stratum]]:
     """Average scores over the perturbations of each stratum, of all contexts together.
 
-    Parameters
-    ----------
-    metrics
-        Columns model, context, perturbation, metric, value.
-    facts
-        See `strata_of`.
-    better
-        Which way is better, by metric; ``neither`` is left out.
-
-    Returns
-    -------
-    By fact, from small to large: ``range``, ``n`` (perturbations), ``scores`` (model, metric).
+    Returns the strata of each fact, from small to large.
     """
     scored = metrics[metrics["metric"].map(better) != "neither"]
-    found = {}
+    found: dict[str, list[Stratum]] = {}
     for name, labels in strata_of(facts).items():
-        rows = scored.merge(facts[PAIR].assign(stratum=labels.astype(object)), on=PAIR)
         by = facts[name] if name in MEASURED else labels
-        order = by.groupby(labels.astype(object)).min().sort_values().index
-        found[name] = [
-            Stratum(
-                range=label,
-                n=int((labels == label).sum()),
-                scores={
-                    str(model): {
-                        str(metric): float(value)
-                        for metric, value in part.groupby("metric")["value"].mean().dropna().items()
-                    }
-                    for model, part in rows[rows["stratum"] == label].groupby("model")
-                },
-            )
-            for label in order
-        ]
+        found[name] = []
+        for label in by.groupby(labels.astype(object)).min().sort_values().index:
+            rows = scored.merge(facts.loc[labels == label, PAIR], on=PAIR)
+            means = rows.groupby(["model", "metric"])["value"].mean().dropna().reset_index()
+            scores: dict[str, dict[str, float]] = {model: {} for model in sorted({*rows["model"]})}
+            for row in means.to_dict("records"):
+                scores[row["model"]][row["metric"]] = row["value"]
+            found[name].append(Stratum(label, int((labels == label).sum()), scores))
     return found
