@@ -151,6 +151,7 @@ def test_document_is_the_one_that_the_scorers_own_command_writes(result, one_con
     plain, ours = load_document(tmp_path / FILENAME), result.documents["right"]
     check_document(ours)
     assert ours.keys() == plain.keys()
+    assert ours["suite"] == plain["suite"]
     assert set(ours["metrics"]) == {*plain["metrics"], "pds_cosine"}
     for metric, entry in plain["metrics"].items():
         assert ours["metrics"][metric].keys() == entry.keys()

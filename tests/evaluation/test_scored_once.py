@@ -48,8 +48,8 @@ def score(files, tmp_path) -> Callable[..., tuple[Evaluation, list[str]]]:
 def test_second_run_scores_its_model_alone(score):
     _, lines = score("first", "shared")
     assert lines == [
-        *("model in left", "control in left", "same_cells in left"),
-        *("model in right", "control in right", "same_cells in right"),
+        *("model in left", "same_cells in left", "control in left"),
+        *("model in right", "same_cells in right", "control in right"),
     ]
     shared, lines = score("second", "shared")
     assert lines == [

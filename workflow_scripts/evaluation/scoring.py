@@ -29,6 +29,7 @@ from workflow_scripts.cells.results import (
     METRICS,
     MODEL,
     PAIR,
+    PER_PERTURBATION,
     Anchors,
     Refusal,
     ScoredContext,
@@ -92,7 +93,7 @@ class Evaluation:
             path.write_text(text, encoding="utf-8")
         self.effects.to_parquet(effects, index=False)
         self.genes.to_parquet(genes, index=False)
-        wide = self.metrics.merge(self.facts, on=PAIR, how="left")
+        wide = self.metrics[PER_PERTURBATION].merge(self.facts, on=PAIR, how="left")
         wide.to_parquet(per_perturbation, index=False)
 
 
@@ -118,10 +119,15 @@ class Context:
     engine_cache: Path
     tell: Callable[[str], None]
 
-    def score(self, name: str, predicted: Population, way: str = "") -> PairScores:
-        """Score a prediction, or what is made of it in some way, if no other run has done so."""
+    def score(
+        self, name: str, predicted: Population, cells: AnnData | None = None, way: str = ""
+    ) -> PairScores:
+        """Score a prediction, or what is made of it in some way, if no other run has done so.
+
+        ``cells`` are its cells, where they have been read before.
+        """
         if self.shared is None:
-            return self._compute(name, predicted, way)
+            return self._compute(name, predicted, cells, way)
         content = {
             "numerics": numerics_of("evaluate"),
             "predicted": file_digest(predicted.path),
@@ -132,14 +138,16 @@ class Context:
         with work.lock():
             file = work.path / "scores.json"
             if not work.has_finished(file.name):
-                found = self._compute(name, predicted, way)
+                found = self._compute(name, predicted, cells, way)
                 file.write_text(found.to_json(), encoding="utf-8")
                 work.finish(file.name)
             return PairScores.from_json(file.read_text(encoding="utf-8"))
 
-    def _compute(self, name: str, predicted: Population, way: str) -> PairScores:
+    def _compute(
+        self, name: str, predicted: Population, cells: AnnData | None, way: str
+    ) -> PairScores:
         start = perf_counter()
-        cells = predicted.cells(self.name)
+        cells = predicted.cells(self.name) if cells is None else cells
         if way:
             cells = DERIVED[predicted.scale][way](cells, predicted.control)
         found = engine.score_pair(cells, self.observed, self.config, self.engine_cache)
@@ -151,10 +159,10 @@ class Context:
         return found
 
     def look_at(
-        self, predicted: Population, values: pd.DataFrame
+        self, predicted: Population, cells: AnnData, values: pd.DataFrame
     ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Return a prediction's effects, genes, and what is known of each perturbation."""
-        cells, control = predicted.cells(self.name), predicted.control
+        control = predicted.control
         genes = effects.compare_genes(cells, self.observed, control)
         on_log = cells, self.observed
         if predicted.scale == COUNTS:
@@ -241,15 +249,18 @@ def evaluate(
             config = engine.engine_config(settings, observed.control, unmeasured, threads)
             cache = engine_cache(shared or temporary, number)
             context = Context(name, cells, sizes[name], config, shared, cache, tell)
-            for model, predicted in predictions.items():
-                pairs[model, name] = context.score(model, predicted)
+            own, own_cells = predictions[subject], predictions[subject].cells(name)
+            pair = pairs[subject, name] = context.score(subject, own, own_cells)
+            documents[name] = pair.document
             for way in derived:
-                pairs[way, name] = context.score(way, predictions[subject], way)
-            model_pair = pairs[subject, name]
-            found = context.look_at(predictions[subject], model_pair.values)
+                pairs[way, name] = context.score(way, own, own_cells, way)
+            found = context.look_at(own, own_cells, pair.values)
             diagnosis[name] = effects.diagnose(*found[:2])
-            documents[name] = model_pair.document
             parts.append(tuple(table.assign(context=name) for table in found))
+            del own_cells  # the memory of one prediction at a time
+            for model, predicted in predictions.items():
+                if model != subject:
+                    pairs[model, name] = context.score(model, predicted)
         notes = {model: predictions[model].notes() for model in sorted(predictions)}
     changes, genes, facts = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
