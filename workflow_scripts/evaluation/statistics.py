@@ -107,7 +107,8 @@ def mark_matches(
 ) -> dict[str, dict[str, NegativeControl]]:
     """Say of each negative control whether the model is no better than it.
 
-    It is where the interval of their difference lies on the better side of 0; None: there is none.
+    It is no better unless the interval of their difference lies on the better side of 0. None where
+    there is no interval.
     """
     marked: dict[str, dict[str, NegativeControl]] = {}
     for name, metrics in compared.items():
