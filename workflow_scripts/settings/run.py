@@ -131,13 +131,13 @@ class Run:
         """Return the settings that trigger a stage; their operational keys are left out."""
         parts: dict[str, dict[str, Any]] = {"identity": {}, "extent": {}}
         for key in KEYS.values():
-            if key.kind in parts and stage in key.stages:
-                parts[key.kind][key.path] = value_at(self.config, key.path)
-        found = (
-            {path: value for path, value in part.items() if value is not ABSENT}
-            for part in parts.values()
-        )
-        return Slice(*found)
+            if (
+                key.kind in parts
+                and stage in key.stages
+                and (value := value_at(self.config, key.path)) is not ABSENT
+            ):
+                parts[key.kind][key.path] = value
+        return Slice(**parts)
 
     def mend_records(self) -> Iterator[Path]:
         """Take away, or write anew, the records that were edited or damaged; yield their paths.
