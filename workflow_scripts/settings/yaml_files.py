@@ -141,7 +141,8 @@ class _Reader:
     def _value(self, node: yaml.Node, key: KeyPath) -> Any:
         """Return what a node holds; refuse what a config can't hold."""
         lines = self.file.lines
-        if len(lines) > _MAX_VALUES:
+        inside = 0 if isinstance(node, yaml.ScalarNode) else len(node.value)
+        if len(lines) + inside > _MAX_VALUES:
             raise self._error(node, f"expands to more than {_MAX_VALUES} values")
         if len(key) > _MAX_DEPTH:
             raise self._error(
@@ -186,8 +187,9 @@ class _Reader:
                 )
             seen[name.value] = name.start_mark.line + 1
         self.loader.flatten_mapping(node)
-        # Once each: lists of lists of merges would repeat them without end.
-        node.value = list({(n.tag, str(n.value)): (n, child) for n, child in node.value}.values())
+        if merges:  # each key once: merges of merges would repeat them without end
+            pairs = {(name.tag, str(name.value)): (name, child) for name, child in node.value}
+            node.value = list(pairs.values())
 
     def _name(self, node: yaml.Node) -> Any:
         if not isinstance(node, yaml.ScalarNode) or node.tag == _TAG + "null":
