@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from deepmerge import Merger
 from omegaconf import OmegaConf
 
 from workflow_scripts.errors import ConfigError, kind_of
@@ -104,32 +105,27 @@ class Composition:
             values = {part: values}
         if not isinstance(values, dict):
             raise ConfigError(f"{file.path}:1: is a list: at the top of a config stands a mapping")
-        for key, value in walk(values):
-            if key:
-                self._set(key, value, file.at(key[len(prefix) :]), asked=asked)
 
-    def _set(self, key: KeyPath, value: Any, source: str, *, asked: bool) -> None:
-        """Set a key to a value of a file, whose mappings come before what they hold."""
-        around: Any = self.written
-        for part in key[:-1]:
-            around = around[part]
-        base: Any = around.get(key[-1])
-        if value == MISSING and key[-1] in around:
-            return
-        both_hold = isinstance(base, dict | list) and isinstance(value, dict | list)
-        if both_hold and isinstance(base, dict) != isinstance(value, dict):
-            raise ConfigError(
-                f"{source}: `{dotted(key)}` is {kind_of(value)} here, but {kind_of(base)} in "
-                f"{self.source(key)}: give both one form"
-            )
-        if isinstance(value, dict):
-            if is_interpolation(base):
+        def meet(merger: Merger, path: list[Any], base: Any, value: Any) -> Any:
+            key = tuple(path)
+            if value == MISSING:
+                return base
+            if isinstance(value, dict) and is_interpolation(base):
                 # As OmegaConf does, merge into a copy of what the reference leads to.
                 base = deepcopy(self.resolved(key, base))
-            around[key[-1]] = base if isinstance(base, dict) else {}
-        else:
-            around[key[-1]] = deepcopy(value)
-        self._note(key, value, source, asked=asked)
+            if isinstance(value, dict) and isinstance(base, dict):
+                return merger.value_strategy(path, base, value)
+            if {type(base), type(value)} == {dict, list}:
+                raise ConfigError(
+                    f"{file.at(key[len(prefix) :])}: `{dotted(key)}` is {kind_of(value)} here, but "
+                    f"{kind_of(base)} in {self.source(key)}: give both one form"
+                )
+            return value
+
+        Merger([(dict, ["merge"])], [meet], [meet]).merge(self.written, deepcopy(values))
+        for key, value in walk(values):
+            if key and not (value == MISSING and key in self.history):
+                self._note(key, value, file.at(key[len(prefix) :]), asked=asked)
 
     def _note(self, key: KeyPath, value: Any, source: str, *, asked: bool) -> None:
         plain = {} if isinstance(value, dict) else value
