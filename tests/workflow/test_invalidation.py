@@ -156,7 +156,8 @@ def raise_numerics(project: Project) -> None:
     version = STAGES["evaluate"].numerics
     assert version > 1
     name = "tool/workflow_scripts/settings/stages.py"
-    project.edit(name, f"numerics={version},", f"numerics={version + 1},")
+    of_scores = "numerics={},\n        engines=_SCORER"
+    project.edit(name, of_scores.format(version), of_scores.format(version + 1))
 
 
 def asking(**overrides: str) -> Callable[[Project], None]:
