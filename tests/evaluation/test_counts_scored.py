@@ -135,6 +135,23 @@ def test_scales_that_differ_are_named(folder, tmp_path):
         evaluate(observed, {"model": folder / "half.h5ad"}, EvaluationSettings(), tell=len)
 
 
+def test_a_ratio_of_sums_without_an_observed_effect_is_refused_alone(tmp_path):
+    labels = np.repeat([CONTROL, "G01", "G02", "G03"], [60, 30, 30, 30])
+    obs = pd.DataFrame({"perturbation": labels, "context": "c"})
+    obs.index = [f"cell{n}" for n in range(len(obs))]
+    genes = pd.DataFrame(index=[f"G{n:02d}" for n in range(40)])
+    # All cells are alike. With these draws, the sum that is divided by is below 0.
+    counts = np.random.default_rng(7).poisson(20.0, (150, 40)).astype(np.float32)
+    AnnData(csr_matrix(counts), obs, genes, uns=UNS).write_h5ad(tmp_path / "alike.h5ad")
+    files = {"model": tmp_path / "alike.h5ad"}
+    result = evaluate(tmp_path / "alike.h5ad", files, SETTINGS, resamples=0, tell=len)
+    (refusal,) = result.scores.refused
+    assert refusal.metric == "expr_mse_unbiased_capped_norm"
+    assert "not positive" in refusal.reason
+    assert result.scores.overall["model"]["pds_cosine"] == 1.0
+    assert result.documents == {"c": None}
+
+
 def test_other_presets_give_no_competition_score(folder):
     settings = EvaluationSettings("v2", "pds", (), "counts")
     files = {"model": folder / "half.h5ad"}

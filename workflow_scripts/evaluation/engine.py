@@ -237,7 +237,8 @@ def score_pair(
         document = None
         if not refused and no_document_reason(config) is None:
             facts = _facts(Path(folder) / "run_params.yaml", observed)
-            document = build_document(tables[0], facts, metrics=metrics)
+            with suppress(*REFUSALS):  # of what it can't aggregate, as is told below
+                document = build_document(tables[0], facts, metrics=metrics)
     scored = [metric for metric in metrics if not {metric, None} & {name for name, _ in refused}]
     empty = pl.DataFrame(schema={"perturbation": str, "metric": str, "value": float})
     # Asked for one, the engine computes some metrics along with it.
