@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -40,8 +39,6 @@ def anchors(
     """
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    # It warns of tiled profiles, and of metrics that can't be scaled: `Scale` tells of those.
-    logging.getLogger("cell_eval2.baseline").setLevel(logging.ERROR)
     from workflow_scripts.cells.results import AnchorsFile
     from workflow_scripts.evaluation.anchors import compute_all
     from workflow_scripts.evaluation.engine import (

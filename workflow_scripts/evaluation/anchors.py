@@ -11,14 +11,17 @@ import hashlib
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from anndata import AnnData
-from cell_eval2 import EvalConfig, build_generic_baseline
+from cell_eval2 import EvalConfig
 from cell_eval2.anchor import compute_replicate_anchor
+from cell_eval2.baseline import build_baseline_prediction, generic_response_profile
 from cell_eval2.run import metric_output_names
 from scipy.sparse import issparse
 
@@ -27,9 +30,11 @@ from workflow_scripts.evaluation.engine import (
     LONE,
     PERTURBATION,
     EvaluationSettings,
+    Refused,
     ask,
     engine_config,
     ranks,
+    score_pair,
     with_metrics,
 )
 from workflow_scripts.evaluation.populations import Population, check_scale, open_population
@@ -80,17 +85,6 @@ def compute_all(
 def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Anchors:
     """Return both anchors of one context; ``cache`` is that of `engine.score_pair`."""
 
-    def mean_response(metrics: Sequence[str]) -> pl.DataFrame:
-        found = build_generic_baseline(
-            observed,
-            config=with_metrics(config, metrics, cache_real=str(cache)),
-            # Of log1p values the engine builds no other prediction than one cell over and over.
-            emit="dispersed" if config.input_type == "counts" else "tile",
-            allow_degenerate=True,
-        ).agg
-        means = found.filter(pl.col("statistic") == "mean").drop("statistic")
-        return means.transpose(include_header=True, header_name="metric", column_names=["mean"])
-
     def replicate(metrics: Sequence[str]) -> pl.DataFrame:
         asked = with_metrics(config, metrics)
         _, found = compute_replicate_anchor(observed, config=asked, base_seed=SEED, n_splits=SPLITS)
@@ -99,21 +93,40 @@ def compute_anchors(observed: AnnData, config: EvalConfig, cache: Path) -> Ancho
     metrics = metric_output_names(config)
     alone = observed.obs[PERTURBATION].nunique() == 2
     lone = ranks(metrics) if alone else []
+    means: dict[str, float] = {}
+    no_means: Refused = [(None, "one perturbation is its own mean response")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        means, no_means = ask([] if alone else metrics, mean_response)
+        if not alone:
+            # A mean of counts is no whole number, and the engine's cells aren't either.
+            allowed = replace(config, allow_fractional_counts=True)
+            mean = score_pair(_mean_response(observed, config), observed, allowed, cache)
+            means, no_means = mean.means, mean.refused
         halves, no_halves = ask([name for name in metrics if name not in lone], replicate)
     if alone:
-        no_means = [(None, "one perturbation is its own mean response")]
         no_halves = [*((metric, LONE) for metric in lone), *no_halves]
     return Anchors(
-        _by_metric(means, "mean"),
+        {name: float(value) for name, value in sorted(means.items()) if np.isfinite(value)},
         _by_metric(halves, "replicate"),
         _by_metric(halves, "replicate_sd"),
         (
             *(("mean_response", metric, reason) for metric, reason in no_means),
             *(("replicate", metric, reason) for metric, reason in no_halves),
         ),
+    )
+
+
+def _mean_response(observed: AnnData, config: EvalConfig) -> AnnData:
+    profile = generic_response_profile(
+        observed,
+        pert_col=PERTURBATION,
+        control=config.control,
+        target_gene_map=config.target_gene_map,
+    )
+    # Of log1p values the engine builds no other prediction than one cell over and over.
+    emit: Literal["tile", "dispersed"] = "dispersed" if config.input_type == "counts" else "tile"
+    return build_baseline_prediction(
+        profile, observed, pert_col=PERTURBATION, control=config.control, emit=emit
     )
 
 
