@@ -20,7 +20,7 @@ from tests.cells.test_sampling import sampler
 from tests.screens import write_screen
 from tests.training.training_runs import ROOT, Training, same
 from workflow_scripts.errors import DataError
-from workflow_scripts.training import trainer
+from workflow_scripts.training import run
 from workflow_scripts.training.processes import Processes, Share, started_by
 
 FOUR = ("training.batch_size=4", "+model.kwargs.dropout=0.2", "training.max_steps=12")
@@ -93,7 +93,7 @@ def test_two_processes_stopped_go_on_as_if_they_had_not(training, whole):
 
 def test_process_that_is_done_before_the_first_has_written_ends_well(training, monkeypatch):
     # The first process, which alone writes, is still at the last checkpoint.
-    monkeypatch.setattr(trainer, "train", lambda plan, *_: plan.max_steps)
+    monkeypatch.setattr(run, "train", lambda plan, *_: plan.max_steps)
     monkeypatch.setenv("LOCAL_RANK", "1")
     training.run("early", *FOUR, TWO_PROCESSES)
     assert not list((training.folder / "early").glob("*/finished*"))
