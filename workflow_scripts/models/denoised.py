@@ -1,0 +1,378 @@
+"""The denoised baseline: what a perturbation did in other contexts, without most of the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.linalg import eigvalsh
+from torch import Tensor
+
+from workflow_scripts.models.ridge import fit_ridge
+from workflow_scripts.models.training_effects import TrainingEffects
+
+DRAWS = 20
+"""Screens of pseudo-perturbations that the threshold of singular values is taken from."""
+
+LARGE = 4.0
+"""Residuals of more than these many standard errors are kept whole."""
+
+PRIOR = (1.0, 0.3)
+"""Slopes of the low rank and of the small residuals, before a context's own effects are seen."""
+
+PRIOR_ROWS = 10.0
+"""Training perturbations of a context that weigh as much as the prior of its slopes."""
+
+
+@dataclass(frozen=True, eq=False)
+class ControlNoise:
+    """How means of cells vary by chance, as the control cells show it.
+
+    Attributes
+    ----------
+    variances
+        Variance of each gene within a context.
+    spectrum
+        Eigenvalues of the covariance of the genes within a context, those that aren't zero.
+    """
+
+    variances: Float[np.ndarray, " genes"]
+    spectrum: Float[np.ndarray, " directions"]
+
+    @classmethod
+    def of_cells(cls, controls: Sequence[Float[np.ndarray, "cells genes"]]) -> ControlNoise:
+        """Measure it on control cells of each context."""
+        centred = np.concatenate([cells - cells.mean(axis=0) for cells in controls])
+        freedom = max(len(centred) - len(controls), 1)
+        variances = np.square(centred).sum(axis=0, dtype=np.float64) / freedom
+        squares = np.linalg.eigvalsh((centred @ centred.T).astype(np.float64)) / freedom
+        return cls(variances, squares[squares > squares[-1] * 1e-9])
+
+    def threshold(self, n_rows: int, seed: int) -> float:
+        """Return the singular value that noise alone exceeds in one screen of twenty.
+
+        A row of the noise has the covariance of a cell: a mean of n cells, times √n.
+        """
+        rng = np.random.default_rng(seed)
+        largest = []
+        for _ in range(DRAWS):
+            rows = rng.standard_normal((n_rows, len(self.spectrum)), dtype=np.float32)
+            rows *= np.sqrt(self.spectrum, dtype=np.float32)
+            rows -= rows.mean(axis=0)
+            last = [n_rows - 1, n_rows - 1]
+            largest.append(eigvalsh(rows @ rows.T, subset_by_index=last)[0])
+        return float(np.sqrt(np.quantile(largest, 0.95)))
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Effects of perturbations, relative to their mean, in three parts that sum to them.
+
+    Attributes
+    ----------
+    perturbations
+        Their numbers, ascending.
+    low_rank, small, large
+        What they share, the residuals that may be noise, and those that are too large for it.
+    """
+
+    perturbations: Int[Tensor, " perturbations"]
+    low_rank: Float[Tensor, "perturbations genes"]
+    small: Float[Tensor, "perturbations genes"]
+    large: Float[Tensor, "perturbations genes"]
+
+    def of(self, perturbation: Int[Tensor, " asked"]) -> list[Float[Tensor, "asked genes"]]:
+        """Return the parts of each perturbation; zeros where it is not among these."""
+        rows = self.rows(perturbation)
+        parts = []
+        for part in (self.low_rank, self.small, self.large):
+            found = torch.zeros(len(rows), part.shape[1])
+            found[rows >= 0] = part[rows[rows >= 0]]
+            parts.append(found)
+        return parts
+
+    def rows(self, perturbation: Int[Tensor, " asked"]) -> Int[Tensor, " asked"]:
+        """Return the row of each perturbation; -1 where there is none."""
+        if len(self.perturbations) == 0:
+            return torch.full_like(perturbation, -1)
+        at = torch.searchsorted(self.perturbations, perturbation)
+        at = at.clamp_max(len(self.perturbations) - 1)
+        return torch.where(self.perturbations[at] == perturbation, at, -1)
+
+
+class Denoised:
+    """Predict an effect as low rank plus sparse, from the effects in other contexts.
+
+    The effect of perturbation p in context c is m_c + γ₁ l_p + γ₂ s_p + b_p. Over all contexts but
+    c, an additive fit gives p an effect of its own, d_p. The low rank l_p comes from all d by
+    shrinking singular values (Gavish and Donoho, Optimal shrinkage of singular values, 2017,
+    eq. 7), with a threshold that noise as among the controls exceeds in one screen of twenty. Of
+    the residual d_p - l_p, genes beyond `LARGE` standard errors and the target's own gene are b_p,
+    the others s_p. The slopes γ are fitted on the training perturbations of c, and shrunk to
+    `PRIOR`; m_c centres them. In a context without any, m_c is the mean response of the others.
+
+    A perturbation that no other context has gets, in place of γ₁ l_p + γ₂ s_p + b_p, what ridge
+    regression from features predicts of it, or nothing: the mean response is left.
+
+    Parameters
+    ----------
+    training
+        Effects of the training cells.
+    noise
+        How their means vary by chance.
+    own_genes
+        Places of the genes that each perturbation targets.
+    features
+        Feature vectors by the number of the perturbation.
+    seed
+        Of the pseudo-perturbations.
+    """
+
+    def __init__(
+        self,
+        training: TrainingEffects,
+        noise: ControlNoise,
+        own_genes: Mapping[int, Sequence[int]],
+        *,
+        features: Float[Tensor, "numbers features"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.training = training
+        self.noise = noise
+        self.own_genes = own_genes
+        self.features = features
+        self.seed = seed
+        self._elsewhere: dict[int, Parts] = {}
+
+    def effects(
+        self, perturbation: Int[Tensor, " asked"], context: Int[Tensor, " asked"]
+    ) -> Float[Tensor, "asked genes"]:
+        """Return the predicted effect of each perturbation in a context."""
+        predicted = torch.empty(len(perturbation), self.training.effects.shape[1])
+        for number in torch.unique(context).tolist():
+            at = (context == number).nonzero()[:, 0]
+            predicted[at] = self._in_context(number, perturbation[at])
+        return predicted
+
+    def sources(
+        self, perturbation: Int[Tensor, " asked"], context: Int[Tensor, " asked"]
+    ) -> list[str]:
+        """Return what each effect is predicted from."""
+        found = []
+        for number, place in zip(perturbation.tolist(), context.tolist(), strict=True):
+            same = self.training.perturbation == number
+            if bool((same & (self.training.context != place)).any()):
+                found.append("measured elsewhere")
+            else:
+                found.append("mean response" if self.features is None else "ridge")
+        return found
+
+    def left_out(self, context: int) -> tuple[Int[Tensor, " pairs"], Float[Tensor, "pairs genes"]]:
+        """Return the training pairs of a context, and their effects as predicted without them."""
+        pairs = (self.training.context == context).nonzero()[:, 0]
+        fit = self._fit(context, pairs)
+        return pairs, fit.left_out()
+
+    def _in_context(
+        self, context: int, asked: Int[Tensor, " asked"]
+    ) -> Float[Tensor, "asked genes"]:
+        parts = self.elsewhere(context)
+        is_known = (parts.rows(asked) >= 0)[:, None]
+        pairs = (self.training.context == context).nonzero()[:, 0]
+        if len(pairs):
+            fit = self._fit(context, pairs)
+            mean, known = fit.effects.mean(dim=0), fit.predict(*parts.of(asked))
+        else:
+            mean = self._mean_response_elsewhere()
+            low_rank, small, large = parts.of(asked)
+            known = mean + PRIOR[0] * low_rank + PRIOR[1] * small + large
+        if self.features is None or bool(is_known.all()):
+            return torch.where(is_known, known, mean)
+        return torch.where(is_known, known, mean + self._ridge(asked))
+
+    def _fit(self, context: int, pairs: Int[Tensor, " pairs"]) -> SlopeFit:
+        parts = self.elsewhere(context)
+        known = parts.of(self.training.perturbation[pairs])
+        return SlopeFit(self.training.effects[pairs], *known)
+
+    def _mean_response_elsewhere(self) -> Float[Tensor, " genes"]:
+        contexts = self.training.trained_contexts.nonzero()[:, 0]
+        of_context = [
+            self.training.effects[self.training.context == number].mean(dim=0)
+            for number in contexts
+        ]
+        return torch.stack(of_context).mean(dim=0)
+
+    def _ridge(self, asked: Int[Tensor, " asked"]) -> Float[Tensor, "asked genes"]:
+        """Return what features tell of perturbations, relative to the mean of those trained."""
+        assert self.features is not None
+        parts = self.elsewhere(None)
+        denoised = PRIOR[0] * parts.low_rank + PRIOR[1] * parts.small + parts.large
+        if len(denoised) < 2:
+            return torch.zeros(len(asked), denoised.shape[1])
+        denoised -= denoised.mean(dim=0)
+        gram = (denoised @ denoised.T).double()
+        ridge = fit_ridge(self.features[parts.perturbations], gram)
+        return ridge.weights(self.features[asked]).float() @ denoised
+
+    @cached_property
+    def threshold(self) -> float:
+        """Singular value up to which the effects may be noise."""
+        return self.noise.threshold(len(self.training.perturbations), self.seed)
+
+    def elsewhere(self, context: int | None) -> Parts:
+        """Return the parts of the effects of all contexts but one; None leaves none out."""
+        key = -1 if context is None else context
+        if key not in self._elsewhere:
+            self._elsewhere[key] = self._separated(key)
+        return self._elsewhere[key]
+
+    def _separated(self, context: int) -> Parts:
+        training = self.training
+        pairs = (training.context != context).nonzero()[:, 0]
+        numbers, row = torch.unique(training.perturbation[pairs], return_inverse=True)
+        if len(numbers) < 2:
+            none = torch.zeros(len(numbers), training.effects.shape[1])
+            return Parts(numbers, none, none, none)
+        own = additive_effects(training.effects[pairs], row, training.context[pairs])
+        # Variance of each effect, in units of that of a cell.
+        share = 1.0 / row.bincount().double()[row]
+        variance = torch.zeros(len(numbers), dtype=torch.float64)
+        variance.index_add_(0, row, share**2 / training.cells[pairs].double())
+        scale = variance.sqrt()[:, None].float()
+        low_rank = shrink_to_low_rank(own / scale, self.threshold) * scale
+        rest = own - low_rank
+        errors = scale * torch.from_numpy(self.noise.variances).sqrt().float()
+        is_large = rest.abs() > LARGE * errors
+        for at, number in enumerate(numbers.tolist()):
+            is_large[at, list(self.own_genes.get(number, ()))] = True
+        large = torch.where(is_large, rest, 0.0)
+        return Parts(numbers, low_rank, rest - large, large)
+
+
+class SlopeFit:
+    """Effects of a context as slopes of two parts, plus a third one, about a centre.
+
+    The slopes are fitted by least squares and shrunk to `PRIOR`, as if `PRIOR_ROWS` more
+    perturbations had shown it.
+
+    Parameters
+    ----------
+    effects
+        Observed effects.
+    low_rank, small, large
+        Their parts as other contexts tell them.
+    """
+
+    def __init__(
+        self,
+        effects: Float[Tensor, "rows genes"],
+        low_rank: Float[Tensor, "rows genes"],
+        small: Float[Tensor, "rows genes"],
+        large: Float[Tensor, "rows genes"],
+    ) -> None:
+        self.effects = effects
+        self.parts = (low_rank, small, large)
+        self.rest = effects - large
+        rows = (low_rank, small, self.rest)
+        self._means = [part.mean(dim=0) for part in rows]
+        # Of each row, and of the means, the inner products that least squares needs.
+        self._own = torch.stack([(a * b).sum(1) for a in rows for b in rows], 1).double()
+        self._with_mean = torch.stack([b @ a for a in self._means for b in rows], 1).double()
+        self._of_means = torch.stack([a @ b for a in self._means for b in self._means]).double()
+
+    def predict(
+        self,
+        low_rank: Float[Tensor, "asked genes"],
+        small: Float[Tensor, "asked genes"],
+        large: Float[Tensor, "asked genes"],
+    ) -> Float[Tensor, "asked genes"]:
+        """Return the effects of perturbations with these parts."""
+        slopes = self.slopes
+        centre = self._means[2] - slopes[0] * self._means[0] - slopes[1] * self._means[1]
+        return centre + slopes[0] * low_rank + slopes[1] * small + large
+
+    @property
+    def slopes(self) -> Float[Tensor, " 2"]:
+        """The slopes of low rank and small residuals."""
+        n = len(self.effects)
+        moments = self._own.sum(dim=0) - n * self._of_means
+        return _solved(moments[None], n)[0]
+
+    def left_out(self) -> Float[Tensor, "rows genes"]:
+        """Return each row as predicted by a fit of the others; NaN where there is only one."""
+        n = len(self.effects)
+        if n < 2:
+            return torch.full_like(self.effects, torch.nan)
+        crossed = self._with_mean.view(n, 3, 3)
+        mean_products = (
+            n**2 * self._of_means
+            - n * (crossed + crossed.transpose(1, 2)).reshape(n, 9)
+            + self._own
+        ) / (n - 1) ** 2
+        moments = self._own.sum(dim=0) - self._own - (n - 1) * mean_products
+        slopes = _solved(moments, n - 1)
+        low_rank, small, large = self.parts
+        own = slopes[:, :1] * low_rank + slopes[:, 1:] * small
+        mean = n * (
+            self._means[2] - slopes[:, :1] * self._means[0] - slopes[:, 1:] * self._means[1]
+        )
+        return (mean - (self.rest - own)) / (n - 1) + own + large
+
+
+def _solved(moments: Float[Tensor, "fits 9"], n_rows: int) -> Float[Tensor, "fits 2"]:
+    """Return slopes from the centred moments of low rank, small residuals and effects."""
+    matrix = moments.view(-1, 3, 3)
+    gram, moment = matrix[:, :2, :2], matrix[:, :2, 2]
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    least = 1e-9 * diagonal.sum(dim=1, keepdim=True) + 1e-12
+    weight = (diagonal + least) * PRIOR_ROWS / n_rows
+    prior = torch.tensor(PRIOR, dtype=torch.float64)
+    slopes: Tensor = torch.linalg.solve(gram + weight.diag_embed(), moment + weight * prior)
+    return slopes.clamp(0.0, 1.3).float()
+
+
+def additive_effects(
+    effects: Float[Tensor, "pairs genes"],
+    row: Int[Tensor, " pairs"],
+    contexts: Int[Tensor, " pairs"],
+    penalty: float = 1e-3,
+) -> Float[Tensor, "perturbations genes"]:
+    """Return each perturbation's own part of effects m + a_c + b_p, by penalised least squares."""
+    numbers, column = torch.unique(contexts, return_inverse=True)
+    columns = torch.zeros(len(row), 1 + len(numbers), dtype=torch.float64)
+    columns[:, 0] = 1.0
+    columns[torch.arange(len(row)), 1 + column] = 1.0
+    n_perturbations = int(row.max()) + 1
+    sums = torch.zeros(n_perturbations, columns.shape[1], dtype=torch.float64)
+    sums.index_add_(0, row, columns)
+    counts = sums[:, :1]
+    free = columns - (sums / (counts + penalty))[row]
+    ridge = torch.full((columns.shape[1],), penalty, dtype=torch.float64)
+    ridge[0] = 0.0
+    solution = torch.linalg.solve(free.T @ columns + ridge.diag(), free.T @ effects.double())
+    rest = effects - (solution[0] + solution[1:])[column].float()
+    own = torch.zeros(n_perturbations, effects.shape[1])
+    own.index_add_(0, row, rest)
+    return own / (counts + penalty).float()
+
+
+def shrink_to_low_rank(
+    effects: Float[Tensor, "rows genes"], threshold: float
+) -> Float[Tensor, "rows genes"]:
+    """Return effects with singular values shrunk, and those up to the threshold left out."""
+    n_rows, n_genes = effects.shape
+    gram = (effects @ effects.T).double()
+    squares, vectors = torch.linalg.eigh(gram)
+    singular = squares.clamp_min(0.0).sqrt()
+    ratio = min(n_rows, n_genes) / max(n_rows, n_genes)
+    unit = threshold / (1 + ratio**0.5)
+    squared = (singular / unit) ** 2
+    shrunk = ((squared - ratio - 1) ** 2 - 4 * ratio).clamp_min(0.0).sqrt()
+    kept = torch.where(singular > threshold, shrunk / squared.clamp_min(1e-300), 0.0)
+    low_rank: Tensor = ((vectors * kept) @ vectors.T).float() @ effects
+    return low_rank
