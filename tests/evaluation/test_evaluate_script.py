@@ -119,11 +119,11 @@ def test_claims_and_rivals_are_those_of_the_pairs_that_were_scored(run, screen, 
         "Of 16 test pairs of a perturbation and a context: 8 whose context trains with its "
         "controls alone; 8 whose context was never trained on."
     )
-    assert known["rivals"] == ["additive"]
+    assert known["rivals"] == ["denoised"]
     unseen = scored(["G98"], "left", "right")
     assert unseen["claims"]["kind"] == "unseen perturbations"
     assert unseen["rivals"] == ["ridge"]
-    assert scored(perturbations[:4], "elsewhere")["rivals"] == ["additive", "ridge"]
+    assert scored(perturbations[:4], "elsewhere")["rivals"] == ["denoised", "ridge"]
 
 
 def test_command_says_in_one_line_what_is_wrong_and_writes_nothing(run, screen, write, tmp_path):

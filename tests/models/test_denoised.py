@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workflow_scripts.models.baselines import Additive
-from workflow_scripts.models.denoised import ControlNoise, Denoised
+from workflow_scripts.models.denoised import NO_MEASURE, OF_RIDGE, ControlNoise, Denoised
 from workflow_scripts.models.training_effects import TrainingEffects
 
 N_PERTURBATIONS, N_CONTEXTS, N_GENES, N_CELLS = 40, 3, 300, 50
@@ -69,11 +69,7 @@ def error(predicted: torch.Tensor, screen: Screen, pairs: list[tuple[int, int]])
 
 
 def additive(screen: Screen, pairs: list[tuple[int, int]]) -> torch.Tensor:
-    model = Additive(screen.training(pairs))
-    perturbation, context = tensors(pairs)
-    far_up = torch.full((len(pairs), 1, N_GENES), 100.0)
-    cells: torch.Tensor = model(far_up, perturbation=perturbation, context=context)
-    return (cells - far_up)[:, 0]
+    return Additive(screen.training(pairs)).effects(*tensors(pairs))
 
 
 def test_shared_effects_are_predicted_with_less_than_half_the_error_of_the_additive_fit() -> None:
@@ -135,7 +131,7 @@ def test_a_context_without_training_has_the_mean_response_of_the_others() -> Non
     predicted = model.effects(*tensors(held_out))
     others = screen.measured[:2].mean(dim=(0, 1))
     torch.testing.assert_close(predicted.mean(dim=0), others, atol=0.05, rtol=0)
-    assert set(model.sources(*tensors(held_out))) == {"measured elsewhere"}
+    assert model.notes(*tensors(held_out)) == [""] * N_PERTURBATIONS
 
 
 def test_an_unknown_perturbation_has_the_mean_response() -> None:
@@ -145,7 +141,7 @@ def test_an_unknown_perturbation_has_the_mean_response() -> None:
     predicted = model.effects(*tensors(unknown[:1]))[0]
     training = model.training
     torch.testing.assert_close(predicted, training.effects[training.context == 0].mean(dim=0))
-    assert model.sources(*tensors(unknown)) == ["mean response"] * N_CONTEXTS
+    assert model.notes(*tensors(unknown)) == [NO_MEASURE] * N_CONTEXTS
 
 
 def test_features_tell_of_an_unknown_perturbation() -> None:
@@ -156,7 +152,7 @@ def test_features_tell_of_an_unknown_perturbation() -> None:
     of_ridge = error(ridge.effects(*tensors(unknown)), screen, unknown)
     of_mean = error(screen.fit(unknown).effects(*tensors(unknown)), screen, unknown)
     assert of_ridge < 0.9 * of_mean
-    assert set(ridge.sources(*tensors(unknown))) == {"ridge"}
+    assert set(ridge.notes(*tensors(unknown)) or ()) == {OF_RIDGE}
 
 
 @pytest.mark.parametrize("n_perturbations", [1, 2, 3])

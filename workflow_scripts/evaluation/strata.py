@@ -21,7 +21,7 @@ MEASURED = ("effect_size", "n_de_genes", "n_cells", "distance_to_training")
 LEAST = 6
 """Perturbations below which nothing is cut: thirds of fewer say nothing."""
 
-KNOWN_RIVAL, UNSEEN_RIVAL = "additive", "ridge"
+KNOWN_RIVAL, UNSEEN_RIVAL = "denoised", "ridge"
 """The baselines to beat on perturbations that were trained on, and on those that were not."""
 
 

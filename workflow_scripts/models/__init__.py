@@ -11,6 +11,7 @@ from workflow_scripts.models.baselines import (
     PerturbationMeanEffect,
     RidgeEffect,
 )
+from workflow_scripts.models.denoised import ControlNoise, Denoised
 from workflow_scripts.models.energy import energy_distance
 from workflow_scripts.models.files import (
     ModelDescription,
@@ -32,6 +33,8 @@ __all__ = [
     "Baseline",
     "ContextMean",
     "ControlBaseline",
+    "ControlNoise",
+    "Denoised",
     "GeneDecoderSettings",
     "MeanResponse",
     "ModelDescription",

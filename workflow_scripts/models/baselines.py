@@ -110,7 +110,7 @@ class OneProfile(Baseline):
 
     def notes(self, perturbations: Numbers, contexts: Numbers) -> Notes:
         """Say which contexts have no training perturbation."""
-        return _where(~self.training.trained_contexts[contexts], self.fallback)
+        return where(~self.training.trained_contexts[contexts], self.fallback)
 
 
 class MeanResponse(OneProfile):
@@ -177,7 +177,7 @@ class PerturbationMeanEffect(Baseline):
 
     def notes(self, perturbations: Numbers, contexts: Numbers) -> Notes:
         """Say which perturbations were seen in no other training context."""
-        return _where(~self._seen_elsewhere(perturbations, contexts).any(dim=1), FALLBACK)
+        return where(~self._seen_elsewhere(perturbations, contexts).any(dim=1), FALLBACK)
 
     def _seen_elsewhere(
         self, perturbations: Numbers, contexts: Numbers
@@ -194,32 +194,11 @@ class Additive(Baseline):
     isn't credited with what a context does to all, as a plain mean over its contexts would where
     not every context has every perturbation. Of a level that was not trained on, nothing is known
     but m: its a_c or b_p is zero.
-
-    The b are eliminated: with Z the columns of m and a, and P those of b,
-    (Zᵀ Q Z + λ diag(0, 1, …)) (m, a) = Zᵀ Q E for Q = 1 - P (PᵀP + λ)⁻¹ Pᵀ, a system of the size of
-    the contexts; b follows for a perturbation when it is asked for.
     """
 
     def __init__(self, training: TrainingEffects) -> None:
         super().__init__(training)
-        n_pairs, n_contexts = len(training.cells), len(training.control_means)
-        n_perturbations = len(training.perturbations)
-        columns = torch.zeros(n_pairs, 1 + n_contexts, dtype=torch.float64)
-        columns[:, 0] = 1.0
-        columns[torch.arange(n_pairs), 1 + training.context] = 1.0
-        sums = torch.zeros(n_perturbations, 1 + n_contexts, dtype=torch.float64)
-        sums.index_add_(0, training.row, columns)
-        # The first column of the sums is the number of pairs of each perturbation.
-        free = columns - (sums / (sums[:, :1] + ADDITIVE_PENALTY))[training.row]
-        penalty = torch.full((1 + n_contexts,), ADDITIVE_PENALTY, dtype=torch.float64)
-        penalty[0] = 0.0
-        system = free.T @ columns + penalty.diag()
-        fitted = [
-            torch.linalg.solve(system, free.T @ block.double())
-            for block in torch.split(training.effects, GENES_AT_ONCE, dim=1)
-        ]
-        solution = torch.cat(fitted, dim=1)
-        self.of_context = solution[0] + solution[1:]
+        self.of_context = effects_of_contexts(training)
 
     def effects(self, perturbations: Numbers, contexts: Numbers) -> Effects:
         """Return the sum of the parts, in float64."""
@@ -229,8 +208,8 @@ class Additive(Baseline):
     def notes(self, perturbations: Numbers, contexts: Numbers) -> Notes:
         """Say of which perturbations and of which contexts nothing was trained on."""
         new = ~torch.isin(perturbations, self.training.perturbation)
-        of_perturbation = _where(new, NO_PERTURBATION)
-        of_context = _where(~self.training.trained_contexts[contexts], NO_CONTEXT)
+        of_perturbation = where(new, NO_PERTURBATION)
+        of_context = where(~self.training.trained_contexts[contexts], NO_CONTEXT)
         both = zip(of_perturbation, of_context, strict=True)
         return ["; ".join(filter(None, texts)) for texts in both]
 
@@ -239,6 +218,32 @@ class Additive(Baseline):
         of_context = self.of_context[self.training.context[pairs]]
         residuals = self.training.effects[pairs].double() - of_context
         return residuals.sum(dim=0) / (len(pairs) + ADDITIVE_PENALTY)
+
+
+def effects_of_contexts(training: TrainingEffects) -> Float[Tensor, "contexts genes"]:
+    """Return m + a_c of the fit m + a_c + b_p, for every context; m where nothing was trained.
+
+    The b are eliminated: with Z the columns of m and a, and P those of b,
+    (Zᵀ Q Z + λ diag(0, 1, …)) (m, a) = Zᵀ Q E for Q = 1 - P (PᵀP + λ)⁻¹ Pᵀ, a system of the size of
+    the contexts; b_p is the mean of a perturbation's residuals, with the penalty in its number.
+    """
+    n_pairs, n_contexts = len(training.cells), len(training.control_means)
+    columns = torch.zeros(n_pairs, 1 + n_contexts, dtype=torch.float64)
+    columns[:, 0] = 1.0
+    columns[torch.arange(n_pairs), 1 + training.context] = 1.0
+    sums = torch.zeros(len(training.perturbations), 1 + n_contexts, dtype=torch.float64)
+    sums.index_add_(0, training.row, columns)
+    # The first column of the sums is the number of pairs of each perturbation.
+    free = columns - (sums / (sums[:, :1] + ADDITIVE_PENALTY))[training.row]
+    penalty = torch.full((1 + n_contexts,), ADDITIVE_PENALTY, dtype=torch.float64)
+    penalty[0] = 0.0
+    system = free.T @ columns + penalty.diag()
+    fitted = [
+        torch.linalg.solve(system, free.T @ block.double())
+        for block in torch.split(training.effects, GENES_AT_ONCE, dim=1)
+    ]
+    solution = torch.cat(fitted, dim=1)
+    return solution[0] + solution[1:]
 
 
 class FeatureBaseline(Baseline):
@@ -362,5 +367,6 @@ class NearestNeighbour(FeatureBaseline):
         return texts
 
 
-def _where(true: Bool[Tensor, " asked"], text: str) -> list[str]:
+def where(true: Bool[Tensor, " asked"], text: str) -> list[str]:
+    """Return a text where something is true, and nothing elsewhere."""
     return [text if one else "" for one in true.tolist()]

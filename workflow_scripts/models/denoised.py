@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +12,19 @@ from jaxtyping import Float, Int
 from scipy.linalg import eigvalsh
 from torch import Tensor
 
+from workflow_scripts.models.baselines import (
+    Baseline,
+    Effects,
+    Notes,
+    Numbers,
+    effects_of_contexts,
+    where,
+)
 from workflow_scripts.models.ridge import fit_ridge
 from workflow_scripts.models.training_effects import TrainingEffects
+
+NO_MEASURE = "not measured in another training context: mean response"
+OF_RIDGE = "not measured in another training context: mean response + ridge on features"
 
 DRAWS = 20
 """Screens of pseudo-perturbations that the threshold of singular values is taken from."""
@@ -104,7 +115,7 @@ class Parts:
         return torch.where(self.perturbations[at] == perturbation, at, -1)
 
 
-class Denoised:
+class Denoised(Baseline):
     """Predict an effect as low rank plus sparse, from the effects in other contexts.
 
     The effect of perturbation p in context c is m_c + γ₁ l_p + γ₂ s_p + b_p. Over all contexts but
@@ -141,35 +152,29 @@ class Denoised:
         features: Float[Tensor, "numbers features"] | None = None,
         seed: int = 0,
     ) -> None:
-        self.training = training
+        super().__init__(training)
         self.noise = noise
         self.own_genes = own_genes
         self.features = features
         self.seed = seed
         self._elsewhere: dict[int, Parts] = {}
 
-    def effects(
-        self, perturbation: Int[Tensor, " asked"], context: Int[Tensor, " asked"]
-    ) -> Float[Tensor, "asked genes"]:
+    def effects(self, perturbations: Numbers, contexts: Numbers) -> Effects:
         """Return the predicted effect of each perturbation in a context."""
-        predicted = torch.empty(len(perturbation), self.training.effects.shape[1])
-        for number in torch.unique(context).tolist():
-            at = (context == number).nonzero()[:, 0]
-            predicted[at] = self._in_context(number, perturbation[at])
+        predicted = torch.empty(len(perturbations), self.training.effects.shape[1])
+        for context in torch.unique(contexts).tolist():
+            at = (contexts == context).nonzero()[:, 0]
+            predicted[at] = self._in_context(context, perturbations[at])
         return predicted
 
-    def sources(
-        self, perturbation: Int[Tensor, " asked"], context: Int[Tensor, " asked"]
-    ) -> list[str]:
-        """Return what each effect is predicted from."""
-        found = []
-        for number, place in zip(perturbation.tolist(), context.tolist(), strict=True):
-            same = self.training.perturbation == number
-            if bool((same & (self.training.context != place)).any()):
-                found.append("measured elsewhere")
-            else:
-                found.append("mean response" if self.features is None else "ridge")
-        return found
+    def notes(self, perturbations: Numbers, contexts: Numbers) -> Notes:
+        """Say which effects were measured in no other context, and what stands for them."""
+        instead = NO_MEASURE if self.features is None else OF_RIDGE
+        known = torch.zeros(len(perturbations), dtype=torch.bool)
+        for at, (number, context) in enumerate(zip(perturbations, contexts, strict=True)):
+            measured = self.training.perturbation == number
+            known[at] = (measured & (self.training.context != context)).any()
+        return where(~known, instead)
 
     def left_out(self, context: int) -> tuple[Int[Tensor, " pairs"], Float[Tensor, "pairs genes"]]:
         """Return the training pairs of a context, and their effects as predicted without them."""
@@ -233,16 +238,24 @@ class Denoised:
 
     def _separated(self, context: int) -> Parts:
         training = self.training
-        pairs = (training.context != context).nonzero()[:, 0]
-        numbers, row = torch.unique(training.perturbation[pairs], return_inverse=True)
+        of_others = training.context != context
+        chosen = replace(
+            training,
+            effects=training.effects[of_others],
+            perturbation=training.perturbation[of_others],
+            context=training.context[of_others],
+            cells=training.cells[of_others],
+        )
+        numbers, row, share = chosen.perturbations, chosen.row, chosen.pair_weights
         if len(numbers) < 2:
             none = torch.zeros(len(numbers), training.effects.shape[1])
             return Parts(numbers, none, none, none)
-        own = additive_effects(training.effects[pairs], row, training.context[pairs])
+        rest = chosen.effects - effects_of_contexts(chosen)[chosen.context].float()
+        own = torch.zeros(len(numbers), rest.shape[1])
+        own.index_add_(0, row, rest * share[:, None].float())
         # Variance of each effect, in units of that of a cell.
-        share = 1.0 / row.bincount().double()[row]
         variance = torch.zeros(len(numbers), dtype=torch.float64)
-        variance.index_add_(0, row, share**2 / training.cells[pairs].double())
+        variance.index_add_(0, row, share**2 / chosen.cells.double())
         scale = variance.sqrt()[:, None].float()
         low_rank = shrink_to_low_rank(own / scale, self.threshold) * scale
         rest = own - low_rank
@@ -334,31 +347,6 @@ def _solved(moments: Float[Tensor, "fits 9"], n_rows: int) -> Float[Tensor, "fit
     prior = torch.tensor(PRIOR, dtype=torch.float64)
     slopes: Tensor = torch.linalg.solve(gram + weight.diag_embed(), moment + weight * prior)
     return slopes.clamp(0.0, 1.3).float()
-
-
-def additive_effects(
-    effects: Float[Tensor, "pairs genes"],
-    row: Int[Tensor, " pairs"],
-    contexts: Int[Tensor, " pairs"],
-    penalty: float = 1e-3,
-) -> Float[Tensor, "perturbations genes"]:
-    """Return each perturbation's own part of effects m + a_c + b_p, by penalised least squares."""
-    numbers, column = torch.unique(contexts, return_inverse=True)
-    columns = torch.zeros(len(row), 1 + len(numbers), dtype=torch.float64)
-    columns[:, 0] = 1.0
-    columns[torch.arange(len(row)), 1 + column] = 1.0
-    n_perturbations = int(row.max()) + 1
-    sums = torch.zeros(n_perturbations, columns.shape[1], dtype=torch.float64)
-    sums.index_add_(0, row, columns)
-    counts = sums[:, :1]
-    free = columns - (sums / (counts + penalty))[row]
-    ridge = torch.full((columns.shape[1],), penalty, dtype=torch.float64)
-    ridge[0] = 0.0
-    solution = torch.linalg.solve(free.T @ columns + ridge.diag(), free.T @ effects.double())
-    rest = effects - (solution[0] + solution[1:])[column].float()
-    own = torch.zeros(n_perturbations, effects.shape[1])
-    own.index_add_(0, row, rest)
-    return own / (counts + penalty).float()
 
 
 def shrink_to_low_rank(

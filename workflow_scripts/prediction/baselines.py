@@ -22,6 +22,8 @@ from workflow_scripts.models import (
     Baseline,
     ContextMean,
     ControlBaseline,
+    ControlNoise,
+    Denoised,
     MeanResponse,
     NearestNeighbour,
     PerturbationMeanEffect,
@@ -31,6 +33,7 @@ from workflow_scripts.models import (
 from workflow_scripts.prediction.negative_controls import circle
 from workflow_scripts.prediction.prediction import Notes, join_notes
 from workflow_scripts.settings.findings import listing
+from workflow_scripts.settings.labels import parts_of
 
 _WITHOUT_FEATURES: Mapping[str, Callable[[TrainingEffects], Baseline]] = {
     "control": ControlBaseline,
@@ -41,12 +44,20 @@ _WITHOUT_FEATURES: Mapping[str, Callable[[TrainingEffects], Baseline]] = {
 }
 
 
+_NOISE_CELLS = 2000
+"""Control cells that the noise of mean effects is measured on."""
+
+
 @dataclass(frozen=True)
 class Baselines:
     """Effects of the training cells, and the numbering that baselines are asked in.
 
     Attributes
     ----------
+    store
+        The cells of the run.
+    controls
+        Rows of the controls of each context that has training cells.
     training
         What baselines are fitted on.
     perturbations, contexts
@@ -55,6 +66,8 @@ class Baselines:
         Vectors by the number of the perturbation, and the same ones permuted.
     """
 
+    store: CellStore
+    controls: Mapping[str, np.ndarray]
     training: TrainingEffects
     perturbations: dict[str, int]
     contexts: dict[str, int]
@@ -105,7 +118,7 @@ class Baselines:
             context=torch.tensor([contexts[group.context] for group in groups]),
             cells=torch.tensor([len(group.rows) for group in groups]),
         )
-        return cls(training, perturbations, contexts)
+        return cls(store, _controls(groups), training, perturbations, contexts)
 
     def with_features(self, features: Features, seed: int) -> Baselines:
         """Return the same with the perturbations' vectors, for the baselines that read them.
@@ -135,6 +148,10 @@ class Baselines:
         DataError
             Where there is none, or it reads features and none were given.
         """
+        if name == "denoised":
+            own = {number: self._own_genes(label) for label, number in self.perturbations.items()}
+            denoised = Denoised(self.training, self._noise(), own, features=self.features)
+            return BaselinePredictor(self, denoised)
         if name in _WITHOUT_FEATURES:
             return BaselinePredictor(self, _WITHOUT_FEATURES[name](self.training))
         kind = name.removesuffix("_shuffled")
@@ -150,6 +167,17 @@ class Baselines:
             return BaselinePredictor(self, RidgeEffect(self.training, features))
         neighbour = NearestNeighbour(self.training, features, [*self.perturbations])
         return BaselinePredictor(self, neighbour)
+
+    def _noise(self) -> ControlNoise:
+        rng = np.random.default_rng(0)
+        share = max(_NOISE_CELLS // len(self.controls), 2)
+        drawn = (np.sort(rng.permutation(rows)[:share]) for rows in self.controls.values())
+        return ControlNoise.of_cells([self.store.dense(rows) for rows in drawn])
+
+    def _own_genes(self, perturbation: str) -> list[int]:
+        parts = parts_of(perturbation, self.store.manifest["control"]) or (perturbation,)
+        places = pd.Index(self.store.genes).get_indexer(list(parts))
+        return [int(place) for place in places if place >= 0]
 
 
 @dataclass(frozen=True)
@@ -194,12 +222,17 @@ def _labels(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
     return [group.perturbation for group in groups], [group.context for group in groups]
 
 
-def _control_means(store: CellStore, groups: Sequence[Group]) -> dict[str, np.ndarray]:
-    """Average the controls of each context of some groups [genes]."""
+def _controls(groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    """Return the rows of the controls of each context of some groups."""
     pools: dict[str, dict[int, np.ndarray]] = {}
     for group in groups:  # many share the same array
         pools.setdefault(group.context, {})[id(group.controls)] = group.controls
     return {
-        context: store.mean(np.unique(np.concatenate(list(arrays.values()))))
+        context: np.unique(np.concatenate(list(arrays.values())))
         for context, arrays in pools.items()
     }
+
+
+def _control_means(store: CellStore, groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    """Average the controls of each context of some groups [genes]."""
+    return {context: store.mean(rows) for context, rows in _controls(groups).items()}

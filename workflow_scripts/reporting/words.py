@@ -15,6 +15,7 @@ MODEL_LABELS: Mapping[str, str] = {
     "context_mean": "Context mean",
     "perturbation_mean_effect": "Perturbation mean effect",
     "additive": "Additive effect",
+    "denoised": "Denoised effect",
     "ridge": "Ridge on features",
     "ridge_shuffled": "Ridge on shuffled features",
     "nearest_neighbour": "Nearest neighbour",
@@ -33,6 +34,10 @@ MODEL_MEANINGS: Mapping[str, str] = {
     "perturbation_mean_effect": "controls plus this perturbation's mean effect in other contexts",
     "additive": (
         "controls plus an effect of the context and one of the perturbation, fitted together"
+    ),
+    "denoised": (
+        "controls plus the effect measured in other contexts, its noise removed as low rank plus "
+        "large single genes"
     ),
     "ridge": (
         "controls plus the effect that a ridge regression predicts from the perturbation's features"

@@ -27,6 +27,7 @@ Baseline = Literal[
     "context_mean",
     "perturbation_mean_effect",
     "additive",
+    "denoised",
     "ridge",
     "ridge_shuffled",
     "nearest_neighbour",
