@@ -33,8 +33,9 @@ def predict_negative_controls(settings: Slice, files: ModelFiles, out_dir: Outpu
         control, seed = prediction.store.manifest["control"], settings["prediction.seed"]
         for name in settings["prediction.negative_controls"]:
             if name in SPOILED_FEATURES:
-                features = spoiled(models.features, control, name, seed)
-                prediction.write(out_dir / f"{name}.h5ad", replace(models, features=features), name)
+                features, whose = spoiled(models.features, control, name, seed)
+                without = replace(models, features=features, labels=whose)
+                prediction.write(out_dir / f"{name}.h5ad", without, name)
                 print(f"{name}: {len(prediction.targets.paired)} cells", flush=True)
 
 

@@ -24,20 +24,23 @@ def test_vectors_go_round_one_circle(n):
 
 
 def test_each_perturbation_has_the_features_of_another_one():
-    made = spoiled(FEATURES, "control", "shuffled_features", seed=1)
+    made, whose = spoiled(FEATURES, "control", "shuffled_features", seed=1)
     assert np.array_equal(made.matrix[CONTROL], FEATURES.matrix[CONTROL])
     same = (made.matrix == FEATURES.matrix).all(axis=1)
     assert np.flatnonzero(same).tolist() == [CONTROL]
     rows = {row.tobytes() for row in FEATURES.matrix}
     assert {row.tobytes() for row in made.matrix} == rows
+    of = dict(zip(FEATURES.names, FEATURES.matrix, strict=True))
+    for name, vector in zip(made.names, made.matrix, strict=True):
+        assert np.array_equal(vector, of[whose.get(name, name)])
     assert made.matrix.dtype == np.float32
-    again, other = (spoiled(FEATURES, "control", "shuffled_features", seed=s) for s in (1, 2))
+    again, other = (spoiled(FEATURES, "control", "shuffled_features", seed=s)[0] for s in (1, 2))
     assert np.array_equal(again.matrix, made.matrix)
     assert not np.array_equal(other.matrix, made.matrix)
 
 
 def test_random_features_have_the_size_of_true_ones():
-    made = spoiled(FEATURES, "control", "random_features", seed=1)
+    made, _ = spoiled(FEATURES, "control", "random_features", seed=1)
     assert np.array_equal(made.matrix[CONTROL], FEATURES.matrix[CONTROL])
     own, drawn = (np.delete(f.matrix, CONTROL, axis=0) for f in (FEATURES, made))
     # 40 vectors: a mean over them has an error of sd / √40, over 500 dimensions far less.

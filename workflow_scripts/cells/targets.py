@@ -69,6 +69,15 @@ class Targets:
             np.unique(np.concatenate(list(pools.values()))),
         )
 
+    @classmethod
+    def all_controls(cls, groups: list[Group], *, set_size: int, seed: int) -> Targets:
+        """Ask for each group of each of its controls once, instead of for its own cells."""
+        of_controls = [replace(group, rows=group.controls) for group in groups]
+        sets = fixed_sets(of_controls, set_size=set_size, seed=seed)
+        sets = replace(sets, control=sets.observed)
+        paired = sets.control[sets.wanted]
+        return cls(of_controls, sets, np.empty(0, dtype=np.int64), paired, np.unique(paired))
+
     def and_draws(self, others: Sequence[Targets]) -> Targets:
         """Return the same cells, and below them those of other draws of their controls."""
         draws = [self, *others]

@@ -34,6 +34,7 @@ from workflow_scripts.prediction.negative_controls import circle
 from workflow_scripts.prediction.prediction import Notes, join_notes
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.labels import parts_of
+from workflow_scripts.settings.slices import Slice
 
 _WITHOUT_FEATURES: Mapping[str, Callable[[TrainingEffects], Baseline]] = {
     "control": ControlBaseline,
@@ -192,6 +193,19 @@ class BaselinePredictor:
         """Return the effect of each perturbation in its context [asked, genes]."""
         effects: np.ndarray = self.baseline.effects(*self._numbers(perturbations, contexts)).numpy()
         return effects
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Each perturbation borrows of itself."""
+        return {}
+
+    def mean_effects(
+        self, store: CellStore, groups: list[Group], settings: Slice
+    ) -> np.ndarray | None:
+        """Return the effects of groups; none of the baseline that writes controls as they are."""
+        if isinstance(self.baseline, ControlBaseline):
+            return None
+        return self.effects(*_labels(groups))
 
     def predict(self, store: CellStore, targets: Targets, sets_per_pass: int) -> Blocks:
         """Yield predicted cells in the order of ``targets.paired``."""

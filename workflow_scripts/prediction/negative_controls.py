@@ -22,8 +22,12 @@ def circle(n: int, seed: int) -> Int64[np.ndarray, " n"]:
     return given
 
 
-def spoiled(features: Features, control: str, how: str, seed: int) -> Features:
-    """Return features that tell nothing of the perturbations; the control keeps its own.
+def spoiled(
+    features: Features, control: str, how: str, seed: int
+) -> tuple[Features, dict[str, str]]:
+    """Return features that tell nothing of the perturbations, and whose each one has.
+
+    The control keeps its own.
 
     Parameters
     ----------
@@ -39,11 +43,15 @@ def spoiled(features: Features, control: str, how: str, seed: int) -> Features:
     """
     at = np.array([n for n, name in enumerate(features.names) if name != control], dtype=np.int64)
     own, matrix = features.matrix[at], features.matrix.copy()
+    names = np.array(features.names)[at]
+    whose = dict.fromkeys(names.tolist(), "")
     if how == "shuffled_features":
-        matrix[at] = own[circle(len(at), seed)]
+        given = circle(len(at), seed)
+        matrix[at] = own[given]
+        whose = dict(zip(names.tolist(), names[given].tolist(), strict=True))
     elif how == "random_features":
         draws = np.random.Generator(np.random.Philox(key=seed)).standard_normal(own.shape)
         matrix[at] = (own.mean(axis=0) + draws * own.std(axis=0)).astype(np.float32)
     else:
         raise ValueError(f"{how!r} is no way to spoil features")
-    return replace(features, matrix=matrix)
+    return replace(features, matrix=matrix), whose

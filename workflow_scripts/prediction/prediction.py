@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.cells.calibrated_cells import CalibratedCells, TrainingRows
 from workflow_scripts.cells.gene_choice import ChosenGenes, read_gene_list
 from workflow_scripts.cells.gene_names import check_genes
 from workflow_scripts.cells.groups import Group, make_groups
@@ -30,7 +31,7 @@ from workflow_scripts.cells.targets import (
 )
 from workflow_scripts.prediction.counts import CountDraws
 from workflow_scripts.prediction.files import PredictionFiles
-from workflow_scripts.settings.choices import WRITTEN_GENES
+from workflow_scripts.settings.choices import CALIBRATED, DIRECT, WRITTEN_GENES
 from workflow_scripts.settings.slices import Slice
 
 Notes = np.ndarray | None
@@ -46,6 +47,15 @@ class Predictor(Protocol):
 
     def predict(self, store: CellStore, targets: Targets, sets_per_pass: int) -> Blocks:
         """Yield predicted cells in the order of ``targets.paired``, log1p values of all genes."""
+
+    def mean_effects(
+        self, store: CellStore, groups: list[Group], settings: Slice
+    ) -> np.ndarray | None:
+        """Return the effect of each group [groups, genes]; None: its own cells are written."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Of which perturbation each one may borrow values, where not of itself."""
 
     def notes(self, store: CellStore, targets: Targets, others: Notes) -> Notes:
         """Return remarks on the predicted cells, other ones among them."""
@@ -158,28 +168,59 @@ class Prediction:
             What predicts, and its name in the file.
         """
         settings, controls = self.settings, None
+        calibrated = self.calibrated(predictor, self.targets)
+        written_as: dict[str, Any] = {"cells": DIRECT}
+        if calibrated is not None:
+            written_as = {"cells": CALIBRATED, "borrowed_genes": calibrated.borrowed_genes}
         if predicts_controls(settings):
             groups = groups_of_controls(self.targets.groups, self.store.manifest["control"])
             of_controls = _draws(groups, settings, len(self.draws))
+            calibrated_controls = self.calibrated(predictor, of_controls[0])
             n_before = len(self.targets.paired)
-            controls = of_controls[0], self.blocks(predictor, of_controls, n_before)
+            blocks = self.blocks(predictor, of_controls, calibrated_controls, n_before)
+            controls = of_controls[0], blocks
         return write_predicted(
             path,
             self.written,
             self.targets,
-            self.blocks(predictor, self.draws),
-            {**self.described, "model": name, **predictor.description},
+            self.blocks(predictor, self.draws, calibrated),
+            {**self.described, "model": name, **written_as, **predictor.description},
             clip=settings["prediction.clip"],
             notes=predictor.notes(self.store, self.targets, self.novelty),
             decoded_from=predictor.description.get("embedding"),
             controls=controls,
         )
 
+    def calibrated(self, predictor: Predictor, targets: Targets) -> CalibratedCells | None:
+        """Return what writes effects as cells; None where the predictor's own are written."""
+        if self.settings["prediction.cells"] != CALIBRATED:
+            return None
+        effects = predictor.mean_effects(self.store, targets.groups, self.settings)
+        if effects is None:
+            return None
+        train = make_groups(
+            self.trained_on.cells, self.splits, "train", by_batch=False, controls=False
+        )
+        return CalibratedCells(
+            self.store,
+            targets,
+            effects,
+            TrainingRows(self.trained_on, train),
+            predictor.labels,
+            self.settings["prediction.seed"],
+        )
+
     def write_observed(self, path: Path) -> None:
         """Write the observed cells of the same perturbations, with the same controls."""
         write_observed(path, self.written, self.targets, self.described)
 
-    def blocks(self, predictor: Predictor, draws: Sequence[Targets], n_before: int = 0) -> Blocks:
+    def blocks(
+        self,
+        predictor: Predictor,
+        draws: Sequence[Targets],
+        calibrated: CalibratedCells | None,
+        n_before: int = 0,
+    ) -> Blocks:
         """Yield what is written: averaged over draws of controls, and of the genes asked for.
 
         Parameters
@@ -188,11 +229,16 @@ class Prediction:
             What predicts.
         draws
             What is predicted, from several draws of controls.
+        calibrated
+            What writes the effects as cells; None: the predictor's own cells.
         n_before
             Number of cells that were predicted before.
         """
-        sets_per_pass = self.settings["prediction.sets_per_pass"]
-        blocks = mean_of(predictor.predict(self.store, drawn, sets_per_pass) for drawn in draws)
+        if calibrated is None:
+            sets_per_pass = self.settings["prediction.sets_per_pass"]
+            blocks = mean_of(predictor.predict(self.store, drawn, sets_per_pass) for drawn in draws)
+        else:
+            blocks = calibrated.blocks()
         if self.counts is not None:
             blocks = self.counts.draw(blocks, self.store, draws[0], n_before)
         if self.written is self.store:

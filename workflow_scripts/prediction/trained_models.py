@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
+from workflow_scripts.cells.groups import Group
 from workflow_scripts.cells.predicted_cells import Blocks, Predicted, mean_effects
 from workflow_scripts.cells.store import CellStore
 from workflow_scripts.cells.targets import Targets
@@ -23,6 +24,7 @@ from workflow_scripts.prediction.files import ModelFiles, kept_checkpoint
 from workflow_scripts.prediction.prediction import Notes, Prediction, join_notes, mean_of
 from workflow_scripts.prediction.readiness import Asked, check_batches, misfits
 from workflow_scripts.settings.choices import ENSEMBLE, VALIDATION
+from workflow_scripts.settings.slices import Slice
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class TrainedModels:
         Factor of the predicted effects.
     checkpoint, ensemble
         What the config calls the first, and the others.
+    labels
+        Of which perturbation each one may borrow values, where not of itself.
     """
 
     models: Sequence[tuple[StateTransition, ModelDescription]]
@@ -49,6 +53,7 @@ class TrainedModels:
     amplitude: float = 1.0
     checkpoint: str = "final"
     ensemble: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, given: ModelFiles, prediction: Prediction) -> TrainedModels:
@@ -122,6 +127,20 @@ class TrainedModels:
             self._predict_with(*one, store, targets, sets_per_pass) for one in self.models
         )
         return _amplify(blocks, store, targets, self.amplitude)
+
+    def mean_effects(
+        self, store: CellStore, groups: list[Group], settings: Slice
+    ) -> np.ndarray | None:
+        """Return the effects of groups over all their controls; none of models of embeddings."""
+        if store.embedding is not None:
+            return None
+        every = Targets.all_controls(
+            groups,
+            set_size=settings["model.kwargs.cell_set_len"],
+            seed=settings["prediction.seed"],
+        )
+        blocks = self.predict(store, every, settings["prediction.sets_per_pass"])
+        return mean_effects(blocks, store, every)
 
     def notes(self, store: CellStore, targets: Targets, others: Notes) -> Notes:
         """Return a remark for each cell of a batch that a model doesn't know, after other ones."""

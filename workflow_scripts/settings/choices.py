@@ -41,6 +41,8 @@ NEGATIVE_CONTROLS: tuple[str, ...] = get_args(NegativeControl)
 SPOILED_FEATURES = NEGATIVE_CONTROLS[:2]
 """Negative controls for which the model predicts with features that carry no information."""
 LOG1P, COUNTS = "log1p", "counts"
+CALIBRATED, DIRECT = "calibrated", "direct"
+"""Values of ``prediction.cells``."""
 VALIDATION = "validation"
 """Value of ``prediction.amplitude`` that fits it."""
 

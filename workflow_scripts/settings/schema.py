@@ -439,6 +439,10 @@ class Prediction(Section):
     seed: Seed = identity(PREDICT)
     """Seed of the draw of the control cells that predictions start from, and of the features that
     some baselines shuffle"""
+    cells: Literal["calibrated", "direct"] = identity(PREDICT)
+    """Cells that are written: with the predicted mean of each gene and the shape of its values
+    among the controls (calibrated), or those that the model predicts, and for baselines controls
+    moved by the effect (direct); docs/predicting.md. Models of embeddings write their own"""
     draws: int = identity(PREDICT, ge=1, unit="draws")
     """Number of times that control cells are drawn for each predicted cell"""
     average_draws: bool = identity(PREDICT)
