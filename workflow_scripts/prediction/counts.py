@@ -77,14 +77,23 @@ class CountDraws:
             dispersion = fit_dispersion(store, pools)
         return cls(settings["prediction.seed"], dispersion, settings["prediction.denoise"])
 
-    def draw(self, blocks: Blocks, store: CellStore, targets: Targets, n_before: int = 0) -> Blocks:
+    def draw(
+        self,
+        blocks: Blocks,
+        store: CellStore,
+        targets: Targets,
+        n_before: int = 0,
+        *,
+        rounded: bool = False,
+    ) -> Blocks:
         """Draw counts of predicted cells.
 
         The expected count of a gene is L·e / Σe: L the counts that the cell's control has in the
         genes that are read, e = expm1 of the predicted value. Each count inverts the distribution
         at one random number of its own, which depends on (seed, cell, gene) alone: a prediction
         that another machine rounds otherwise gives other counts where they were on an edge, and
-        nowhere else.
+        nowhere else. Values that vary as among cells are rounded instead, up as often as the
+        expected count is above the integer below it.
 
         Parameters
         ----------
@@ -96,6 +105,8 @@ class CountDraws:
             What is predicted.
         n_before
             Number of cells that were drawn before.
+        rounded
+            Whether the values vary as among cells.
         """
         sets = np.repeat(np.arange(len(targets.sets.counts)), targets.sets.counts)
         at = 0
@@ -103,9 +114,10 @@ class CountDraws:
             for cells, embedding in blocks:
                 stop = at + len(cells)
                 sizes = library_sizes(store, targets.paired[at:stop])
-                alike = sets[at:stop] if self.denoise else np.arange(len(cells))
+                alone = rounded or not self.denoise
+                alike = np.arange(len(cells)) if alone else sets[at:stop]
                 starts = np.flatnonzero(np.diff(alike, prepend=-1))
-                draw = functools.partial(self._draw_alike, cells, sizes, n_before + at)
+                draw = functools.partial(self._draw_alike, cells, sizes, n_before + at, rounded)
                 list(threads.map(draw, np.split(np.arange(len(cells)), starts[1:])))
                 yield Predicted(cells, embedding)
                 at = stop
@@ -115,6 +127,7 @@ class CountDraws:
         cells: Float32[np.ndarray, "cells genes"],
         sizes: Float64[np.ndarray, " cells"],
         first: int,
+        rounded: bool,
         rows: Int64[np.ndarray, " rows"],
     ) -> None:
         """Put counts in the place of some cells that share a profile."""
@@ -123,7 +136,10 @@ class CountDraws:
         profile = sum((_shares(cells[row]) / len(rows) for row in rows), start=nothing)
         for row in rows:
             random = _uniforms(self.seed, int(first + row), len(profile))
-            cells[row] = invert(profile * sizes[row], dispersion, random)
+            expected = profile * sizes[row]
+            cells[row] = (
+                np.floor(expected + random) if rounded else invert(expected, dispersion, random)
+            )
 
 
 def library_sizes(

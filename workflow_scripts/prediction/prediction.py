@@ -218,7 +218,7 @@ class Prediction:
         self,
         predictor: Predictor,
         draws: Sequence[Targets],
-        calibrated: CalibratedCells | None,
+        calibrated: CalibratedCells | None = None,
         n_before: int = 0,
     ) -> Blocks:
         """Yield what is written: averaged over draws of controls, and of the genes asked for.
@@ -240,7 +240,8 @@ class Prediction:
         else:
             blocks = calibrated.blocks()
         if self.counts is not None:
-            blocks = self.counts.draw(blocks, self.store, draws[0], n_before)
+            rounded = calibrated is not None
+            blocks = self.counts.draw(blocks, self.store, draws[0], n_before, rounded=rounded)
         if self.written is self.store:
             return blocks
         places = pd.Index(self.store.genes).get_indexer(self.written.genes)

@@ -247,7 +247,15 @@ def how_predicted(described: Mapping[str, str | float | bool]) -> str:
     factor = float(described.get("amplitude", 1.0))
     if factor != 1.0:
         said.append(f"predicted effects were multiplied by {factor:.3g} (prediction.amplitude)")
-    if described.get("scale") == "counts":
+    calibrated = described.get("cells") == "calibrated"
+    if calibrated:
+        said.append(
+            "each gene has its predicted mean, and values that vary as among the controls; how "
+            "genes vary together is that of the controls, and not predicted"
+        )
+    if described.get("scale") == "counts" and calibrated:
+        said.append("cells are integer counts with the library sizes of the controls")
+    elif described.get("scale") == "counts":
         kind = str(described["count_distribution"]).replace("_", " ")
         whose = (
             "the mean profile of each cell set" if described["denoised"] else "each cell's profile"
