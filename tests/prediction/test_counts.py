@@ -191,3 +191,17 @@ def test_log1p_values_are_refused_as_a_source_of_counts(tmp_path, make_screen, t
             CellStore.open(tmp_path / "manifest.json"),
             targets,
         )
+
+
+def test_values_that_vary_as_among_cells_are_rounded(store, targets, profiles):  # noqa: F811
+    cells = np.maximum(profiles, 0.0)
+    blocks = in_blocks(cells, targets, 2)
+    made = CountDraws(5).draw(blocks, store, targets, rounded=True)
+    counts = np.concatenate([block.expression for block in made])
+    parts = np.expm1(cells.astype(np.float32).astype(np.float64))
+    expected = parts / parts.sum(axis=1, keepdims=True)
+    expected *= library_sizes(store, targets.paired)[:, None]
+    assert (np.abs(counts - expected) < 1.001).all()
+    assert (counts == np.round(counts)).all()
+    # Rounded up as often as the fraction says: a sum of so many has a standard error of a half.
+    assert abs((counts - expected).sum()) < 4 * 0.5 * counts.size**0.5
