@@ -130,7 +130,7 @@ def test_all_eight_perturbations_are_scored_beside_the_baselines(run):
     prediction = yaml.safe_load((run / "config.yaml").read_text())["prediction"]
     asked = prediction["baselines"]
     assert set(metrics["model"]) == {"model", *asked, *prediction["negative_controls"]}
-    assert {"mean_response", "perturbation_mean_effect", "additive", "ridge"} <= set(asked)
+    assert {"mean_response", "additive", "denoised", "ridge"} <= set(asked)
     for _, part in metrics.groupby("model"):
         assert set(part.loc[part["metric"] == "pds_l1", "perturbation"]) == set(TEST)
     scores = json.loads((run / "scores.json").read_text())
