@@ -113,7 +113,7 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     assert scores["rivals"] == ["denoised"]
     report = " ".join((run / "report.html").read_text().split())
     assert "These scores are evidence about: unseen contexts." in report
-    assert "Not judged: the additive effect, the rival for this claim, has no score" in report
+    assert "Not judged: the denoised effect, the rival for this claim, has no score" in report
 
 
 @pytest.mark.long
