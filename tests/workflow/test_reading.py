@@ -50,6 +50,10 @@ GPT2 = [
     *(f"~{BACKBONE}{name}" for name in ("intermediate_size", "num_hidden_layers", "head_dim")),
     *(f"~{BACKBONE}{name}" for name in ("num_attention_heads", "num_key_value_heads")),
 ]
+COUNTS = [
+    *("prediction.output=counts", "prediction.cells=direct", "prediction.targets=want.csv"),
+    *("prediction.cells_per_target=4", "evaluation.profile=pds"),
+]
 
 
 class Watched(Stages):
@@ -62,9 +66,9 @@ class Watched(Stages):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Watched]]:
-    """Return two runs that were carried out: a llama's, all of it, and a GPT2's training.
+    """Return runs that were carried out: a llama's, one of counts, and a GPT2's training.
 
-    The GPT2 reads an embedding.
+    The GPT2 reads an embedding. The run of counts lists what it predicts, too.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
@@ -78,15 +82,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Watched]]:
             return value
 
         patch.setattr(Slice, "__getitem__", noting)
-        for name, overrides in (("llama", LLAMA), ("gpt2", GPT2)):
+        for name, overrides in (("llama", LLAMA), ("gpt2", GPT2), ("counts", COUNTS)):
             folder = tmp_path_factory.mktemp(name)
             write_tiny_run(folder, embedding=("X_pca", 9) if name == "gpt2" else None)
             patch.chdir(folder)
+            Path("want.csv").write_text("perturbation\ng1\n")
             current.append(Watched(folder, overrides))
             current[-1].check()
             current[-1].pack()
             current[-1].train()
-            if name == "llama":
+            if name != "gpt2":
                 current[-1].rest()
         yield current
 
