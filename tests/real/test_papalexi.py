@@ -114,7 +114,7 @@ def test_predictions_keep_gene_names_and_labels(run):
     pd.testing.assert_series_equal(
         predicted.obs["perturbation"].value_counts(), observed.obs["perturbation"].value_counts()
     )
-    assert np.isfinite(predicted.X).all()
+    assert np.isfinite(predicted.X.data).all()
 
 
 def test_observed_cells_are_those_of_the_screen(run):

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("genes")
     write_tiny_run(folder)
     first = start(folder, HVG)
-    audits = {"audit_cells", "audit_splits", "validate_features", "pack_cells"}
+    audits = {"freeze_cells", "audit_cells", "audit_splits", "validate_features", "pack_cells"}
     assert set(first.jobs) == FROM_GENES | audits
     return folder
 
