@@ -27,7 +27,6 @@ from workflow_scripts.command import command_parser, run_command
 from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.dump import to_yaml
-from workflow_scripts.settings.explain import changes, differences, one_key
 from workflow_scripts.settings.runs import compose_run
 from workflow_scripts.settings.tables import FORMATS
 
@@ -66,6 +65,8 @@ def show(given: argparse.Namespace) -> None:
 
 def trace(given: argparse.Namespace) -> None:
     """List what a run changes, and where."""
+    from workflow_scripts.settings.explain import changes  # which a job need not wait for
+
     run = compose_run(given.config_dir, given.run, given.overrides)
     table = changes(run.composition, everything=given.all, lang=given.lang)
     sys.stdout.write(table.render(given.format))
@@ -73,6 +74,8 @@ def trace(given: argparse.Namespace) -> None:
 
 def diff(given: argparse.Namespace) -> None:
     """Compare two options of a group."""
+    from workflow_scripts.settings.explain import differences
+
     options = (given.group, *given.options)
     table = differences(given.config_dir, *options, everything=given.all, lang=given.lang)
     sys.stdout.write(table.render(given.format))
@@ -80,6 +83,8 @@ def diff(given: argparse.Namespace) -> None:
 
 def key(given: argparse.Namespace) -> None:
     """Explain all there is to know of one key."""
+    from workflow_scripts.settings.explain import one_key
+
     if given.run is None:
         composition = compose_traced(given.config_dir, "config", [], given.overrides)
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workflow_scripts.cache.digests import canonical_json, signature, text_digest
 from workflow_scripts.cache.records import edited_files, sealed
@@ -19,7 +19,6 @@ from workflow_scripts.settings.choices import ENSEMBLE, INIT_FROM, given_model, 
 from workflow_scripts.settings.compose import Composition
 from workflow_scripts.settings.dump import to_yaml
 from workflow_scripts.settings.grid import value_in_name
-from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.slices import ABSENT, Slice, value_at
 from workflow_scripts.settings.stages import (
     ASKED,
@@ -31,7 +30,11 @@ from workflow_scripts.settings.stages import (
     of_slice,
     stages_of,
 )
-from workflow_scripts.settings.trace import Row, inert_warnings, to_tsv, trace_rows
+
+# The schema and the trace are imported where they are needed: a command that only composes would
+# wait a tenth of a second for them.
+if TYPE_CHECKING:
+    from workflow_scripts.settings.trace import Row
 
 DEMO = "simulated/demo"
 """Folder of the demo's files, which a rule makes."""
@@ -71,16 +74,22 @@ class Run:
     @functools.cached_property
     def rows(self) -> list[Row]:
         """Where every value came from."""
+        from workflow_scripts.settings.trace import trace_rows
+
         return trace_rows(self.composition)
 
     @functools.cached_property
     def trace(self) -> str:
         """The text of config.trace.tsv."""
+        from workflow_scripts.settings.trace import to_tsv
+
         return to_tsv(self.rows)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the config, though it can be run."""
+        from workflow_scripts.settings.trace import inert_warnings
+
         return (*self.composition.warnings, *inert_warnings(self.rows))
 
     @functools.cached_property
@@ -114,6 +123,8 @@ class Run:
         doesn't look at where a job before it re-runs, as freeze_config does. And so do the files
         that the stage reads, whatever their times.
         """
+        from workflow_scripts.settings.schema import KEYS
+
         content: dict[str, Any] = dict(self.slice(stage).content())
         content["numerics"] = numerics_of(stage)
         if engines := engines_of(stage):
@@ -129,6 +140,8 @@ class Run:
 
     def slice(self, stage: str) -> Slice:
         """Return the settings that trigger a stage; their operational keys are left out."""
+        from workflow_scripts.settings.schema import KEYS
+
         parts: dict[str, dict[str, Any]] = {"identity": {}, "extent": {}}
         for key in KEYS.values():
             if (

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from workflow_scripts.errors import ConfigError
-from workflow_scripts.settings.check import check_config
 from workflow_scripts.settings.choices import EACH_CONTEXT, LEAVE_OUT
 from workflow_scripts.settings.compose import compose_traced
 from workflow_scripts.settings.grid import runs_of, values_in_names
@@ -49,6 +48,8 @@ def resolve_by_hand(config_dir: Path, overrides: Sequence[str]) -> Run:
 
 
 def _checked(run: Run) -> Run:
+    from workflow_scripts.settings.check import check_config  # which composing alone needn't
+
     check_config(run.config, str(run.run_file), run.composition.source_of)
     return run
 
