@@ -79,7 +79,12 @@ def written(value: Any) -> str:
 def _key(key: Any) -> str:
     """Return a key of a mapping, which takes no quotes: escapes stand before what needs them."""
     text = written(key) if not isinstance(key, str) else key
-    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text)
+    escaped = re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text)
+    mapping: Any = parse_override(f"a={{{escaped}:0}}").value()
+    [read] = mapping
+    if str(read).strip() != text.strip():
+        raise ConfigError(f"the key {text!r} of a mapping is read as {read!r}: use another name")
+    return escaped
 
 
 def split_overrides(text: object) -> list[str]:
