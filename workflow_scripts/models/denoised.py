@@ -27,7 +27,7 @@ NO_MEASURE = "not measured in another training context: mean response"
 OF_RIDGE = "not measured in another training context: mean response + ridge on features"
 
 DRAWS = 20
-"""Screens of pseudo-perturbations that the threshold of singular values is taken from."""
+"""Draws of noise that the threshold of singular values is taken from."""
 
 LARGE = 4.0
 """Residuals of more than these many standard errors are kept whole."""
@@ -140,7 +140,7 @@ class Denoised(Baseline):
     features
         Feature vectors by the number of the perturbation.
     seed
-        Of the pseudo-perturbations.
+        Of the draws of noise.
     """
 
     def __init__(

@@ -172,6 +172,8 @@ class Prediction:
         written_as: dict[str, Any] = {"cells": DIRECT}
         if calibrated is not None:
             written_as = {"cells": CALIBRATED, "borrowed_genes": calibrated.borrowed_genes}
+            if self.counts is not None:
+                written_as["count_distribution"] = "rounded"
         if predicts_controls(settings):
             groups = groups_of_controls(self.targets.groups, self.store.manifest["control"])
             of_controls = _draws(groups, settings, len(self.draws))

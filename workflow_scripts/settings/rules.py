@@ -178,10 +178,17 @@ def _input_type(given: str | None, output: str) -> None:
         raise ValueError(f"is {given}, but {_OUTPUT} is {output}; make it null to follow {_OUTPUT}")
 
 
-@rule("prediction.denoise", _OUTPUT)
-@rule("prediction.count_distribution", _OUTPUT)
-def _counts(value: bool | str, output: str) -> None:
-    if output == "log1p" and value not in (False, "poisson"):
+@rule("prediction.denoise", _OUTPUT, "prediction.cells")
+@rule("prediction.count_distribution", _OUTPUT, "prediction.cells")
+def _counts(value: bool | str, output: str, cells: str) -> None:
+    if value in (False, "poisson"):
+        return
+    if output != "log1p" and cells == "calibrated":
+        raise ValueError(
+            f"is {inline(value)}, but prediction.cells is calibrated, whose counts are rounded and "
+            "not drawn; set prediction.cells=direct"
+        )
+    if output == "log1p":
         raise ValueError(
             f"is {inline(value)}, but {_OUTPUT} is log1p, where nothing reads it; set "
             f"{_OUTPUT}=counts, or this to {'false' if value is True else 'poisson'}"
