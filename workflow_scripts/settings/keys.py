@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import itertools
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -58,8 +61,29 @@ class Section(BaseModel):
         extra="forbid",
         protected_namespaces=(),
         strict=True,
-        use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        # pydantic would find the source of each class anew, among all imported modules: seconds.
+        meanings = _docstrings(cls.__module__).get(cls.__name__, {})
+        for name, field in cls.model_fields.items():
+            field.description = meanings.get(name, field.description)
+
+
+@functools.cache
+def _docstrings(module: str) -> dict[str, dict[str, str]]:
+    """Return the text below each field, by class, of a module that is being imported."""
+    source = Path(str(sys.modules[module].__file__)).read_text("utf-8")
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            texts = found[node.name] = {}
+            for field, text in itertools.pairwise(node.body):
+                match field, text:
+                    case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(meaning))):
+                        texts[name] = meaning
+    return found
 
 
 @dataclass(frozen=True)
