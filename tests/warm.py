@@ -1,9 +1,10 @@
 """A process that has imported everything once and forks what the tests start.
 
-`python()` is the interpreter that tests start commands with. Its ``-m workflow_scripts.…`` and
-``-m snakemake`` are forked from a process that has done their imports, as the workers of
-pytest-xdist are; everything else, and everything under ``STATELINE_TEST_FORK=0``, is a plain
-Python. Tests of kills, locks, signals, locale and start-up use ``sys.executable``.
+`python()` is the interpreter that tests start commands with; `snakemake` lies beside it. Its
+``-m workflow_scripts.…`` and ``-m snakemake`` are forked from a process that has done their
+imports, as the workers of pytest-xdist are; everything else, and everything under
+``STATELINE_TEST_FORK=0``, is a plain Python. Tests of kills, locks, signals, locale and start-up
+use ``sys.executable``.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def python() -> str:
             address=str(folder / "socket"),
         )
     )
-    client.chmod(0o755)
+    beside = folder / "snakemake"
+    beside.write_text(f'#!/bin/sh\nexec {client} -m snakemake "$@"\n')
+    for script in (client, beside):
+        script.chmod(0o755)
     # It ends when its standard input does: it can't outlive a test process that was killed.
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.warm", str(folder / "socket"), str(client)],

@@ -67,6 +67,7 @@ def evaluate(
     """
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    from workflow_scripts.cells import context_differences
     from workflow_scripts.cells.results import AnchorsFile, read_result
     from workflow_scripts.evaluation import scoring
     from workflow_scripts.evaluation.engine import EvaluationSettings, keep_compiled
@@ -83,6 +84,10 @@ def evaluate(
     keep_compiled()
     scale = None if anchors is None else read_result(anchors, AnchorsFile)
     shared = None if scale is None or shared_dir is None else shared_dir / scale.identity
+    trained_on = None
+    if splits is not None:
+        differences = _file_in(baselines, context_differences.NAME)
+        trained_on = TrainedOn.read(splits, features, settings["splits.contexts_are"], differences)
     result = scoring.evaluate(
         observed,
         {"model": predictions, **of_baselines},
@@ -92,8 +97,10 @@ def evaluate(
             name for name in settings["prediction.negative_controls"] if name in DERIVED["log1p"]
         ],
         anchors={} if scale is None else scale.contexts,
+        denoised=_file_in(baselines, "effects.parquet"),
         shared=shared if shared is not None and shared.is_dir() else None,
-        trained_on=None if splits is None else TrainedOn.read(splits, features),
+        trained_on=trained_on,
+        rivals=(settings["evaluation.rival_known"], settings["evaluation.rival_unseen"]),
         resamples=settings["evaluation.resamples"],
         threads=threads or -1,
         tell=tell,
@@ -106,6 +113,10 @@ def evaluate(
         genes=genes,
         results=results,
     )
+
+
+def _file_in(folder: Path | None, name: str) -> Path | None:
+    return folder / name if folder is not None and (folder / name).exists() else None
 
 
 def _files_in(folder: Path) -> dict[str, Path]:

@@ -17,10 +17,13 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
     Parameters
     ----------
     out_dir
-        Folder of predicted cells, to write (h5ad, one a baseline).
+        Folder of predicted cells, to write (h5ad, one a baseline), with how unlike the controls of
+        contexts are (JSON), and the denoised effects, if they are among the baselines (Parquet).
     """
+    from workflow_scripts.cells import context_differences
     from workflow_scripts.features.vectors import load_features
-    from workflow_scripts.prediction.baselines import Baselines
+    from workflow_scripts.prediction.baselines import Baselines, controls_of
+    from workflow_scripts.prediction.effect_table import NAME, write_effects
     from workflow_scripts.prediction.prediction import Prediction
 
     prediction = Prediction.open(files, settings)
@@ -35,8 +38,17 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
     if files.features:
         features = load_features(*files.features)
         baselines = baselines.with_features(features, settings["prediction.seed"])
+    if store is prediction.trained_on:
+        tested = controls_of(prediction.targets.groups)
+        path = out_dir / context_differences.NAME
+        context_differences.write_differences(
+            path, store, tested, baselines.controls, settings["prediction.seed"]
+        )
     for name in settings["prediction.baselines"]:
-        prediction.write(out_dir / f"{name}.h5ad", baselines.build(name), name)
+        predictor = baselines.build(name)
+        prediction.write(out_dir / f"{name}.h5ad", predictor, name)
+        if name == "denoised":
+            write_effects(out_dir / NAME, prediction, predictor)
         print(f"{name}: {len(prediction.targets.paired)} cells", flush=True)
 
 

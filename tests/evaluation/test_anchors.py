@@ -241,6 +241,9 @@ def test_runs_with_the_same_cells_share_the_work(screen, files, tmp_path, capsys
                     "prediction.baselines": [],
                     "prediction.negative_controls": [],
                     "evaluation.resamples": 0,
+                    "evaluation.rival_known": "denoised",
+                    "evaluation.rival_unseen": "ridge",
+                    "splits.contexts_are": None,
                 },
                 "extent": {},
             }

@@ -35,6 +35,8 @@ def scored(
     known = vars(EvaluationSettings())
     settings = {f"evaluation.{key}": value for key, value in known.items()}
     settings |= {"evaluation.extra_metrics": [*known["extra_metrics"]], "evaluation.resamples": 0}
+    settings |= {"evaluation.rival_known": "denoised", "evaluation.rival_unseen": "ridge"}
+    settings |= {"splits.contexts_are": None}
     settings |= {"evaluation.profile": "pds", "prediction.output": "log1p"}
     settings |= {"prediction.baselines": [], "prediction.negative_controls": []}
     stage = tmp_path / "stage.json"

@@ -18,6 +18,9 @@ SETTINGS = {
     "prediction.output": "log1p",
     "evaluation.de_backend": "pdex",
     "evaluation.resamples": 200,
+    "evaluation.rival_known": "denoised",
+    "evaluation.rival_unseen": "ridge",
+    "splits.contexts_are": None,
 }
 
 

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from workflow_scripts.models.baselines import Additive
-from workflow_scripts.models.denoised import NO_MEASURE, OF_RIDGE, ControlNoise, Denoised
+from workflow_scripts.models.denoised import (
+    MEASURED,
+    OF_MEAN,
+    OF_PARTS,
+    OF_RIDGE,
+    ControlNoise,
+    Denoised,
+)
 from workflow_scripts.models.training_effects import TrainingEffects
 
 N_PERTURBATIONS, N_CONTEXTS, N_GENES, N_CELLS = 40, 3, 300, 50
@@ -141,7 +148,7 @@ def test_an_unknown_perturbation_has_the_mean_response() -> None:
     predicted = model.effects(*tensors(unknown[:1]))[0]
     training = model.training
     torch.testing.assert_close(predicted, training.effects[training.context == 0].mean(dim=0))
-    assert model.notes(*tensors(unknown)) == [NO_MEASURE] * N_CONTEXTS
+    assert model.sources(*tensors(unknown)) == [OF_MEAN] * N_CONTEXTS
 
 
 def test_features_tell_of_an_unknown_perturbation() -> None:
@@ -152,7 +159,30 @@ def test_features_tell_of_an_unknown_perturbation() -> None:
     of_ridge = error(ridge.effects(*tensors(unknown)), screen, unknown)
     of_mean = error(screen.fit(unknown).effects(*tensors(unknown)), screen, unknown)
     assert of_ridge < 0.9 * of_mean
-    assert set(ridge.notes(*tensors(unknown)) or ()) == {OF_RIDGE}
+    assert set(ridge.sources(*tensors(unknown))) == {OF_RIDGE}
+
+
+def test_an_unknown_combination_is_the_sum_of_its_parts() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.standard_normal((N_PERTURBATIONS, 3)) @ rng.standard_normal((3, N_GENES)) * 0.1
+    truth[0] = truth[1] + truth[2]
+    screen = Screen(truth)
+    screen.truth[:, 0] = screen.truth[:, 1] + screen.truth[:, 2]
+    unknown = [(0, context) for context in range(N_CONTEXTS)]
+    of_parts = screen.fit(unknown, combinations={0: (1, 2)})
+    assert of_parts.sources(*tensors([*unknown, (1, 0)])) == [OF_PARTS] * 3 + [MEASURED]
+    of_mean = screen.fit(unknown)
+    errors = [
+        error(model.effects(*tensors(unknown)), screen, unknown) for model in (of_parts, of_mean)
+    ]
+    assert errors[0] < 0.2 * errors[1]
+
+
+def test_a_combination_of_an_unknown_part_is_no_sum() -> None:
+    screen = low_rank_screen()
+    unknown = [(number, context) for number in (0, 2) for context in range(N_CONTEXTS)]
+    model = screen.fit(unknown, combinations={0: (1, 2)})
+    assert model.sources(*tensors(unknown)) == [OF_MEAN] * 6
 
 
 @pytest.mark.parametrize("n_perturbations", [1, 2, 3])

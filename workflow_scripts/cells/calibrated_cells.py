@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from workflow_scripts.cells.groups import Group
 from workflow_scripts.cells.predicted_cells import Blocks, Predicted
@@ -71,6 +71,8 @@ class CalibratedCells:
         Of which perturbation each one borrows, where not of itself.
     seed
         Of the draws.
+    stratified
+        Whether cells are written without sampling noise (`Support.cells`).
     """
 
     store: CellStore
@@ -79,11 +81,15 @@ class CalibratedCells:
     training: TrainingRows
     labels: Mapping[str, str]
     seed: int
+    stratified: bool = True
 
     @property
-    def borrowed_genes(self) -> int:
-        """Number of genes that borrow, summed over groups."""
-        return sum(int((~self._of_controls(at).carries(self._means(at))).sum()) for at in self._all)
+    def borrowing_groups(self) -> Int64[np.ndarray, " genes"]:
+        """In how many groups each gene borrows."""
+        n_groups = np.zeros(self.effects.shape[1], dtype=np.int64)
+        for at in range(len(self.targets.groups)):
+            n_groups += ~self._of_controls(at).carries(self._means(at))
+        return n_groups
 
     def blocks(self) -> Blocks:
         """Yield the cells in the order of ``targets.paired``."""
@@ -100,15 +106,20 @@ class CalibratedCells:
                 count = min(_AT_ONCE, len(group.rows) - first)
                 controls = self.store.dense(self.targets.paired[start : start + count])
                 rng = self._random(_CELLS, at, first)
-                cells = support.cells(np.where(carried, means, 0.0), controls, rng)
+                cells = self._write(support, np.where(carried, means, 0.0), controls, rng)
                 if borrowing is not None:
-                    cells += borrowing.cells(np.where(carried, 0.0, means), controls, rng)
+                    cells += self._write(borrowing, np.where(carried, 0.0, means), controls, rng)
                 start += count
                 yield Predicted(cells)
 
-    @property
-    def _all(self) -> range:
-        return range(len(self.targets.groups))
+    def _write(
+        self,
+        support: Support,
+        means: Float64[np.ndarray, " genes"],
+        controls: Float32[np.ndarray, "cells genes"],
+        rng: np.random.Generator,
+    ) -> Float32[np.ndarray, "cells genes"]:
+        return support.cells(means, controls, rng, stratified=self.stratified)
 
     def _means(self, at: int) -> Float64[np.ndarray, " genes"]:
         group = self.targets.groups[at]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
+REPLICATE = "known perturbations, another replicate"
 
-def claims(table: pd.DataFrame) -> dict[str, Any]:
+
+def claims(table: pd.DataFrame, replicates: Collection[str] = ()) -> dict[str, Any]:
     """Return what a score on test pairs can be evidence of.
 
     A test pair is a perturbation in a context. Its perturbation is unseen when no context trains
@@ -18,6 +21,8 @@ def claims(table: pd.DataFrame) -> dict[str, Any]:
     ----------
     table
         Columns context, perturbation and split: pairs that are tested and those that train.
+    replicates
+        Tested contexts that are replicates of a trained one.
 
     Returns
     -------
@@ -63,8 +68,16 @@ def claims(table: pd.DataFrame) -> dict[str, Any]:
         if test
         else "Nothing is held out for test: no score can be claimed."
     )
+    known_in_replicates = {pair for pair in test - new_perturbation if pair[0] in replicates}
+    if known_in_replicates:
+        sentence += (
+            f" {len(known_in_replicates)} known perturbations are tested in contexts that are "
+            "replicates of a training context: such a score shows how well noise is removed, not "
+            "what carries over to other cells."
+        )
+    another = bool(test) and not test & train and known_in_replicates == test
     return {
-        "kind": _kind(test, train, new_perturbation, new_context),
+        "kind": REPLICATE if another else _kind(test, train, new_perturbation, new_context),
         "unseen_perturbation": bool(test) and new_perturbation == test,
         "unseen_context": bool(test) and new_context == test,
         "controls_train": bool(controls_alone),

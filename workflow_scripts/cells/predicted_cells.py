@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import anndata.io
@@ -102,6 +103,7 @@ def write_predicted(
     notes: np.ndarray | None = None,
     decoded_from: str | None = None,
     controls: tuple[Targets, Blocks] | None = None,
+    borrowing: Int64[np.ndarray, " genes"] | None = None,
 ) -> int:
     """Write predicted cells and, below them, the observed controls, or predicted ones.
 
@@ -128,6 +130,8 @@ def write_predicted(
         None where they were not.
     controls
         What is predicted of control cells, and those cells; None: the observed ones are written.
+    borrowing
+        In how many groups each gene has values of training cells (uns ``borrowing_groups``).
 
     Returns
     -------
@@ -159,6 +163,7 @@ def write_predicted(
         {**description, "controls": which},
         bound=bound,
         decoded_from=decoded_from,
+        more={} if borrowing is None else {"borrowing_groups": borrowing},
     )
 
 
@@ -184,6 +189,7 @@ def write_cells(
     *,
     bound: float | None = None,
     decoded_from: str | None = None,
+    more: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> int:
     """Write cells block by block; see `write_predicted`.
 
@@ -193,6 +199,8 @@ def write_cells(
         A row a cell.
     bound
         Values above it are cut; None: none are.
+    more
+        Entries of ``uns`` beside the description.
     """
     cut = filled = 0
     matrix = embedded = None
@@ -224,7 +232,9 @@ def write_cells(
         logged = {} if description.get("scale") == COUNTS else {"log1p": {"base": np.e}}
         anndata.io.write_elem(file, "obs", obs)
         anndata.io.write_elem(file, "var", pd.DataFrame(index=pd.Index(store.genes.astype(str))))
-        anndata.io.write_elem(file, "uns", {"stateline": {**description, **clipped}, **logged})
+        anndata.io.write_elem(
+            file, "uns", {"stateline": {**description, **clipped}, **logged, **more}
+        )
     return cut
 
 

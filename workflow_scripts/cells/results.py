@@ -23,12 +23,15 @@ KEYS = ["model", *PAIR, "metric"]
 METRICS = ["run", *KEYS, "raw", "scaled", "baseline", "ceiling", "ci_low", "ci_high"]
 """Columns of ``metrics.tsv``: a row a perturbation, one a context and one over contexts (`ALL`)."""
 
+LADDER = ("additive_direct", "additive_recentred", "additive", "denoised", MODEL)
+"""From the additive effect with its cells written simply to the model, step by step."""
+
 PER_PERTURBATION = [*KEYS, "value", "scaled", "baseline", "ceiling"]
 """Columns of ``metrics_per_perturbation.parquet``, before those of `FACTS` that are known."""
 
 FACTS = (
     *("own_rank", "taken_for", "cosine", "n_cells", "effect_size", "n_de_genes"),
-    *("kind", "distance_to_training"),
+    *("kind", "distance_to_training", "source", "coverage", "trust"),
 )
 """What is known of a perturbation in a context beside its scores."""
 
@@ -205,6 +208,25 @@ class Stratum:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How often the 90 % intervals of denoised effects hold the observed mean.
+
+    Attributes
+    ----------
+    source
+        What the effects rest on.
+    share
+        Of the genes, averaged over pairs.
+    n_pairs
+        Pairs of a perturbation and a context.
+    """
+
+    source: str
+    share: float
+    n_pairs: int
+
+
+@dataclass(frozen=True)
 class Scores:
     """``scores.json``: the scores of the model, the baselines and the negative controls.
 
@@ -255,6 +277,11 @@ class Scores:
         What baselines fell back on: how often, by model and remark.
     targets_outside_panel
         Perturbations whose target is no measured gene.
+    coverage
+        Of the intervals of denoised effects, by what they rest on; empty without that baseline.
+    ladder
+        What each step from simple baselines to the model gains (`LADDER`): by step and metric, its
+        score less that of the step before.
     """
 
     engine: Mapping[str, Any]
@@ -281,6 +308,8 @@ class Scores:
     refused: list[Refusal] = field(default_factory=list)
     notes: dict[str, dict[str, int]] = field(default_factory=dict)
     targets_outside_panel: list[str] = field(default_factory=list)
+    coverage: list[Coverage] = field(default_factory=list)
+    ladder: dict[str, dict[str, Paired]] = field(default_factory=dict)
 
 
 def read_result(path: Path, shape: type[Shape]) -> Shape:

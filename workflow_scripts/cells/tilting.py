@@ -73,13 +73,32 @@ class Support:
         means: Float64[np.ndarray, " genes"],
         controls: Float32[np.ndarray, "cells genes"],
         rng: np.random.Generator,
+        *,
+        stratified: bool = True,
     ) -> Float32[np.ndarray, "cells genes"]:
         """Return cells with these means, ranked like their controls, gene by gene.
 
         A mean that the support doesn't carry is reached by scaling its values.
+
+        Parameters
+        ----------
+        means
+            Mean of each gene.
+        controls
+            The cells that give the ranks, one a cell.
+        rng
+            Of ties between zeros, and of places within a distribution.
+        stratified
+            Each cell has an equal part of the distribution to itself, so that the mean has hardly
+            any sampling noise; else cells are drawn from it at random, as observed ones are.
         """
         ties = rng.random(controls.shape, dtype=np.float32)
         places = rng.random(controls.shape, dtype=np.float32)
+        if stratified:
+            places += np.arange(len(places), dtype=np.float32)[:, None]
+            places /= np.float32(max(len(places), 1))
+        else:
+            places.sort(axis=0)
         typical = float(np.median(self.values)) if len(self.values) else 1.0
         return _write(
             self.values, self.starts, self.n_cells, means, controls, ties, places, typical
@@ -174,9 +193,8 @@ def _write(
         if len(of_gene) == 0:
             # Nobody expresses it: a usual value, in as many cells as the mean takes.
             usual = max(typical, mean)
-            expressing = mean / usual * count
             for rank in range(count):
-                if count - rank - places[order[rank], gene] < expressing:
+                if places[rank, gene] > 1.0 - mean / usual:
                     written[order[rank], gene] = usual
             continue
         low, high = _limits(of_gene, n_cells)
@@ -189,8 +207,7 @@ def _write(
         cumulated, at = zeros / total, -1
         for rank in range(count):
             cell = order[rank]
-            place = (rank + places[cell, gene]) / count
-            while place > cumulated and at < len(of_gene) - 1:
+            while places[rank, gene] > cumulated and at < len(of_gene) - 1:
                 at += 1
                 cumulated += weights[at] / total
             if at >= 0:

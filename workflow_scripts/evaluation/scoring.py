@@ -31,6 +31,7 @@ from workflow_scripts.cells.results import (
     PAIR,
     PER_PERTURBATION,
     Anchors,
+    Coverage,
     Refusal,
     ScoredContext,
     Scores,
@@ -39,6 +40,7 @@ from workflow_scripts.errors import DataError
 from workflow_scripts.evaluation import effects, engine, scaling, statistics, strata
 from workflow_scripts.evaluation.anchors import engine_cache
 from workflow_scripts.evaluation.engine import PairScores
+from workflow_scripts.evaluation.intervals import check_intervals
 from workflow_scripts.evaluation.negative_controls import DERIVED
 from workflow_scripts.evaluation.populations import (
     Population,
@@ -188,7 +190,9 @@ def evaluate(
     derived: Sequence[str] = (),
     anchors: Mapping[str, Anchors] = MappingProxyType({}),
     shared: Path | None = None,
+    denoised: Path | None = None,
     trained_on: strata.TrainedOn | None = None,
+    rivals: tuple[str, str] = ("denoised", "ridge"),
     resamples: int = 1000,
     threads: int = -1,
     tell: Callable[[str], None] = print,
@@ -206,6 +210,10 @@ def evaluate(
     shared
         Folder of what runs with the same observed cells and settings share: what the engine
         computed of them, and scores.
+    denoised
+        Denoised effects and their intervals (`prediction.effect_table`).
+    rivals
+        The baselines to beat on perturbations that were trained on, and on those that were not.
     resamples
         How often perturbations are drawn anew for intervals; 0 for none.
     tell
@@ -266,6 +274,10 @@ def evaluate(
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
     facts = strata.what_is_new(facts, trained_on, observed.control)
+    coverage: list[Coverage] = []
+    if denoised is not None and observed.scale != COUNTS:
+        of_pairs, coverage = check_intervals(denoised, changes)
+        facts = facts.merge(of_pairs, on=PAIR, how="left")
     facts = facts[[*PAIR, *(name for name in FACTS if name in facts)]]
     better = engine.better_directions(config)
     scales = scaling.find_scales(anchors, better)
@@ -275,7 +287,7 @@ def evaluate(
     if not anchors:
         summarised |= {part: {} for part in summarised if part.startswith("scaled")}
     is_control = metrics["model"].isin([*negative_controls, *derived])
-    rivals, controls = (
+    of_baselines, controls = (
         statistics.comparisons(rows, subject, better, resamples)
         for rows in (metrics[~is_control], metrics[is_control | (metrics["model"] == subject)])
     )
@@ -288,8 +300,8 @@ def evaluate(
         contexts=sizes,
         better=better,
         resamples=resamples,
-        comparisons=scaling.mark_noise(rivals, scales),
-        **strata.claims_of(facts, trained_on),
+        comparisons=scaling.mark_noise(of_baselines, scales),
+        **strata.claims_of(facts, trained_on, *rivals),
         negative_controls=statistics.mark_matches(controls, better),
         anchors=anchors,
         **summarised,
@@ -306,6 +318,8 @@ def evaluate(
         ],
         notes={model: found for model, found in notes.items() if found},
         targets_outside_panel=sorted(outside),
+        coverage=coverage,
+        ladder=statistics.ladder(metrics, better, resamples),
     )
     table = pd.concat([metrics, summary.assign(perturbation=ALL)], ignore_index=True)
     table = table.rename(columns={"value": "raw"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -11,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float64
 from scipy import stats
 
-from workflow_scripts.cells.results import PAIR, Better, NegativeControl, Paired
+from workflow_scripts.cells.results import LADDER, PAIR, Better, NegativeControl, Paired
 
 SEED = 0
 """Of the resampling: the same scores have the same intervals."""
@@ -89,6 +90,19 @@ def comparisons(
             if len(differences):
                 found.setdefault(str(name), {})[str(metric)] = paired(differences, resamples)
     return found
+
+
+def ladder(
+    metrics: pd.DataFrame, better: Mapping[str, Better], resamples: int
+) -> dict[str, dict[str, Paired]]:
+    """Compare each step of `LADDER` that was scored with the one before."""
+    steps = [name for name in LADDER if name in {*metrics["model"]}]
+    return {
+        step: comparisons(metrics[metrics["model"].isin([before, step])], step, better, resamples)[
+            before
+        ]
+        for before, step in itertools.pairwise(steps)
+    }
 
 
 def paired(differences: pd.Series[float], resamples: int) -> Paired:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.cells.claims import claims
+from workflow_scripts.cells.context_differences import read_replicates
 from workflow_scripts.cells.results import PAIR, Stratum
 from workflow_scripts.features.vectors import Features, load_features
 from workflow_scripts.settings.labels import parts_of
@@ -21,27 +22,56 @@ MEASURED = ("effect_size", "n_de_genes", "n_cells", "distance_to_training")
 LEAST = 6
 """Perturbations below which nothing is cut: thirds of fewer say nothing."""
 
-KNOWN_RIVAL, UNSEEN_RIVAL = "denoised", "ridge"
-"""The baselines to beat on perturbations that were trained on, and on those that were not."""
-
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The split of each group of cells, and the vectors of the perturbations, if there are any."""
+    """What was trained on, as far as scores depend on it.
+
+    Attributes
+    ----------
+    splits
+        The split of each group of cells.
+    features
+        The vectors of the perturbations, if there are any.
+    replicates
+        Tested contexts that are replicates of a trained one.
+    """
 
     splits: pd.DataFrame
     features: Features | None
+    replicates: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, splits: Path, features: Sequence[Path]) -> TrainedOn:
-        """Read what ``audit_splits`` and ``validate_features`` wrote."""
-        return cls(
-            pd.read_parquet(splits),
-            load_features(*features) if features else None,
-        )
+    def read(
+        cls,
+        splits: Path,
+        features: Sequence[Path],
+        contexts_are: str | None = None,
+        differences: Path | None = None,
+    ) -> TrainedOn:
+        """Read what was written before.
+
+        Parameters
+        ----------
+        splits, features
+            By ``audit_splits`` and ``validate_features``.
+        contexts_are
+            Value of ``splits.contexts_are``.
+        differences
+            By ``predict_baselines``, of the controls of contexts.
+        """
+        table = pd.read_parquet(splits)
+        replicates = frozenset[str]()
+        if contexts_are == "replicates":
+            replicates = frozenset(table["context"].astype(str))
+        elif contexts_are is None and differences is not None:
+            replicates = read_replicates(differences)
+        return cls(table, load_features(*features) if features else None, replicates)
 
 
-def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, Any]:
+def claims_of(
+    facts: pd.DataFrame, trained_on: TrainedOn | None, rival_of_known: str, rival_of_unseen: str
+) -> dict[str, Any]:
     """Return what scores can be evidence of (``claims``), and the baselines to beat (``rivals``).
 
     Rivals are chosen by the claim alone, and so without a correction for several tests; where known
@@ -56,11 +86,11 @@ def claims_of(facts: pd.DataFrame, trained_on: TrainedOn | None) -> dict[str, An
         return {"claims": claim, "rivals": []}
     trained = trained_on.splits[trained_on.splits["split"].isin(["train", "control"])]
     known = facts["kind"].str.startswith("known")
+    pairs = pd.concat([trained, facts[PAIR].assign(split="test")])
+    rivals = {rival_of_known: known, rival_of_unseen: ~known}
     return {
-        "claims": claims(pd.concat([trained, facts[PAIR].assign(split="test")])),
-        "rivals": [
-            name for name, there in ((KNOWN_RIVAL, known), (UNSEEN_RIVAL, ~known)) if there.any()
-        ],
+        "claims": claims(pairs, trained_on.replicates),
+        "rivals": [name for name, there in rivals.items() if there.any()],
     }
 
 

@@ -12,6 +12,7 @@ from workflow_scripts.models.baselines import (
     RidgeEffect,
 )
 from workflow_scripts.models.denoised import ControlNoise, Denoised
+from workflow_scripts.models.effect_intervals import fit_intervals
 from workflow_scripts.models.energy import energy_distance
 from workflow_scripts.models.files import (
     ModelDescription,
@@ -48,6 +49,7 @@ __all__ = [
     "StateTransitionSettings",
     "TrainingEffects",
     "energy_distance",
+    "fit_intervals",
     "load_model",
     "mean_over_sets",
     "mse",

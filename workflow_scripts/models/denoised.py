@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,13 +19,22 @@ from workflow_scripts.models.baselines import (
     Notes,
     Numbers,
     effects_of_contexts,
-    where,
 )
-from workflow_scripts.models.ridge import fit_ridge
+from workflow_scripts.models.ridge import Ridge, fit_ridge
 from workflow_scripts.models.training_effects import TrainingEffects
 
-NO_MEASURE = "not measured in another training context: mean response"
-OF_RIDGE = "not measured in another training context: mean response + ridge on features"
+MEASURED = "measured elsewhere"
+OF_PARTS = "sum of its parts"
+OF_RIDGE = "ridge on features"
+OF_MEAN = "mean response"
+"""What a predicted effect rests on."""
+
+NOTES = {
+    MEASURED: "",
+    OF_PARTS: "not measured in another training context: sum of the effects of its parts",
+    OF_RIDGE: "not measured in another training context: mean response + ridge on features",
+    OF_MEAN: "not measured in another training context: mean response",
+}
 
 DRAWS = 20
 """Draws of noise that the threshold of singular values is taken from."""
@@ -126,7 +136,8 @@ class Denoised(Baseline):
     the others s_p. The slopes γ are fitted on the training perturbations of c, and shrunk to
     `PRIOR`; m_c centres them. In a context without any, m_c is the mean response of the others.
 
-    A perturbation that no other context has gets, in place of γ₁ l_p + γ₂ s_p + b_p, what ridge
+    Where no other context has p, a combination is the sum of the effects of its parts, if all of
+    them were trained on; any other perturbation gets, in place of γ₁ l_p + γ₂ s_p + b_p, what ridge
     regression from features predicts of it, or nothing: the mean response is left.
 
     Parameters
@@ -137,6 +148,8 @@ class Denoised(Baseline):
         How their means vary by chance.
     own_genes
         Places of the genes that each perturbation targets.
+    combinations
+        Numbers of the parts of each combination.
     features
         Feature vectors by the number of the perturbation.
     seed
@@ -149,15 +162,17 @@ class Denoised(Baseline):
         noise: ControlNoise,
         own_genes: Mapping[int, Sequence[int]],
         *,
+        combinations: Mapping[int, Sequence[int]] = MappingProxyType({}),
         features: Float[Tensor, "numbers features"] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(training)
         self.noise = noise
         self.own_genes = own_genes
+        self.combinations = combinations
         self.features = features
         self.seed = seed
-        self._elsewhere: dict[int, Parts] = {}
+        self._of_others: tuple[int, Parts] | None = None
 
     def effects(self, perturbations: Numbers, contexts: Numbers) -> Effects:
         """Return the predicted effect of each perturbation in a context."""
@@ -169,12 +184,37 @@ class Denoised(Baseline):
 
     def notes(self, perturbations: Numbers, contexts: Numbers) -> Notes:
         """Say which effects were measured in no other context, and what stands for them."""
-        instead = NO_MEASURE if self.features is None else OF_RIDGE
-        known = torch.zeros(len(perturbations), dtype=torch.bool)
-        for at, (number, context) in enumerate(zip(perturbations, contexts, strict=True)):
-            measured = self.training.perturbation == number
-            known[at] = (measured & (self.training.context != context)).any()
-        return where(~known, instead)
+        return [NOTES[source] for source in self.sources(perturbations, contexts)]
+
+    def sources(self, perturbations: Numbers, contexts: Numbers) -> list[str]:
+        """Return what the effect of each perturbation in a context rests on: keys of `NOTES`."""
+        instead = OF_MEAN if self.features is None else OF_RIDGE
+        return [
+            MEASURED
+            if self._trained.get(number, set()) - {context}
+            else OF_PARTS
+            if self._known_parts(number)
+            else instead
+            for number, context in zip(perturbations.tolist(), contexts.tolist(), strict=True)
+        ]
+
+    def trained_elsewhere(self, perturbations: Numbers, contexts: Numbers) -> list[tuple[int, int]]:
+        """Return in how many other contexts, and cells, each perturbation was trained on.
+
+        Of a combination that rests on its parts, those in which all parts were, by the least.
+        """
+        training, found = self.training, []
+        sources = self.sources(perturbations, contexts)
+        asked = zip(perturbations.tolist(), contexts.tolist(), sources, strict=True)
+        for number, context, source in asked:
+            behind = []
+            for part in self.combinations[number] if source == OF_PARTS else (number,):
+                pairs = training.perturbation == part
+                if source != OF_PARTS:
+                    pairs &= training.context != context
+                behind.append((int(pairs.sum()), int(training.cells[pairs].sum())))
+            found.append(min(behind))
+        return found
 
     def left_out(self, context: int) -> tuple[Int[Tensor, " pairs"], Float[Tensor, "pairs genes"]]:
         """Return the training pairs of a context, and their effects as predicted without them."""
@@ -190,39 +230,100 @@ class Denoised(Baseline):
         pairs = (self.training.context == context).nonzero()[:, 0]
         if len(pairs):
             fit = self._fit(context, pairs)
-            mean, known = fit.effects.mean(dim=0), fit.predict(*parts.of(asked))
+            mean, effects = fit.effects.mean(dim=0), fit.predict(*parts.of(asked))
         else:
-            mean = self._mean_response_elsewhere()
-            low_rank, small, large = parts.of(asked)
-            known = mean + PRIOR[0] * low_rank + PRIOR[1] * small + large
-        if self.features is None or bool(is_known.all()):
-            return torch.where(is_known, known, mean)
-        return torch.where(is_known, known, mean + self._ridge(asked))
+            mean = self.mean_response_without(context)
+            effects = self.without_context(context, asked)
+        if not bool(is_known.all()):
+            instead = mean if self.features is None else mean + self._ridge(asked)
+            effects = torch.where(is_known, effects, instead)
+        for at in (~is_known).nonzero()[:, 0].tolist():
+            if (sum_of_parts := self.sum_of_parts(int(asked[at]), mean)) is not None:
+                effects[at] = sum_of_parts
+        return effects
+
+    def without_context(
+        self, context: int, asked: Int[Tensor, " asked"]
+    ) -> Float[Tensor, "asked genes"]:
+        """Return effects in a context, predicted as if none of its own pairs had trained."""
+        low_rank, small, large = self.elsewhere(context).of(asked)
+        mean = self.mean_response_without(context)
+        return mean + PRIOR[0] * low_rank + PRIOR[1] * small + large
+
+    def mean_response_without(self, context: int) -> Float[Tensor, " genes"]:
+        """Return the mean response of the other trained contexts, each counted once."""
+        of_context = [
+            self.training.effects[self.training.context == other].mean(dim=0)
+            for other in self.training.trained_contexts.nonzero()[:, 0].tolist()
+            if other != context
+        ]
+        if not of_context:
+            return torch.full((self.training.effects.shape[1],), torch.nan)
+        return torch.stack(of_context).mean(dim=0)
+
+    def sum_of_parts(
+        self, number: int, mean: Float[Tensor, " genes"]
+    ) -> Float[Tensor, " genes"] | None:
+        """Return the effect of a combination, if its parts were trained on.
+
+        ``mean`` is the mean response of the context: each part adds it once.
+        """
+        if not (parts := self._known_parts(number)):
+            return None
+        return len(parts) * mean + self._everywhere(parts).sum(dim=0)
+
+    def _known_parts(self, number: int) -> Sequence[int]:
+        """Return the parts of a combination, if all of them were trained on."""
+        parts = self.combinations.get(number, ())
+        return parts if self._trained.keys() >= {*parts} else ()
+
+    @cached_property
+    def _trained(self) -> dict[int, set[int]]:
+        """Contexts in which each perturbation was trained on."""
+        trained: dict[int, set[int]] = {}
+        pairs = zip(
+            self.training.perturbation.tolist(), self.training.context.tolist(), strict=True
+        )
+        for number, context in pairs:
+            trained.setdefault(number, set()).add(context)
+        return trained
 
     def _fit(self, context: int, pairs: Int[Tensor, " pairs"]) -> SlopeFit:
         parts = self.elsewhere(context)
         known = parts.of(self.training.perturbation[pairs])
         return SlopeFit(self.training.effects[pairs], *known)
 
-    def _mean_response_elsewhere(self) -> Float[Tensor, " genes"]:
-        contexts = self.training.trained_contexts.nonzero()[:, 0]
-        of_context = [
-            self.training.effects[self.training.context == number].mean(dim=0)
-            for number in contexts
-        ]
-        return torch.stack(of_context).mean(dim=0)
-
     def _ridge(self, asked: Int[Tensor, " asked"]) -> Float[Tensor, "asked genes"]:
         """Return what features tell of perturbations, relative to the mean of those trained."""
         assert self.features is not None
-        parts = self.elsewhere(None)
-        denoised = PRIOR[0] * parts.low_rank + PRIOR[1] * parts.small + parts.large
-        if len(denoised) < 2:
-            return torch.zeros(len(asked), denoised.shape[1])
-        denoised -= denoised.mean(dim=0)
-        gram = (denoised @ denoised.T).double()
-        ridge = fit_ridge(self.features[parts.perturbations], gram)
+        ridge, denoised = self._fitted_ridge
         return ridge.weights(self.features[asked]).float() @ denoised
+
+    def ridge_left_out(self, trained: Int[Tensor, " asked"]) -> Float[Tensor, "asked genes"]:
+        """Return the same of trained perturbations, each by a regression of the others."""
+        assert self.features is not None
+        ridge, denoised = self._fitted_ridge
+        rows = torch.searchsorted(self.training.perturbations, trained)
+        weights = ridge.weights(self.features[trained])
+        own = weights.gather(1, rows[:, None])
+        # Of ridge with a free intercept: (H Y - h_ii Y_i) / (1 - h_ii).
+        weights = weights.scatter(1, rows[:, None], 0.0) / (1.0 - own)
+        return weights.float() @ denoised
+
+    @cached_property
+    def _fitted_ridge(self) -> tuple[Ridge, Float[Tensor, "perturbations genes"]]:
+        """The regression, and the effects that it weighs: denoised, relative to their mean."""
+        assert self.features is not None
+        numbers = self.training.perturbations
+        denoised = self._everywhere(numbers)
+        denoised = denoised - denoised.mean(dim=0)
+        gram = (denoised @ denoised.T).double()
+        return fit_ridge(self.features[numbers], gram), denoised
+
+    def _everywhere(self, asked: Sequence[int] | Numbers) -> Float[Tensor, "asked genes"]:
+        """Return the effects of trained perturbations, relative to their mean, by all contexts."""
+        low_rank, small, large = self.elsewhere(None).of(torch.as_tensor(asked))
+        return PRIOR[0] * low_rank + PRIOR[1] * small + large
 
     @cached_property
     def threshold(self) -> float:
@@ -231,10 +332,15 @@ class Denoised(Baseline):
 
     def elsewhere(self, context: int | None) -> Parts:
         """Return the parts of the effects of all contexts but one; None leaves none out."""
-        key = -1 if context is None else context
-        if key not in self._elsewhere:
-            self._elsewhere[key] = self._separated(key)
-        return self._elsewhere[key]
+        if context is None:
+            return self._of_all
+        if self._of_others is None or self._of_others[0] != context:
+            self._of_others = context, self._separated(context)
+        return self._of_others[1]
+
+    @cached_property
+    def _of_all(self) -> Parts:
+        return self._separated(-1)
 
     def _separated(self, context: int) -> Parts:
         training = self.training

@@ -32,6 +32,7 @@ from workflow_scripts.models import (
 )
 from workflow_scripts.prediction.negative_controls import circle
 from workflow_scripts.prediction.prediction import Notes, join_notes
+from workflow_scripts.settings.choices import CALIBRATED, RECENTRED, WRITTEN_OTHERWISE
 from workflow_scripts.settings.findings import listing
 from workflow_scripts.settings.labels import parts_of
 from workflow_scripts.settings.slices import Slice
@@ -119,7 +120,7 @@ class Baselines:
             context=torch.tensor([contexts[group.context] for group in groups]),
             cells=torch.tensor([len(group.rows) for group in groups]),
         )
-        return cls(store, _controls(groups), training, perturbations, contexts)
+        return cls(store, controls_of(groups), training, perturbations, contexts)
 
     def with_features(self, features: Features, seed: int) -> Baselines:
         """Return the same with the perturbations' vectors, for the baselines that read them.
@@ -150,11 +151,12 @@ class Baselines:
             Where there is none, or it reads features and none were given.
         """
         if name == "denoised":
-            own = {number: self._own_genes(label) for label, number in self.perturbations.items()}
-            denoised = Denoised(self.training, self._noise(), own, features=self.features)
-            return BaselinePredictor(self, denoised)
+            return BaselinePredictor(self, self._denoised())
         if name in _WITHOUT_FEATURES:
             return BaselinePredictor(self, _WITHOUT_FEATURES[name](self.training))
+        if name in WRITTEN_OTHERWISE:
+            additive, written = name.split("_")
+            return replace(self.build(additive), written=written)
         kind = name.removesuffix("_shuffled")
         if kind not in ("ridge", "nearest_neighbour"):
             raise DataError(f"prediction.baselines: there is no baseline {name!r}")
@@ -169,29 +171,50 @@ class Baselines:
         neighbour = NearestNeighbour(self.training, features, [*self.perturbations])
         return BaselinePredictor(self, neighbour)
 
+    def _denoised(self) -> Denoised:
+        control = self.store.manifest["control"]
+        own_genes, combinations = {}, {}
+        genes = pd.Index(self.store.genes)
+        for label, number in self.perturbations.items():
+            parts = parts_of(label, control)
+            places = genes.get_indexer(list(parts or (label,)))
+            own_genes[number] = places[places >= 0].tolist()
+            if parts and all(part in self.perturbations for part in parts):
+                combinations[number] = [self.perturbations[part] for part in parts]
+        return Denoised(
+            self.training,
+            self._noise(),
+            own_genes,
+            combinations=combinations,
+            features=self.features,
+        )
+
     def _noise(self) -> ControlNoise:
         rng = np.random.default_rng(0)
         share = max(_NOISE_CELLS // len(self.controls), 2)
         drawn = (np.sort(rng.permutation(rows)[:share]) for rows in self.controls.values())
         return ControlNoise.of_cells([self.store.dense(rows) for rows in drawn])
 
-    def _own_genes(self, perturbation: str) -> list[int]:
-        parts = parts_of(perturbation, self.store.manifest["control"]) or (perturbation,)
-        places = pd.Index(self.store.genes).get_indexer(list(parts))
-        return [int(place) for place in places if place >= 0]
-
 
 @dataclass(frozen=True)
 class BaselinePredictor:
-    """A baseline that is asked by labels (`prediction.Predictor`)."""
+    """A baseline that is asked by labels (`prediction.Predictor`).
+
+    Attributes
+    ----------
+    written
+        How its cells are written: `CALIBRATED`, unless the run writes no such cells; else `DIRECT`,
+        controls + effect; or `RECENTRED`, the same about the mean of all controls.
+    """
 
     fitted: Baselines
     baseline: Baseline
+    written: str = CALIBRATED
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def effects(self, perturbations: Sequence[str], contexts: Sequence[str]) -> np.ndarray:
         """Return the effect of each perturbation in its context [asked, genes]."""
-        effects: np.ndarray = self.baseline.effects(*self._numbers(perturbations, contexts)).numpy()
+        effects: np.ndarray = self.baseline.effects(*self.numbers(perturbations, contexts)).numpy()
         return effects
 
     @property
@@ -202,30 +225,49 @@ class BaselinePredictor:
     def mean_effects(
         self, store: CellStore, groups: list[Group], settings: Slice
     ) -> np.ndarray | None:
-        """Return the effects of groups; none of the baseline that writes controls as they are."""
-        if isinstance(self.baseline, ControlBaseline):
+        """Return the effects of groups; none where controls are written, shifted or as they are."""
+        if isinstance(self.baseline, ControlBaseline) or self.written != CALIBRATED:
             return None
         return self.effects(*_labels(groups))
 
     def predict(self, store: CellStore, targets: Targets, sets_per_pass: int) -> Blocks:
         """Yield predicted cells in the order of ``targets.paired``."""
+        shifts = self._shifts(store, targets)
         for sets in targets.passes(sets_per_pass):
             labels = _labels([targets.groups[number] for number in sets.groups])
             profiles = None
             if self.baseline.one_profile:
-                _, contexts = self._numbers(*labels)
+                _, contexts = self.numbers(*labels)
                 profiles = self.fitted.training.control_means[contexts].numpy()
-            yield place_effects(store, sets, self.effects(*labels), profiles)
+            effects = self.effects(*labels)
+            if shifts is not None:
+                effects = effects + shifts[sets.groups]
+            yield place_effects(store, sets, effects, profiles)
+
+    def _shifts(self, store: CellStore, targets: Targets) -> np.ndarray | None:
+        """Return the mean of all controls of each group less that of the drawn ones."""
+        if self.written != RECENTRED:
+            return None
+        pools = {id(group.controls): group.controls for group in targets.groups}
+        means = {pool: store.mean(rows) for pool, rows in pools.items()}
+        of_cell = targets.group_of_cell
+        return np.stack(
+            [
+                means[id(group.controls)] - store.mean(targets.paired[of_cell == at])
+                for at, group in enumerate(targets.groups)
+            ]
+        )
 
     def notes(self, store: CellStore, targets: Targets, others: Notes) -> Notes:
         """Return what each predicted cell rests on, before other remarks."""
-        texts = self.baseline.notes(*self._numbers(*_labels(targets.groups)))
+        texts = self.baseline.notes(*self.numbers(*_labels(targets.groups)))
         own = None if texts is None else np.array(texts, dtype=object)[targets.group_of_cell]
         return join_notes(own, others)
 
-    def _numbers(
+    def numbers(
         self, perturbations: Sequence[str], contexts: Sequence[str]
     ) -> tuple[Tensor, Tensor]:
+        """Return the numbers of perturbations and their contexts."""
         return (
             torch.tensor([self.fitted.perturbations[name] for name in perturbations]),
             torch.tensor([self.fitted.contexts[name] for name in contexts]),
@@ -236,7 +278,7 @@ def _labels(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
     return [group.perturbation for group in groups], [group.context for group in groups]
 
 
-def _controls(groups: Sequence[Group]) -> dict[str, np.ndarray]:
+def controls_of(groups: Sequence[Group]) -> dict[str, np.ndarray]:
     """Return the rows of the controls of each context of some groups."""
     pools: dict[str, dict[int, np.ndarray]] = {}
     for group in groups:  # many share the same array
@@ -249,4 +291,4 @@ def _controls(groups: Sequence[Group]) -> dict[str, np.ndarray]:
 
 def _control_means(store: CellStore, groups: Sequence[Group]) -> dict[str, np.ndarray]:
     """Average the controls of each context of some groups [genes]."""
-    return {context: store.mean(rows) for context, rows in _controls(groups).items()}
+    return {context: store.mean(rows) for context, rows in controls_of(groups).items()}

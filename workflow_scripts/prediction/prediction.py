@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int64
 
 from workflow_scripts.cells.calibrated_cells import CalibratedCells, TrainingRows
 from workflow_scripts.cells.gene_choice import ChosenGenes, read_gene_list
@@ -170,8 +172,10 @@ class Prediction:
         settings, controls = self.settings, None
         calibrated = self.calibrated(predictor, self.targets)
         written_as: dict[str, Any] = {"cells": DIRECT}
+        borrowing = None
         if calibrated is not None:
-            written_as = {"cells": CALIBRATED, "borrowed_genes": calibrated.borrowed_genes}
+            borrowing = calibrated.borrowing_groups[self._places]
+            written_as = {"cells": CALIBRATED, "borrowed_genes": int(borrowing.sum())}
             if self.counts is not None:
                 written_as["count_distribution"] = "rounded"
         if predicts_controls(settings):
@@ -191,6 +195,7 @@ class Prediction:
             notes=predictor.notes(self.store, self.targets, self.novelty),
             decoded_from=predictor.description.get("embedding"),
             controls=controls,
+            borrowing=borrowing,
         )
 
     def calibrated(self, predictor: Predictor, targets: Targets) -> CalibratedCells | None:
@@ -246,8 +251,13 @@ class Prediction:
             blocks = self.counts.draw(blocks, self.store, draws[0], n_before, rounded=rounded)
         if self.written is self.store:
             return blocks
-        places = pd.Index(self.store.genes).get_indexer(self.written.genes)
-        return (Predicted(cells[:, places], embedding) for cells, embedding in blocks)
+        return (Predicted(cells[:, self._places], embedding) for cells, embedding in blocks)
+
+    @cached_property
+    def _places(self) -> Int64[np.ndarray, " genes"]:
+        """Where the genes that are written stand among those that are read."""
+        places: np.ndarray = pd.Index(self.store.genes).get_indexer(self.written.genes)
+        return places
 
 
 def _draws(

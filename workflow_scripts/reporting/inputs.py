@@ -17,9 +17,11 @@ from workflow_scripts.cells.results import ALL, FACTS, KEYS, MODEL, PAIR, Scores
 from workflow_scripts.errors import DataError
 from workflow_scripts.reporting.costs import read_costs
 from workflow_scripts.reporting.files import InputPaths
-from workflow_scripts.settings.choices import NEGATIVE_CONTROLS
+from workflow_scripts.reporting.ladder import Rung, ladder
+from workflow_scripts.settings.choices import NEGATIVE_CONTROLS, WRITTEN_OTHERWISE
 from workflow_scripts.settings.slices import read_settings
 
+_APART = (*NEGATIVE_CONTROLS, *WRITTEN_OTHERWISE)
 VALIDATION_SCORES = ("val_pds_l1", "val_pds_cosine", "val_delta_pearson")
 TRAINING_COLUMNS = (
     *("step", "epoch", "train_set_loss", "val_loss", *VALIDATION_SCORES),
@@ -58,12 +60,15 @@ class Scored:
         Path of the effects: a large file, read in passes by `effects`.
     facts
         What is known of each perturbation of the model, with those of `FACTS` there are.
+    ladder
+        Metrics, and the steps from the simplest baseline to the model.
     """
 
     metrics: pd.DataFrame
     scores: Scores
     effects: Path
     facts: pd.DataFrame
+    ladder: tuple[list[str], list[Rung]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,8 @@ def _scored(paths: InputPaths) -> Scored | None:
         return None
     assert paths.metrics_per_perturbation is not None
     scores = read_result(paths.scores, Scores)
-    # A negative control is no competitor: it is shown apart.
+    steps = ladder(scores)
+    # Negative controls and cells written otherwise are no competitors: they are shown apart.
     scores = replace(
         scores,
         overall=_without_controls(scores.overall),
@@ -150,15 +156,16 @@ def _scored(paths: InputPaths) -> Scored | None:
         intervals=_without_controls(scores.intervals),
         scaled=_without_controls(scores.scaled),
         scaled_by_context=_without_controls(scores.scaled_by_context),
+        comparisons=_without_controls(scores.comparisons),
     )
     metrics = read_metrics(paths.metrics)
-    metrics = metrics[~metrics["model"].isin(NEGATIVE_CONTROLS)].reset_index(drop=True)
+    metrics = metrics[~metrics["model"].isin(_APART)].reset_index(drop=True)
     facts = _facts(paths.metrics_per_perturbation)
-    return Scored(metrics, scores, paths.effects, facts)
+    return Scored(metrics, scores, paths.effects, facts, steps)
 
 
 def _without_controls(by_model: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: found for name, found in by_model.items() if name not in NEGATIVE_CONTROLS}
+    return {name: found for name, found in by_model.items() if name not in _APART}
 
 
 def _facts(path: Path) -> pd.DataFrame:

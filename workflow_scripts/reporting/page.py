@@ -122,6 +122,7 @@ def _tested(scored: Scored, top_perturbations: int) -> dict[str, Any]:
         "discrimination": _discrimination(scored.metrics, verdict),
         "score_tables": score_tables(scored.scores),
         "differences": difference_rows(scored.scores),
+        "ladder": scored.ladder,
         "strata": strata_rows(scored.scores, verdict.metric),
         "negative_controls": negative_control_rows(scored.scores, verdict.metric),
         "model_meanings": [

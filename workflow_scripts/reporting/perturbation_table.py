@@ -51,6 +51,15 @@ _FACTS: Mapping[str, Column] = {
         "Where its own observed effect stands when all are ranked by closeness to the prediction: "
         "1 is the first.",
     ),
+    "source": Column("Rests on", "What the denoised effect rests on.", is_number=False),
+    "trust": Column(
+        "Trust",
+        "Share of the observed effect that the denoised effect is expected to account for, by the "
+        "width of its 90 % intervals: near 1, it can be trusted; near 0, noise may be as large.",
+    ),
+    "coverage": Column(
+        "In the interval", "Share of genes whose observed effect lies in the 90 % interval."
+    ),
     "n_cells": Column("Cells", "Observed cells of the perturbation in the context."),
     "n_de_genes": Column("DE genes", "Genes that the scorer calls changed in the observed cells."),
     "distance_to_training": Column(
@@ -115,7 +124,7 @@ def perturbation_table(
             cells.append(Cell(entry.shown(value), value))
         for name in numbers:
             value = finite(known[name].get(pair))
-            whole = value is not None and name != "distance_to_training"
+            whole = value is not None and name not in ("distance_to_training", "trust", "coverage")
             cells.append(Cell(f"{value:g}" if whole else number(value), value))
         if len(strengths):
             value = finite(strengths.get(pair))

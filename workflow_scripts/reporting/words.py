@@ -15,6 +15,8 @@ MODEL_LABELS: Mapping[str, str] = {
     "context_mean": "Context mean",
     "perturbation_mean_effect": "Perturbation mean effect",
     "additive": "Additive effect",
+    "additive_direct": "Additive effect, cells shifted",
+    "additive_recentred": "Additive effect, cells shifted and re-centred",
     "denoised": "Denoised effect",
     "ridge": "Ridge on features",
     "ridge_shuffled": "Ridge on shuffled features",
@@ -34,6 +36,12 @@ MODEL_MEANINGS: Mapping[str, str] = {
     "perturbation_mean_effect": "controls plus this perturbation's mean effect in other contexts",
     "additive": (
         "controls plus an effect of the context and one of the perturbation, fitted together"
+    ),
+    "additive_direct": (
+        "the same effect added to every drawn control and cut at 0, not written as calibrated cells"
+    ),
+    "additive_recentred": (
+        "the same, the drawn controls first shifted to the mean of all controls of their context"
     ),
     "denoised": (
         "controls plus the effect measured in other contexts, its noise removed as low rank plus "

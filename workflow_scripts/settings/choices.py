@@ -27,6 +27,8 @@ Baseline = Literal[
     "context_mean",
     "perturbation_mean_effect",
     "additive",
+    "additive_direct",
+    "additive_recentred",
     "denoised",
     "ridge",
     "ridge_shuffled",
@@ -36,6 +38,8 @@ Baseline = Literal[
 BASELINES: tuple[str, ...] = get_args(Baseline)
 FEATURE_BASELINES = BASELINES[BASELINES.index("ridge") :]
 """The baselines that read the perturbations' features."""
+WRITTEN_OTHERWISE = ("additive_direct", "additive_recentred")
+"""The additive baseline, its cells written in simpler ways: what calibrated cells are worth."""
 NegativeControl = Literal["shuffled_features", "random_features", "same_cells", "doubled_variance"]
 NEGATIVE_CONTROLS: tuple[str, ...] = get_args(NegativeControl)
 SPOILED_FEATURES = NEGATIVE_CONTROLS[:2]
@@ -43,6 +47,7 @@ SPOILED_FEATURES = NEGATIVE_CONTROLS[:2]
 LOG1P, COUNTS = "log1p", "counts"
 CALIBRATED, DIRECT = "calibrated", "direct"
 """Values of ``prediction.cells``."""
+RECENTRED = "recentred"
 VALIDATION = "validation"
 """Value of ``prediction.amplitude`` that fits it."""
 

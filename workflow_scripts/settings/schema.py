@@ -353,6 +353,10 @@ class Splits(Section):
     or test on it (test_wins)"""
     seed: Seed = identity("splits")
     """Seed of the draws of held-out perturbations"""
+    contexts_are: Literal["replicates", "contexts"] | None = identity("evaluate")
+    """What contexts are, for what a score may claim: replicates of one another, or different cells.
+    null: a tested context is a replicate where its controls differ from those of a training context
+    in fewer than 5 % of the genes"""
 
 
 class Genes(Section):
@@ -520,6 +524,10 @@ class Evaluation(Section):
     predicts from other controls. Baselines are always compared with the observed ones"""
     de_backend: Literal["pdex", "scanpy"] = identity(SCORE)
     """Program that tests for differential expression"""
+    rival_known: Baseline = identity("evaluate")
+    """Baseline that the model has to beat on perturbations that trained in other contexts"""
+    rival_unseen: Baseline = identity("evaluate")
+    """Baseline that the model has to beat on perturbations that were never trained on"""
     resamples: int = identity("evaluate", ge=0, unit="resamples")
     """Bootstrap resamples of the perturbations for the confidence intervals of scores and
     differences; 0: no intervals and no verdict"""

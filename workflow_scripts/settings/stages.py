@@ -128,14 +128,15 @@ STAGES: Mapping[str, Stage] = {
         is_in=lambda config: given_model(config["prediction"]["checkpoint"]) is None,
         turned_on_by=("prediction.checkpoint",),
     ),
-    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=4, is_in=_predicts),
+    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=5, is_in=_predicts),
     "predict_baselines": Stage(
-        "baselines", "predict_baselines", _READ, numerics=3, is_in=_is_scored
+        "baselines", "predict_baselines", _READ, numerics=4, is_in=_is_scored
     ),
     "predict_negative_controls": Stage(
         "negative_controls",
         "predict_negative_controls",
         (*_READ, "train"),
+        numerics=2,
         is_in=_spoils_features,
     ),
     "write_submission": Stage(
@@ -150,7 +151,7 @@ STAGES: Mapping[str, Stage] = {
         "scores.json",
         "evaluate",
         (*_CHECKED, "select_genes", "validate_target_features", *_PREDICTED),
-        numerics=8,
+        numerics=9,
         engines=_SCORER,
         is_in=_is_scored,
     ),
