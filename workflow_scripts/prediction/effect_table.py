@@ -19,8 +19,8 @@ from workflow_scripts.prediction.prediction import Prediction
 NAME = "effects.parquet"
 """The file's name, beside the cells of the baselines."""
 
-_SMALL = 1e-9
-"""Added to both sides of a fold change, as scanpy does."""
+_SMALL = 0.01
+"""Added to both sides of a fold change: a count in a million, where cells sum to 10,000."""
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
