@@ -310,9 +310,12 @@ def predicted(run: Path, files: Path, observed: Path, counts: bool) -> Iterator[
         f"{name} direct": (direct, fitted.build(name)) for name in OLD
     }
     ways["additive recentred"] = prediction, fitted.build("additive_recentred")
-    ways |= {name: (prediction, fitted.build(name)) for name in (*OLD[1:], "ridge", "denoised")}
-    ways["denoised x 1.2"] = prediction, Louder(fitted.build("denoised"))
-    ways["denoised, independent ranks"] = independent(prediction), fitted.build("denoised")
+    ways |= {name: (prediction, fitted.build(name)) for name in (*OLD[1:], "denoised")}
+    denoised, names = fitted.build("denoised"), sorted(fitted.perturbations)
+    others = dict(zip(names, [*names[1:], *names[:1]], strict=True))
+    ways["denoised x 1.2"] = prediction, Changed(denoised, 1.2)
+    ways["denoised, borrowing of others"] = prediction, Changed(denoised, labels=others)
+    ways["denoised, independent ranks"] = independent(prediction), denoised
     for name, (written_by, predictor) in ways.items():
         path = files / f"{name}.h5ad"
         written_by.write(path, predictor, name)
@@ -329,17 +332,18 @@ def independent(prediction: Any) -> Any:
     return Independent(**{each.name: getattr(prediction, each.name) for each in fields(prediction)})
 
 
-class Louder:
-    """A predictor with effects 1.2 times as large."""
+class Changed:
+    """A predictor whose effects are larger, or whose cells borrow of other perturbations."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, inner: Any, factor: float = 1.0, labels: Mapping[str, str] | None = None):
+        self.inner, self.factor = inner, factor
+        self.labels = inner.labels if labels is None else labels
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def mean_effects(self, *given: Any) -> np.ndarray:
-        effects: np.ndarray = 1.2 * self.inner.mean_effects(*given)
+        effects: np.ndarray = self.factor * self.inner.mean_effects(*given)
         return effects
 
 

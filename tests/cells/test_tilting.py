@@ -112,3 +112,34 @@ def test_the_seed_alone_decides() -> None:
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_permuted_effects_are_told_apart_no_better_than_by_chance() -> None:
+    rng = np.random.default_rng(5)
+    n_perturbations, n_genes, n_cells = 16, 80, 40
+    controls = np.log1p(rng.poisson(2.0, (300, n_genes))).astype(np.float32)
+    effects = 0.3 * rng.standard_normal((n_perturbations, n_genes))
+    support, centre = Support.of_cells(controls), controls.mean(axis=0, dtype=np.float64)
+    ranks = []
+    for _ in range(50):
+        order = rng.permutation(n_perturbations)
+        while (order == np.arange(n_perturbations)).any():
+            order = rng.permutation(n_perturbations)
+        written = np.stack(
+            [
+                support.cells(
+                    np.maximum(centre + effects[place], 0.0),
+                    controls[rng.choice(300, n_cells, replace=False)],
+                    rng,
+                ).mean(axis=0)
+                for place in order
+            ]
+        )
+        change = written - centre
+        cosines = change @ effects.T
+        cosines /= np.linalg.norm(change, axis=1)[:, None] * np.linalg.norm(effects, axis=1)
+        own = np.diag(cosines)[:, None]
+        ranks.append(1.0 - (cosines > own).sum(axis=1).mean() / (n_perturbations - 1))
+    error = np.std(ranks) / len(ranks) ** 0.5
+    # A derangement never has its own effect, which would stand first: half a rank less.
+    assert abs(np.mean(ranks) - (0.5 - 0.5 / (n_perturbations - 1))) < 2 * error + 0.01

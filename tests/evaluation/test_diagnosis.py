@@ -11,10 +11,12 @@ from scipy.sparse import csr_matrix
 from workflow_scripts.cells.results import GENES
 from workflow_scripts.evaluation.effects import (
     compare_genes,
+    correlation_errors,
     describe_perturbations,
     diagnose,
 )
 
+NO_CORRELATIONS = (0.0, 0.0, 0.0)
 OBSERVED = [[1.0, 0.0], [0.0, -3.0]]
 
 
@@ -33,7 +35,7 @@ def effects(observed, predicted) -> pd.DataFrame:
 
 def sizes(observed, predicted) -> tuple[float | None, float | None, float | None]:
     genes = pd.DataFrame(0.0, index=range(2), columns=GENES)
-    found = diagnose(effects(observed, predicted), genes)
+    found = diagnose(effects(observed, predicted), genes, NO_CORRELATIONS)
     return found.amplitude_slope, found.error_ratio, found.collapse_index
 
 
@@ -89,8 +91,33 @@ def test_genes_are_compared_by_mean_variance_and_zeros(sparse):
     assert table["variance_predicted"].tolist() == [0.0, 0.0]
     assert table["zeros_observed"].tolist() == [0.5, 0.75]
     assert table["zeros_predicted"].tolist() == [0.5, 0.0]
-    found = diagnose(effects(OBSERVED, OBSERVED), table)
+    found = diagnose(effects(OBSERVED, OBSERVED), table, NO_CORRELATIONS)
     assert (found.variance_ratio, found.mean_difference, found.dead_genes) == (0.0, 0.0, 0.0)
     assert (found.zeros_observed, found.zeros_predicted) == (0.625, 0.25)
     dead = compare_genes(cells([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), observed, "c")
-    assert diagnose(effects(OBSERVED, OBSERVED), dead).dead_genes == 1.0
+    assert diagnose(effects(OBSERVED, OBSERVED), dead, NO_CORRELATIONS).dead_genes == 1.0
+
+
+def test_correlations_are_compared_with_those_of_the_observed_cells():
+    rng = np.random.default_rng(0)
+
+    def cells(shared: float) -> AnnData:
+        common = rng.normal(size=(600, 1)) * shared
+        labels = pd.DataFrame({"perturbation": np.repeat(["c", "a", "b"], 200)})
+        shift = np.repeat([0.0, 5.0, -5.0], 200)[:, None]  # centred away
+        values = common + rng.normal(size=(600, 6)) + shift + 20.0
+        return AnnData(csr_matrix(values.astype(np.float32)), labels.set_axis(map(str, range(600))))
+
+    alike = correlation_errors(cells(1.0), cells(1.0), "c")
+    assert max(alike) < 0.15
+    independent, controls, half = correlation_errors(cells(0.0), cells(1.0), "c")
+    assert independent == pytest.approx(0.5, abs=0.1)
+    assert max(controls, half) < 0.15
+
+
+def test_cells_without_variance_have_no_correlations():
+    labels = pd.DataFrame({"perturbation": ["c", "a", "a", "a"]}, index=list("abcd"))
+    cells = AnnData(csr_matrix(np.ones((4, 3), dtype=np.float32)), labels)
+    errors = correlation_errors(cells, cells, "c")
+    assert np.isnan(errors).all()
+    assert diagnose(effects(OBSERVED, OBSERVED), compare_genes(cells, cells, "c"), errors)

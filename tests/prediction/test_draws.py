@@ -35,8 +35,6 @@ def opened(store, splits, tmp_path):  # noqa: F811
             "prediction.average_draws": average,
             "prediction.genes": None,
             "prediction.output": "log1p",
-            "prediction.count_distribution": "poisson",
-            "prediction.denoise": False,
             "prediction.sets_per_pass": 3,
             "name": "run",
         }

@@ -187,10 +187,10 @@ def test_variance_that_no_metric_sees_is_not_called(render: Render) -> None:
 def test_what_was_made_of_the_models_output_is_said() -> None:
     plain = {"scale": "log1p", "amplitude": 1.0, "controls": "observed"}
     assert how_predicted(plain) == ""
-    counts = {"scale": "counts", "count_distribution": "negative_binomial", "denoised": False}
-    said = how_predicted({**plain, **counts, "amplitude": 1.234567, "controls": "predicted"})
+    counts = {**plain, "scale": "counts", "amplitude": 1.234567, "controls": "predicted"}
+    said = how_predicted(counts)
     assert "multiplied by 1.23 (prediction.amplitude)" in said
-    assert "each cell's profile (negative binomial)" in said
+    assert "integer counts with the library sizes of the controls" in said
     assert "controls that the model predicted itself" in said
 
 

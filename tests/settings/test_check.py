@@ -187,15 +187,6 @@ WRONG: list[tuple[list[str], list[str]]] = [
     (["prediction.checkpoint=1500"], ["is 1500, but checkpoints are written every 2000 steps"]),
     (["prediction.checkpoint=42000"], ["is 42000", "up to 40000; choose one of these steps"]),
     (["prediction.checkpoint=36000"], ["the newest 2 stay; set engine.keep_checkpoints=3 before"]),
-    (
-        ["prediction.denoise=true", "prediction.output=counts"],
-        ["prediction.denoise: is true, but prediction.cells is calibrated", "=direct"],
-    ),
-    (["prediction.denoise=true"], ["prediction.denoise: is true, but prediction.output is log1p"]),
-    (
-        ["prediction.count_distribution=negative_binomial"],
-        ["prediction.count_distribution: is negative_binomial", "or this to poisson"],
-    ),
     (["prediction.amplitude=fit"], ["prediction.amplitude: is 'fit'", "or validation"]),
     (["prediction.amplitude=-1"], ["prediction.amplitude: is -1; it takes a number of at least 0"]),
     (

@@ -186,6 +186,9 @@ class Diagnosis:
         Mean over genes of the absolute difference of means (units of the cells).
     dead_genes
         Genes that a tenth of the observed cells express, and no predicted one.
+    correlation_errors
+        Root mean squared difference of gene–gene correlations from those of the observed cells: of
+        the predicted cells, of the controls, and of one half of the observed cells from the other.
     """
 
     amplitude_slope: float | None
@@ -196,6 +199,7 @@ class Diagnosis:
     zeros_predicted: float
     mean_difference: float
     dead_genes: float
+    correlation_errors: list[float | None]
 
 
 @dataclass(frozen=True)

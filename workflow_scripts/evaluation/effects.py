@@ -11,6 +11,9 @@ from scipy.sparse import csr_matrix
 
 from workflow_scripts.cells.results import Diagnosis
 
+CORRELATED = 50
+"""Genes whose correlations are compared, those with the largest sums."""
+
 TARGET_SUM = 10_000.0
 """Counts that a cell is scaled to before log1p, for our own figures of effects."""
 
@@ -146,8 +149,46 @@ def compare_genes(predicted: AnnData, observed: AnnData, control: str) -> pd.Dat
     return pd.DataFrame(table)
 
 
-def diagnose(effects: pd.DataFrame, genes: pd.DataFrame) -> Diagnosis:
-    """Sum up `mean_effects` and `compare_genes` of one context.
+def correlation_errors(
+    predicted: AnnData, observed: AnnData, control: str
+) -> tuple[float, float, float]:
+    """Return how far gene–gene correlations are from those of the observed perturbed cells.
+
+    Root mean squared differences over pairs of the most expressed genes: of the predicted cells, of
+    the controls, and of one half of the observed cells from the other. Cells are centred on the
+    mean of their perturbation; NaN where fewer than two genes vary.
+    """
+    labels = observed.obs["perturbation"].to_numpy(dtype=str)
+    perturbed = np.flatnonzero(labels != control)
+    most = np.argsort(np.asarray(observed.X[perturbed].sum(axis=0)).ravel())[-CORRELATED:]
+    halves = np.random.default_rng(0).permutation(perturbed)
+    parts = [perturbed, np.flatnonzero(labels == control), halves[::2], halves[1::2]]
+    own, controls, *half = (_correlations(observed[part], most) for part in parts)
+    labels = predicted.obs["perturbation"].to_numpy(dtype=str)
+    found = _correlations(predicted[np.flatnonzero(labels != control)], most)
+    return _difference(found, own), _difference(controls, own), _difference(*half)
+
+
+def _correlations(cells: AnnData, genes: NDArray[np.intp]) -> Float64[np.ndarray, "genes genes"]:
+    values = pd.DataFrame(csr_matrix(cells.X)[:, genes].toarray().astype(np.float64))
+    labels = cells.obs["perturbation"].to_numpy(dtype=str)
+    centred = values - values.groupby(labels).transform("mean")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: np.ndarray = np.corrcoef(centred.to_numpy(), rowvar=False)
+    return found.reshape(len(genes), len(genes))
+
+
+def _difference(
+    one: Float64[np.ndarray, "genes genes"], other: Float64[np.ndarray, "genes genes"]
+) -> float:
+    squared = np.square(one - other)[np.triu_indices(len(one), 1)]
+    return float(np.sqrt(np.nanmean(squared))) if np.isfinite(squared).any() else float("nan")
+
+
+def diagnose(
+    effects: pd.DataFrame, genes: pd.DataFrame, correlations: tuple[float, float, float]
+) -> Diagnosis:
+    """Sum up `mean_effects`, `compare_genes` and `correlation_errors` of one context.
 
     None stands where nothing was observed that could be compared with.
     """
@@ -165,6 +206,7 @@ def diagnose(effects: pd.DataFrame, genes: pd.DataFrame) -> Diagnosis:
         zeros_predicted=float(genes["zeros_predicted"].mean()),
         mean_difference=float((genes["mean_predicted"] - genes["mean_observed"]).abs().mean()),
         dead_genes=float(dead.sum()),
+        correlation_errors=[None if np.isnan(value) else value for value in correlations],
     )
 
 

@@ -32,6 +32,7 @@ from workflow_scripts.cells.results import (
     PER_PERTURBATION,
     Anchors,
     Coverage,
+    Diagnosis,
     Refusal,
     ScoredContext,
     Scores,
@@ -162,8 +163,8 @@ class Context:
 
     def look_at(
         self, predicted: Population, cells: AnnData, values: pd.DataFrame
-    ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """Return a prediction's effects, genes, and what is known of each perturbation."""
+    ) -> tuple[Diagnosis, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Return a prediction's diagnosis, effects, genes, and what is known of perturbations."""
         control = predicted.control
         genes = effects.compare_genes(cells, self.observed, control)
         on_log = cells, self.observed
@@ -178,7 +179,8 @@ class Context:
         if len(significant):
             counts = significant.drop_duplicates("perturbation").set_index("perturbation")
             facts["n_de_genes"] = names.map(counts["value"])
-        return table, genes, facts
+        correlations = effects.correlation_errors(*on_log, control)
+        return effects.diagnose(table, genes, correlations), table, genes, facts
 
 
 def evaluate(
@@ -262,8 +264,7 @@ def evaluate(
             documents[name] = pair.document
             for way in derived:
                 pairs[way, name] = context.score(way, own, own_cells, way)
-            found = context.look_at(own, own_cells, pair.values)
-            diagnosis[name] = effects.diagnose(*found[:2])
+            diagnosis[name], *found = context.look_at(own, own_cells, pair.values)
             parts.append(tuple(table.assign(context=name) for table in found))
             del own_cells  # the memory of one prediction at a time
             for model, predicted in predictions.items():

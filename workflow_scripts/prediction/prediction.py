@@ -31,7 +31,7 @@ from workflow_scripts.cells.targets import (
     groups_of_list,
     seed_of_draw,
 )
-from workflow_scripts.prediction.counts import CountDraws
+from workflow_scripts.prediction.counts import Counts
 from workflow_scripts.prediction.files import PredictionFiles
 from workflow_scripts.settings.choices import CALIBRATED, DIRECT, WRITTEN_GENES
 from workflow_scripts.settings.slices import Slice
@@ -87,7 +87,7 @@ class Prediction:
     written
         The cells that are predicted from, with the genes that are written, in their order.
     counts
-        How counts are drawn of what is predicted; None: log1p values are written.
+        How counts are made of what is predicted; None: log1p values are written.
     """
 
     settings: Slice
@@ -98,7 +98,7 @@ class Prediction:
     novelty: Notes
     described: Mapping[str, Any]
     written: CellStore
-    counts: CountDraws | None
+    counts: Counts | None
 
     @classmethod
     def open(cls, given: PredictionFiles, settings: Slice) -> Prediction:
@@ -129,12 +129,9 @@ class Prediction:
             names = read_gene_list(path, WRITTEN_GENES)
             check_genes(names, store.genes, f"{path} ({WRITTEN_GENES})")
             written = store.in_order(names)
-        counts = CountDraws.of(settings, store, draws[0])
+        counts = Counts.of(settings, store)
         scale = settings["prediction.output"]
         described = {**describe(store, settings.get("name"), scale), **of_genes}
-        if counts is not None:
-            described["count_distribution"] = settings["prediction.count_distribution"]
-            described["denoised"] = counts.denoise
         return cls(
             settings,
             trained_on,
@@ -176,8 +173,6 @@ class Prediction:
         if calibrated is not None:
             borrowing = calibrated.borrowing_groups[self._places]
             written_as = {"cells": CALIBRATED, "borrowed_genes": int(borrowing.sum())}
-            if self.counts is not None:
-                written_as["count_distribution"] = "rounded"
         if predicts_controls(settings):
             groups = groups_of_controls(self.targets.groups, self.store.manifest["control"])
             of_controls = _draws(groups, settings, len(self.draws))
@@ -247,8 +242,7 @@ class Prediction:
         else:
             blocks = calibrated.blocks()
         if self.counts is not None:
-            rounded = calibrated is not None
-            blocks = self.counts.draw(blocks, self.store, draws[0], n_before, rounded=rounded)
+            blocks = self.counts.round(blocks, self.store, draws[0], n_before)
         if self.written is self.store:
             return blocks
         return (Predicted(cells[:, self._places], embedding) for cells, embedding in blocks)

@@ -255,23 +255,13 @@ def how_predicted(described: Mapping[str, str | float | bool]) -> str:
     factor = float(described.get("amplitude", 1.0))
     if factor != 1.0:
         said.append(f"predicted effects were multiplied by {factor:.3g} (prediction.amplitude)")
-    calibrated = described.get("cells") == "calibrated"
-    if calibrated:
+    if described.get("cells") == "calibrated":
         said.append(
             "each gene has its predicted mean, and values that vary as among the controls; how "
             "genes vary together is that of the controls, and not predicted"
         )
-    if described.get("scale") == "counts" and calibrated:
+    if described.get("scale") == "counts":
         said.append("cells are integer counts with the library sizes of the controls")
-    elif described.get("scale") == "counts":
-        kind = str(described["count_distribution"]).replace("_", " ")
-        whose = (
-            "the mean profile of each cell set" if described["denoised"] else "each cell's profile"
-        )
-        said.append(
-            f"cells are integer counts drawn from {whose} ({kind}), with the library sizes of the "
-            "controls"
-        )
     if described.get("controls") == "predicted":
         said.append("they are held against controls that the model predicted itself")
     text = "; ".join(said)

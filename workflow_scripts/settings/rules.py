@@ -25,7 +25,6 @@ from workflow_scripts.settings.choices import (
     READ_BY,
     given_model,
 )
-from workflow_scripts.settings.dump import inline
 from workflow_scripts.settings.schema import KEYS
 from workflow_scripts.settings.suggestions import nearest
 
@@ -176,23 +175,6 @@ def _metrics(names: Sequence[str], preset: str | None) -> None:
 def _input_type(given: str | None, output: str) -> None:
     if given is not None and given != {"log1p": "lognorm"}.get(output, output):
         raise ValueError(f"is {given}, but {_OUTPUT} is {output}; make it null to follow {_OUTPUT}")
-
-
-@rule("prediction.denoise", _OUTPUT, "prediction.cells")
-@rule("prediction.count_distribution", _OUTPUT, "prediction.cells")
-def _counts(value: bool | str, output: str, cells: str) -> None:
-    if value in (False, "poisson"):
-        return
-    if output != "log1p" and cells == "calibrated":
-        raise ValueError(
-            f"is {inline(value)}, but prediction.cells is calibrated, whose counts are rounded and "
-            "not drawn; set prediction.cells=direct"
-        )
-    if output == "log1p":
-        raise ValueError(
-            f"is {inline(value)}, but {_OUTPUT} is log1p, where nothing reads it; set "
-            f"{_OUTPUT}=counts, or this to {'false' if value is True else 'poisson'}"
-        )
 
 
 @rule(_OUTPUT, "prediction.submission")

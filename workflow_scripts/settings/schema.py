@@ -456,14 +456,8 @@ class Prediction(Section):
     """Clip predicted values to log1p(cells.target_sum), the largest possible value; the number of
     clipped values is recorded"""
     output: Literal["log1p", "counts"] = identity(f"preflight {PREDICT} {SCORE}")
-    """What is written: log1p of normalised counts, or integer counts drawn from them with the
+    """What is written: log1p of normalised counts, or integer counts rounded from them with the
     library size of the control that each cell is predicted from (docs/predicting.md)"""
-    count_distribution: Literal["poisson", "negative_binomial"] = identity(PREDICT)
-    """Distribution that counts are drawn from: Poisson, or negative binomial with the dispersion of
-    each gene among the controls"""
-    denoise: bool = identity(PREDICT)
-    """Draw counts from the mean profile of each cell set, so that the noise of the control cells is
-    not added twice"""
     amplitude: Annotated[float, Field(ge=0)] | Literal["validation"] = identity(
         "preflight predict predict_negative_controls"
     )
