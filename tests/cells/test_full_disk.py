@@ -44,7 +44,6 @@ def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     [
         ("csr", "counts", 30_000, "75 kB"),  # a value takes 2 and 2 bytes
         ("csr", "log1p", 50_000, "112 kB"),  # 4 and 2: the first of the two files is whole
-        ("dense", "counts", 30_000, "75 kB"),
         ("csc", "counts", 100_000, "300 kB"),  # 12 more while values are dealt out
     ],
 )

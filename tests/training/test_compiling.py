@@ -17,6 +17,8 @@ from tests.screens import write_screen
 from tests.training.training_runs import ROOT, Training, kill_after, same
 from workflow_scripts.training.compiling import objective_for
 
+pytestmark = pytest.mark.long
+
 COMPILED = ("engine.compile=true", "+model.kwargs.dropout=0.2")
 
 
@@ -27,7 +29,6 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
     return Training(folder, write_screen(folder / "screen.h5ad", cells_per_group=9))
 
 
-@pytest.mark.long
 def test_compiled_training_has_the_same_losses_and_goes_on_exactly(training):
     training.run("eager", COMPILED[1])
     assert "compiling the step" in training.run_apart("compiled", *COMPILED)
@@ -42,7 +43,6 @@ def test_compiled_training_has_the_same_losses_and_goes_on_exactly(training):
     assert training.log("killed") == training.log("compiled")
 
 
-@pytest.mark.long
 def test_step_that_has_to_be_compiled_says_why_it_cannot(training):
     environment = {
         **os.environ,
@@ -70,7 +70,6 @@ def apart() -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.long
 def test_step_that_may_be_compiled_runs_as_it_is_where_it_cannot(apart):
     made = apart["without a compiler"]
     assert made["totals"] == [made["own"]] * 2

@@ -17,6 +17,8 @@ from tests.screens import write_screen
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
 
+pytestmark = pytest.mark.long
+
 
 def add_vector(folder: Path, name: str) -> None:
     """Give the feature file a vector for a perturbation that no cell of the run has."""
@@ -31,7 +33,6 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for part in parts for path in run.glob(part)}
 
 
-@pytest.mark.long
 def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: Path) -> None:
     add_vector(finished_run, "g99")
     snakemake(finished_run, *OPTIONS)
@@ -116,7 +117,6 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     assert "Not judged: the denoised effect, the rival for this claim, has no score" in report
 
 
-@pytest.mark.long
 def test_training_cells_under_the_name_of_another_context_are_not_scored(
     finished_run: Path,
 ) -> None:

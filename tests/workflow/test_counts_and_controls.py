@@ -16,6 +16,8 @@ from tests.screens import write_screen
 from tests.snakemake_runs import snakemake
 from tests.tiny_run import PERTURBATIONS, write_tiny_run
 
+pytestmark = pytest.mark.long
+
 QUICK = "prediction.baselines=[control] evaluation.resamples=0"
 
 
@@ -24,7 +26,6 @@ def values(path: Path) -> np.ndarray:
     return cells.toarray() if issparse(cells) else cells
 
 
-@pytest.mark.long
 def test_counts_are_predicted_and_scored_as_counts(finished_run: Path) -> None:
     asked = f"{QUICK} evaluation.profile=null prediction.output=counts"
     asked += " prediction.amplitude=validation"
@@ -51,7 +52,6 @@ def test_counts_are_predicted_and_scored_as_counts(finished_run: Path) -> None:
     assert snakemake(finished_run, *OPTIONS, f"overrides={asked}").jobs == []
 
 
-@pytest.mark.long
 def test_controls_are_predicted_where_asked_for(finished_run: Path) -> None:
     asked = f"{QUICK} evaluation.profile=anndata evaluation.controls=predicted"
     snakemake(finished_run, *OPTIONS, f"overrides={asked}")

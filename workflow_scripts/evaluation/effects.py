@@ -173,6 +173,8 @@ def _correlations(cells: AnnData, genes: NDArray[np.intp]) -> Float64[np.ndarray
     values = pd.DataFrame(csr_matrix(cells.X)[:, genes].toarray().astype(np.float64))
     labels = cells.obs["perturbation"].to_numpy(dtype=str)
     centred = values - values.groupby(labels).transform("mean")
+    if len(centred) < 2:
+        return np.full((len(genes), len(genes)), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         found: np.ndarray = np.corrcoef(centred.to_numpy(), rowvar=False)
     return found.reshape(len(genes), len(genes))
