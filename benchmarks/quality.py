@@ -245,7 +245,7 @@ def prepare(folder: Path, screen: Screen, folds: list[tuple[int, int]]) -> None:
     runs = ",".join(f"{name}.yaml" for name in names)
     targets = [f"results/{name}/baselines" for name in names]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(folder), "--cores", "2", "--quiet", "all", *targets]
+    command += ["--directory", str(folder), "--cores", "2", *targets, "--quiet", "all"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run([*command, "--config", f"runs={runs}"], check=True, cwd=folder, env=environment)
 
