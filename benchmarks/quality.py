@@ -45,6 +45,7 @@ PRIMARY = {
     "pds_cosine": "higher",
     "de_wilcoxon_overlap": "higher",
 }
+os.environ.setdefault("TQDM_DISABLE", "1")  # read by tqdm when it is imported
 SHOWN = (*PRIMARY, "pds_l1", "n_significant", "own_gene")
 OLD = ("control", "mean_response", "context_mean", "perturbation_mean_effect", "additive")
 """The baselines of before, each also with its cells written as before."""
@@ -171,13 +172,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         screen = SCREENS[name](folder)
         table = scored(folder, name, screen, given.repeats)
-        pairs = table["context"].isin(screen.reported) if screen.reported else slice(None)
         hours = (time.monotonic() - began) / 3600
-        print(
-            f"\n### {name} ({given.repeats} repeats, {hours:.2f} h)\n",
-            summary(table[pairs]),
-            sep="\n",
-        )
+        print(f"\n### {name} ({given.repeats} repeats, {hours:.2f} h)")
+        reported = table["context"].isin(screen.reported or {*table["context"]})
+        for part in (table[~reported], table[reported]):
+            if len(part):
+                contexts = ", ".join(sorted({*part["context"]}))
+                print(f"\n{contexts}\n", summary(part), sep="\n", flush=True)
 
 
 def scored(folder: Path, name: str, screen: Screen, repeats: int) -> pd.DataFrame:
@@ -218,7 +219,9 @@ def prepare(folder: Path, screen: Screen, folds: list[tuple[int, int]]) -> None:
         run = f"fold_{repeat}_{fold}"
         splits = f'[datasets]\nd = "{screen.path}"\n[training]\nd = "train"\n'
         for context, test in held_out.items():
+            # The workflow wants a validation split, which baselines don't read: the smallest pairs.
             left = [label for at, label in few if at == context and label not in test]
+            left = left or [sizes.loc[context].drop(test).idxmin()]
             splits += (
                 f'[fewshot."d.{context}"]\nval = {json.dumps(left)}\ntest = {json.dumps(test)}\n'
             )
@@ -226,6 +229,7 @@ def prepare(folder: Path, screen: Screen, folds: list[tuple[int, int]]) -> None:
         config = {
             "defaults": [{"override /model": "state_sm"}],
             "name": run,
+            "output_dir": "results",
             "use_wandb": False,
             "data": {
                 "kwargs": {
@@ -292,7 +296,7 @@ def predicted(run: Path, files: Path, observed: Path, counts: bool) -> Iterator[
     from workflow_scripts.prediction.prediction import Prediction
     from workflow_scripts.settings.slices import read_settings
 
-    settings = read_settings(run / "stages" / "predict_baselines.json")
+    settings = read_settings(run / "stages" / "predict_baselines.json", run / "config.yaml")
     if counts:
         settings = replace(settings, identity={**settings.identity, "prediction.output": "counts"})
     (cells,) = run.parents[1].glob("cache/cells/*/manifest.json")

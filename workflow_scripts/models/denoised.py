@@ -42,11 +42,14 @@ DRAWS = 20
 LARGE = 4.0
 """Residuals of more than these many standard errors are kept whole."""
 
-PRIOR = (1.0, 0.3)
+PRIOR = (1.2, 0.5)
 """Slopes of the low rank and of the small residuals, before a context's own effects are seen."""
 
-PRIOR_ROWS = 10.0
+PRIOR_ROWS = 20.0
 """Training perturbations of a context that weigh as much as the prior of its slopes."""
+
+TRUSTED = 0.5
+"""Factor of the predicted effects, by leave-one-out, from which on they are left as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,7 +380,8 @@ class SlopeFit:
     """Effects of a context as slopes of two parts, plus a third one, about a centre.
 
     The slopes are fitted by least squares and shrunk to `PRIOR`, as if `PRIOR_ROWS` more
-    perturbations had shown it.
+    perturbations had shown it. Predictions are shrunk to the mean of the effects where rows left
+    out say so: if a factor below `TRUSTED` fits those best, by that factor over `TRUSTED`.
 
     Parameters
     ----------
@@ -413,7 +417,9 @@ class SlopeFit:
         """Return the effects of perturbations with these parts."""
         slopes = self.slopes
         centre = self._means[2] - slopes[0] * self._means[0] - slopes[1] * self._means[1]
-        return centre + slopes[0] * low_rank + slopes[1] * small + large
+        predicted = centre + slopes[0] * low_rank + slopes[1] * small + large
+        mean = self.effects.mean(dim=0)
+        return mean + self._shares()[0] * (predicted - mean)
 
     @property
     def slopes(self) -> Float[Tensor, " 2"]:
@@ -427,6 +433,27 @@ class SlopeFit:
         n = len(self.effects)
         if n < 2:
             return torch.full_like(self.effects, torch.nan)
+        mean, predicted = self._mean_and_left_out()
+        return mean + self._shares()[1:, None] * (predicted - mean)
+
+    def _shares(self) -> Float[Tensor, " all_and_rows"]:
+        """Return the factors of predictions about the mean: by all rows, and by all but each."""
+        if len(self.effects) < 2:
+            return torch.ones(1 + len(self.effects))
+        mean, predicted = self._mean_and_left_out()
+        change = predicted - mean
+        both = (change * (self.effects - mean)).sum(dim=1).double()
+        squared = change.square().sum(dim=1).double()
+        left = torch.cat([torch.zeros(1, dtype=torch.float64), both])
+        parts = torch.cat([torch.zeros(1, dtype=torch.float64), squared])
+        best = (both.sum() - left) / (squared.sum() - parts).clamp_min(1e-300)
+        return (best / TRUSTED).clamp(0.0, 1.0).float()
+
+    def _mean_and_left_out(
+        self,
+    ) -> tuple[Float[Tensor, "rows genes"], Float[Tensor, "rows genes"]]:
+        """Return, for each row, the mean of the others, and what their slopes predict."""
+        n = len(self.effects)
         crossed = self._with_mean.view(n, 3, 3)
         mean_products = (
             n**2 * self._of_means
@@ -440,7 +467,8 @@ class SlopeFit:
         mean = n * (
             self._means[2] - slopes[:, :1] * self._means[0] - slopes[:, 1:] * self._means[1]
         )
-        return (mean - (self.rest - own)) / (n - 1) + own + large
+        predicted = (mean - (self.rest - own)) / (n - 1) + own + large
+        return (self.effects.sum(dim=0) - self.effects) / (n - 1), predicted
 
 
 def _solved(moments: Float[Tensor, "fits 9"], n_rows: int) -> Float[Tensor, "fits 2"]:
