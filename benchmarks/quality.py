@@ -61,6 +61,7 @@ class Screen:
     control: str
     counts: bool
     reported: tuple[str, ...] | None = None  # contexts; None: all
+    more: Path | None = None  # a dataset that trains as a whole
 
 
 def papalexi(folder: Path) -> Screen:
@@ -98,7 +99,7 @@ def written(path: Path, cells: anndata.AnnData, perturbation: str, context: str)
 
 
 def simulated(
-    seed: int, *, spread: float, own: float, factors: int | None = 8
+    seed: int, *, spread: float, own: float, factors: int | None = 8, more: bool = False
 ) -> Callable[[Path], Screen]:
     """Return what simulates counts of 40 perturbations and 300 genes in three contexts.
 
@@ -112,6 +113,8 @@ def simulated(
         Of how strongly, on a log scale, each factor acts in each context.
     factors
         What effects are made of, each of 8 % of the genes; None: each effect has genes of its own.
+    more
+        Write two further contexts to a dataset of its own.
     """
 
     def write(folder: Path) -> Screen:
@@ -123,7 +126,7 @@ def simulated(
         loadings = rng.normal(size=(width, n_genes)) * genes_of * (0.6 if factors else 1.5)
         base = rng.gamma(0.5, 1.0, n_genes)
         counts, obs = [], []
-        for context in ("a", "b", "c"):
+        for context in ("a", "b", "c", *(("d", "e") if more else ())):
             mean = base * np.exp(spread * rng.normal(size=n_genes))
             strengths = np.exp(own * rng.normal(size=width))
             for number in range(n_perturbations + 1):
@@ -140,9 +143,15 @@ def simulated(
         table.index = [f"cell{number}" for number in range(len(table))]
         var = pd.DataFrame(index=[f"G{number}" for number in range(n_genes)])
         matrix = csr_matrix(np.concatenate(counts).astype(np.float32))
-        path = folder / "cells.h5ad"
-        anndata.AnnData(matrix, obs=table, var=var).write_h5ad(path)
-        return Screen(path, "perturbation", "context", "control", True)
+        cells, is_first = anndata.AnnData(matrix, table, var), table["context"].isin([*"abc"])
+        paths = {folder / "cells.h5ad": is_first, folder / "more.h5ad": ~is_first}
+        for path, chosen in paths.items():
+            if chosen.any():
+                cells[chosen.to_numpy()].write_h5ad(path)
+        path, second = paths
+        return Screen(
+            path, "perturbation", "context", "control", True, more=second if more else None
+        )
 
     return write
 
@@ -152,6 +161,7 @@ SCREENS: Mapping[str, Callable[[Path], Screen]] = {
     "k562": norman,
     "gliomas": gliomas,
     "sim2": simulated(2, spread=1.2, own=0.6),
+    "sim2_more": simulated(2, spread=1.2, own=0.6, more=True),
     "mild": simulated(3, spread=0.8, own=0.3),
     "flat": simulated(4, spread=1.2, own=0.6, factors=None),
     "papalexi_counts": papalexi,
@@ -217,7 +227,9 @@ def prepare(folder: Path, screen: Screen, folds: list[tuple[int, int]]) -> None:
             for shift, (context, counts) in enumerate(sizes.iterrows())
         }
         run = f"fold_{repeat}_{fold}"
-        splits = f'[datasets]\nd = "{screen.path}"\n[training]\nd = "train"\n'
+        files = {"d": screen.path} | ({"more": screen.more} if screen.more else {})
+        splits = "[datasets]\n" + "".join(f'{at} = "{path}"\n' for at, path in files.items())
+        splits += "[training]\n" + "".join(f'{at} = "train"\n' for at in files)
         for context, test in held_out.items():
             # The workflow wants a validation split, which baselines don't read: the smallest pairs.
             left = [label for at, label in few if at == context and label not in test]

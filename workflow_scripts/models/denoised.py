@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from scipy.linalg import eigvalsh
+from jaxtyping import Bool, Float, Int
+from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from workflow_scripts.models.baselines import (
@@ -21,7 +21,7 @@ from workflow_scripts.models.baselines import (
     effects_of_contexts,
 )
 from workflow_scripts.models.ridge import Ridge, fit_ridge
-from workflow_scripts.models.training_effects import TrainingEffects
+from workflow_scripts.models.training_effects import GENES_AT_ONCE, TrainingEffects
 
 MEASURED = "measured elsewhere"
 OF_PARTS = "sum of its parts"
@@ -47,6 +47,9 @@ PRIOR = (1.2, 0.5)
 
 PRIOR_ROWS = 20.0
 """Training perturbations of a context that weigh as much as the prior of its slopes."""
+
+MOST_ROWS = 500
+"""Training perturbations of a context that slopes are fitted on; more would fit no other ones."""
 
 TRUSTED = 0.5
 """Factor of the predicted effects, by leave-one-out, from which on they are left as they are."""
@@ -83,13 +86,16 @@ class ControlNoise:
         """
         rng = np.random.default_rng(seed)
         largest = []
+        start = np.ones(min(n_rows, len(self.spectrum)))
         for _ in range(DRAWS):
             rows = rng.standard_normal((n_rows, len(self.spectrum)), dtype=np.float32)
             rows *= np.sqrt(self.spectrum, dtype=np.float32)
             rows -= rows.mean(axis=0)
-            last = [n_rows - 1, n_rows - 1]
-            largest.append(eigvalsh(rows @ rows.T, subset_by_index=last)[0])
-        return float(np.sqrt(np.quantile(largest, 0.95)))
+            if min(rows.shape) < 20:
+                largest.append(np.linalg.norm(rows, 2))
+            else:
+                largest += [*svds(rows, k=1, v0=start, return_singular_vectors=False)]
+        return float(np.quantile(largest, 0.95))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,23 +106,30 @@ class Parts:
     ----------
     perturbations
         Their numbers, ascending.
-    low_rank, small, large
-        What they share, the residuals that may be noise, and those that are too large for it.
+    effects
+        Their sum.
+    loadings, patterns
+        The low rank, what perturbations share, as a product.
+    is_large
+        Where the rest is too large to be noise.
     """
 
     perturbations: Int[Tensor, " perturbations"]
-    low_rank: Float[Tensor, "perturbations genes"]
-    small: Float[Tensor, "perturbations genes"]
-    large: Float[Tensor, "perturbations genes"]
+    effects: Float[Tensor, "perturbations genes"]
+    loadings: Float[Tensor, "perturbations rank"]
+    patterns: Float[Tensor, "rank genes"]
+    is_large: Bool[Tensor, "perturbations genes"]
 
     def of(self, perturbation: Int[Tensor, " asked"]) -> list[Float[Tensor, "asked genes"]]:
-        """Return the parts of each perturbation; zeros where it is not among these."""
+        """Return low rank, small rest and large rest of each; zeros where it is not among these."""
         rows = self.rows(perturbation)
-        parts = []
-        for part in (self.low_rank, self.small, self.large):
-            found = torch.zeros(len(rows), part.shape[1])
-            found[rows >= 0] = part[rows[rows >= 0]]
-            parts.append(found)
+        known, there = rows >= 0, rows[rows >= 0]
+        parts = [torch.zeros(len(rows), self.effects.shape[1]) for _ in range(3)]
+        low_rank = self.loadings[there] @ self.patterns
+        rest = self.effects[there] - low_rank
+        large = torch.where(self.is_large[there], rest, 0.0)
+        for part, found in zip(parts, (low_rank, rest - large, large), strict=True):
+            part[known] = found
         return parts
 
     def rows(self, perturbation: Int[Tensor, " asked"]) -> Int[Tensor, " asked"]:
@@ -220,19 +233,16 @@ class Denoised(Baseline):
         return found
 
     def left_out(self, context: int) -> tuple[Int[Tensor, " pairs"], Float[Tensor, "pairs genes"]]:
-        """Return the training pairs of a context, and their effects as predicted without them."""
-        pairs = (self.training.context == context).nonzero()[:, 0]
-        fit = self._fit(context, pairs)
-        return pairs, fit.left_out()
+        """Return training pairs of a context, and their effects as predicted without them."""
+        return self.rows_of(context), self._fit(context).left_out()
 
     def _in_context(
         self, context: int, asked: Int[Tensor, " asked"]
     ) -> Float[Tensor, "asked genes"]:
         parts = self.elsewhere(context)
         is_known = (parts.rows(asked) >= 0)[:, None]
-        pairs = (self.training.context == context).nonzero()[:, 0]
-        if len(pairs):
-            fit = self._fit(context, pairs)
+        if self.training.trained_contexts[context]:
+            fit = self._fit(context)
             mean, effects = fit.effects.mean(dim=0), fit.predict(*parts.of(asked))
         else:
             mean = self.mean_response_without(context)
@@ -291,9 +301,15 @@ class Denoised(Baseline):
             trained.setdefault(number, set()).add(context)
         return trained
 
-    def _fit(self, context: int, pairs: Int[Tensor, " pairs"]) -> SlopeFit:
-        parts = self.elsewhere(context)
-        known = parts.of(self.training.perturbation[pairs])
+    def rows_of(self, context: int) -> Int[Tensor, " pairs"]:
+        """Return the training pairs of a context, or `MOST_ROWS` of them that the seed draws."""
+        pairs = (self.training.context == context).nonzero()[:, 0]
+        drawn = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(self.seed))
+        return pairs[drawn[:MOST_ROWS].sort().values]
+
+    def _fit(self, context: int) -> SlopeFit:
+        pairs = self.rows_of(context)
+        known = self.elsewhere(context).of(self.training.perturbation[pairs])
         return SlopeFit(self.training.effects[pairs], *known)
 
     def _ridge(self, asked: Int[Tensor, " asked"]) -> Float[Tensor, "asked genes"]:
@@ -350,30 +366,36 @@ class Denoised(Baseline):
         of_others = training.context != context
         chosen = replace(
             training,
-            effects=training.effects[of_others],
+            control_means=training.control_means[:, :0],
+            effects=training.effects[of_others, :0],
             perturbation=training.perturbation[of_others],
             context=training.context[of_others],
             cells=training.cells[of_others],
         )
         numbers, row, share = chosen.perturbations, chosen.row, chosen.pair_weights
+        effects = torch.zeros(len(numbers), training.effects.shape[1])
+        is_large = torch.zeros_like(effects, dtype=torch.bool)
         if len(numbers) < 2:
-            none = torch.zeros(len(numbers), training.effects.shape[1])
-            return Parts(numbers, none, none, none)
-        rest = chosen.effects - effects_of_contexts(chosen)[chosen.context].float()
-        own = torch.zeros(len(numbers), rest.shape[1])
-        own.index_add_(0, row, rest * share[:, None].float())
+            return Parts(numbers, effects, effects[:, :0], effects[:0], is_large)
+        for first in range(0, effects.shape[1], GENES_AT_ONCE):  # a copy of all is too large
+            span = slice(first, first + GENES_AT_ONCE)
+            block, own = training.effects[:, span], effects[:, span]
+            means = training.control_means[:, span]
+            part = replace(chosen, control_means=means, effects=block[of_others])
+            rest = part.effects - effects_of_contexts(part)[part.context].float()
+            own.index_add_(0, row, rest * share[:, None].float())
         # Variance of each effect, in units of that of a cell.
         variance = torch.zeros(len(numbers), dtype=torch.float64)
         variance.index_add_(0, row, share**2 / chosen.cells.double())
         scale = variance.sqrt()[:, None].float()
-        low_rank = shrink_to_low_rank(own / scale, self.threshold) * scale
-        rest = own - low_rank
-        errors = scale * torch.from_numpy(self.noise.variances).sqrt().float()
-        is_large = rest.abs() > LARGE * errors
+        loadings, patterns = shrink_to_low_rank(effects / scale, self.threshold)
+        loadings *= scale
+        limits = LARGE * torch.from_numpy(self.noise.variances).sqrt().float()
         for at, number in enumerate(numbers.tolist()):
+            rest = effects[at] - loadings[at] @ patterns
+            is_large[at] = rest.abs() > limits * scale[at]
             is_large[at, list(self.own_genes.get(number, ()))] = True
-        large = torch.where(is_large, rest, 0.0)
-        return Parts(numbers, low_rank, rest - large, large)
+        return Parts(numbers, effects, loadings, patterns, is_large)
 
 
 class SlopeFit:
@@ -485,16 +507,16 @@ def _solved(moments: Float[Tensor, "fits 9"], n_rows: int) -> Float[Tensor, "fit
 
 def shrink_to_low_rank(
     effects: Float[Tensor, "rows genes"], threshold: float
-) -> Float[Tensor, "rows genes"]:
-    """Return effects with singular values shrunk, and those up to the threshold left out."""
+) -> tuple[Float[Tensor, "rows rank"], Float[Tensor, "rank genes"]]:
+    """Return effects as a product with singular values shrunk, without those up to a threshold."""
     n_rows, n_genes = effects.shape
     gram = (effects @ effects.T).double()
     squares, vectors = torch.linalg.eigh(gram)
     singular = squares.clamp_min(0.0).sqrt()
     ratio = min(n_rows, n_genes) / max(n_rows, n_genes)
     unit = threshold / (1 + ratio**0.5)
-    squared = (singular / unit) ** 2
-    shrunk = ((squared - ratio - 1) ** 2 - 4 * ratio).clamp_min(0.0).sqrt()
-    kept = torch.where(singular > threshold, shrunk / squared.clamp_min(1e-300), 0.0)
-    low_rank: Tensor = ((vectors * kept) @ vectors.T).float() @ effects
-    return low_rank
+    kept = singular > threshold
+    squared = (singular[kept] / unit) ** 2
+    shrunk = ((squared - ratio - 1) ** 2 - 4 * ratio).clamp_min(0.0).sqrt() / squared
+    loadings = vectors[:, kept].float()
+    return loadings * shrunk.float(), loadings.T @ effects

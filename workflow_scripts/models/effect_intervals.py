@@ -130,7 +130,7 @@ def fit_intervals(model: Denoised, context: int, source: str) -> Intervals:
 
 def _left_out(model: Denoised, context: int, source: str, *, alone: bool) -> LeftOut:
     training = model.training
-    pairs = (training.context == context).nonzero()[:, 0]
+    pairs = model.rows_of(context)
     numbers, observed = training.perturbation[pairs], training.effects[pairs]
     n = len(pairs)
     if alone and n > 1:
