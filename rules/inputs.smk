@@ -15,7 +15,8 @@ def inputs_of(rule, script=None):
     It waits for the check and the frozen config without being triggered by them. Of a job that
     stands behind one that has to run, even so, Snakemake looks at no other input: what an earlier
     start changed, and didn't come to use, would be passed over. Where there is such a thing, they
-    trigger like any other, and what is finished returns at once.
+    trigger like any other, and what is finished returns at once. So they do for a rule that the
+    run doesn't have by itself, as the baselines of a list.
     """
     options = stage_of(script or rule).in_rule
     names = [option.name for option in options if option.place == "input"]
@@ -23,8 +24,9 @@ def inputs_of(rule, script=None):
     def files(wildcards):
         run = RUNS[wildcards.run]
         found = run.inputs_of(rule, names)
-        for name in {"passed", *FROZEN} & {*found}:
-            found[name] = found[name] if run.is_behind else ancient(found[name])
+        if rule in run.stages and not run.is_behind:
+            for name in {"passed", *FROZEN} & {*found}:
+                found[name] = ancient(found[name])
         return found
 
     return unpack(files)

@@ -16,7 +16,7 @@ class Cells:
     """Cells in memory, in place of a store."""
 
     def __init__(self, cells: np.ndarray) -> None:
-        self.cells = cells
+        self.cells, self.n_genes = cells, cells.shape[1]
 
     def dense(self, rows: np.ndarray) -> np.ndarray:
         found: np.ndarray = self.cells[rows]

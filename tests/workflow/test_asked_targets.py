@@ -50,7 +50,14 @@ def test_listed_targets_are_predicted_and_training_is_left_alone(finished_run: P
 
     # Nothing compares baselines with a list; they are predicted where they are asked for.
     baselines = str(folder.relative_to(finished_run) / "baselines")
+    asked += " prediction.baselines=[ridge,denoised]"
     snakemake(finished_run, baselines, *OPTIONS, f"overrides={asked}")
+    effects = pd.read_parquet(folder / "baselines/effects.parquet")
+    pairs = effects[["perturbation", "context", "source"]].drop_duplicates()
+    assert sorted(pairs.itertuples(index=False, name=None)) == [
+        ("g2", "k562", "ridge on features"),
+        ("g99", "rpe1", "ridge on features"),
+    ]
     for name in ("predictions", "baselines/ridge"):
         cells = anndata.read_h5ad(folder / f"{name}.h5ad")
         predicted = cells[cells.obs["perturbation"] != "control"]

@@ -14,8 +14,9 @@ from workflow_scripts.cells.store import CellStore
 NAME = "contexts.json"
 """The file's name, beside the cells of the baselines."""
 
-MOST_CELLS = 400
-"""Controls of each context that are compared: how many genes differ depends on their number."""
+MOST_CELLS, MOST_GENES = 400, 2000
+"""Controls of each context that are compared, and genes: how many genes differ depends on the
+number of cells."""
 
 ALIKE = 0.05
 """Share of genes below which two contexts count as replicates of one another."""
@@ -40,12 +41,13 @@ def write_differences(
     tested, trained
         Rows of the controls of each context, in the same store.
     seed
-        Of the draw of controls.
+        Of the draw of controls and genes.
     """
     cells = {}
+    genes = np.random.default_rng(seed).permutation(store.n_genes)[:MOST_GENES]
     for name, rows in {**trained, **tested}.items():
         drawn = np.random.default_rng(seed).permutation(rows)[:MOST_CELLS]
-        cells[name] = store.dense(np.sort(drawn))
+        cells[name] = store.dense(np.sort(drawn))[:, genes]
     shares = {
         name: {
             other: _share(cells[name], cells[other]) for other in sorted(trained) if other != name
