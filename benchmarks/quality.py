@@ -62,6 +62,7 @@ class Screen:
     counts: bool
     reported: tuple[str, ...] | None = None  # contexts; None: all
     more: Path | None = None  # a dataset that trains as a whole
+    combinations: bool = False  # those of known parts are held out of all contexts
 
 
 def papalexi(folder: Path) -> Screen:
@@ -69,7 +70,7 @@ def papalexi(folder: Path) -> Screen:
     return Screen(path, "target_gene", "batch_var", "non-targeting", True, ("rep_3",))
 
 
-def norman(folder: Path, *, combinations: bool = True) -> Screen:
+def norman(folder: Path) -> Screen:
     """K562 cells with activated genes; contexts are lanes 1 to 3, 4 to 6, and 7 and 8."""
     cells = anndata.read_h5ad(DATA / "perturbench_devel.h5ad")
     cells = cells[cells.obs["cell_type"] == "k562"].copy()
@@ -78,6 +79,11 @@ def norman(folder: Path, *, combinations: bool = True) -> Screen:
         np.digitize(lane, [4, 7])
     ]
     return written(folder / "k562.h5ad", cells, "perturbation", "lanes")
+
+
+def norman_combinations(folder: Path) -> Screen:
+    """The same cells, to predict combinations that no context trains on."""
+    return replace(norman(folder), combinations=True)
 
 
 def gliomas(folder: Path) -> Screen:
@@ -159,6 +165,7 @@ def simulated(
 SCREENS: Mapping[str, Callable[[Path], Screen]] = {
     "papalexi": papalexi,
     "k562": norman,
+    "k562_combinations": norman_combinations,
     "gliomas": gliomas,
     "sim2": simulated(2, spread=1.2, own=0.6),
     "sim2_more": simulated(2, spread=1.2, own=0.6, more=True),
@@ -215,6 +222,9 @@ def prepare(folder: Path, screen: Screen, folds: list[tuple[int, int]]) -> None:
     sizes = labels.groupby([obs[screen.context].astype(str), labels]).size().unstack(fill_value=0)
     tested = (sizes.drop(columns=screen.control) >= LEAST_TESTED).sum() >= 2
     perturbations = sorted(tested.index[tested])
+    if screen.combinations:
+        joined = [name for name in perturbations if "+" in name]
+        perturbations = [name for name in joined if {*name.split("+")} <= {*sizes.columns}]
     few = sizes.where(sizes < LEAST_TRAINED).stack().index
     for repeat, fold in folds:
         order = np.random.default_rng([7, repeat]).permutation(len(perturbations))
@@ -222,7 +232,8 @@ def prepare(folder: Path, screen: Screen, folds: list[tuple[int, int]]) -> None:
             context: [
                 perturbations[number]
                 for rank, number in enumerate(order)
-                if (rank + shift) % FOLDS == fold and counts[perturbations[number]] >= LEAST_TESTED
+                if (rank + shift * (not screen.combinations)) % FOLDS == fold
+                and counts[perturbations[number]] >= LEAST_TESTED
             ]
             for shift, (context, counts) in enumerate(sizes.iterrows())
         }

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workflow_scripts.cells.results import LADDER, Scores
-from workflow_scripts.reporting.words import metric_words, metrics_in_order, model_label, number
+from workflow_scripts.cells.results import LADDER, MODEL, Scores
+from workflow_scripts.reporting.words import metric_words, metrics_in_order, number
 
+LABELS: Mapping[str, str] = {
+    "additive_direct": "Additive effect, added to drawn controls",
+    "additive_recentred": "Re-centred on all controls",
+    "additive": "Written as calibrated cells",
+    "denoised": "Denoised effect",
+    MODEL: "This model",
+}
 METRICS = ("pds_cosine", "delta_pearson", "expr_mse", "de_wilcoxon_overlap")
 
 
@@ -35,5 +43,7 @@ def ladder(scores: Scores) -> tuple[list[str], list[Rung]]:
                 ends = number(found.low, signed=True), number(found.high, signed=True)
                 gain += f" ({ends[0]} to {ends[1]})"
             cells.append((number(scores.overall[step].get(metric)), gain))
-        rungs.append(Rung(model_label(step), tuple(cells)))
-    return [metric_words(metric).name for metric in metrics], rungs
+        rungs.append(Rung(LABELS[step], tuple(cells)))
+    lower = {name for name in metrics if scores.better.get(name) == "lower"}
+    names = [metric_words(name).name + (" ↓" if name in lower else " ↑") for name in metrics]
+    return names, rungs
