@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from tests.reporting.page_parser import Page, rows
 from workflow_scripts.cells.results import CompetitionScore
-from workflow_scripts.reporting.page import SCORE_SECTIONS
+from workflow_scripts.reporting.files import InputPaths
+from workflow_scripts.reporting.inputs import read_run
+from workflow_scripts.reporting.page import SCORE_SECTIONS, render_report
 from workflow_scripts.reporting.words import how_predicted, in_competition
 from workflow_scripts.settings.choices import NEGATIVE_CONTROLS
 
@@ -68,6 +71,20 @@ def test_scores_and_differences_have_intervals(render: Render) -> None:
     ]
     assert re.fullmatch(r"\+0\.\d{3}\+0\.\d{3} – \+0\.\d{3}", against[2])
     assert int(against[3]) == 8
+
+
+@pytest.mark.parametrize(("place", "words"), [(2.0, "2.000 of 1"), (3.571, "off scale")])
+def test_a_score_far_from_both_ends_is_off_scale(
+    write_files: Callable[..., InputPaths], place: float, words: str
+) -> None:
+    paths = write_files()
+    scores = json.loads(paths.scores.read_text())
+    scores["scaled"]["model"] = {"pds_cosine": place, "expr_mse": -1.1}
+    paths.scores.write_text(json.dumps(scores))
+    page = Page(render_report(read_run(paths)))
+    assert rows(page, "Discrimination, cosine")[0][1].endswith(words)
+    assert rows(page, "Expression error, squared")[0][1].endswith("off scale")
+    assert f"its place is {words}" in " ".join(page.text["verdict"].split())
 
 
 def test_contexts_get_tables_of_their_own_only_when_there_are_several(render: Render) -> None:

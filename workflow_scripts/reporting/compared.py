@@ -27,6 +27,7 @@ from workflow_scripts.reporting.words import (
     model_label,
     models_in_order,
     number,
+    on_scale,
 )
 from workflow_scripts.settings.dump import inline
 
@@ -172,7 +173,7 @@ def render_comparison(
             tuple(_plain(_mean_of(runs, groups, name, metric)) for metric in metrics),
         )
         for name in models_in_order(first.overall)
-        if alike and name in _baselines(first)
+        if alike and name not in {MODEL, *first.negative_controls}
     ]
     order = [row.label for row in rows]
     points = [(row.label, row.seconds, standings[row.label][main]) for row in rows]
@@ -261,11 +262,6 @@ def _mean_seconds(runs: Sequence[ComparedRun]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def _baselines(scores: Scores) -> set[str]:
-    """Return the baselines: all that was scored but the model, and its negative controls."""
-    return set(scores.overall) - {MODEL} - set(scores.negative_controls)
-
-
 def _cell(standing: Mapping[str, Any] | None) -> dict[str, Any]:
     if standing is None:
         return _plain(None)
@@ -284,7 +280,7 @@ def _cell(standing: Mapping[str, Any] | None) -> dict[str, Any]:
         "text": number(standing["mean"]),
         "sd": "" if standing["sd"] is None else f"± {number(standing['sd'])} between runs",
         "interval": interval,
-        "scaled": "" if standing["scaled"] is None else number(standing["scaled"]),
+        "scaled": on_scale(standing["scaled"]),
         "difference": words,
     }
 

@@ -15,7 +15,7 @@ from workflow_scripts.reporting.words import (
     metrics_in_order,
     model_label,
     models_in_order,
-    number,
+    on_scale,
 )
 
 BETTER_WORDS: Mapping[Better, str] = {
@@ -159,9 +159,7 @@ def _score_table(
                     value,
                     is_best=value is not None and value == best,
                     interval=" – ".join(map(words.shown, intervals.get(model, {}).get(metric, ()))),
-                    scaled=""
-                    if (there := scaled.get(model, {}).get(metric)) is None
-                    else number(there),
+                    scaled=on_scale(scaled.get(model, {}).get(metric)),
                 )
             )
         anchors = _anchors(scores, context, metric, words)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from workflow_scripts.reporting.words import counted, number
+from workflow_scripts.reporting.words import counted, number, on_scale
 from workflow_scripts.settings.findings import printable, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -26,6 +26,7 @@ def template_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["on_scale"] = on_scale
     environment.filters["size"] = size
     environment.filters["counted"] = counted
     environment.filters["count"] = lambda value: f"{value:,}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +9,7 @@ from enum import Enum
 import pandas as pd
 
 from workflow_scripts.cells.results import MODEL, Difference, Refusal, Scores
+from workflow_scripts.reporting.tables import finite
 from workflow_scripts.reporting.words import (
     MAIN_METRICS,
     metric_words,
@@ -109,7 +109,7 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
     """
     overall = scores.overall
     own = overall.get(MODEL, {})
-    metric = next((name for name in MAIN_METRICS if _is_number(own.get(name))), None)
+    metric = next((name for name in MAIN_METRICS if finite(own.get(name)) is not None), None)
     if metric is None:
         reasons = dict.fromkeys(
             refusal.reason for refusal in scores.refused if _blocks_the_verdict(refusal)
@@ -128,7 +128,7 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
             is_rival=baseline in scores.rivals,
         )
         for baseline in models_in_order(overall)
-        if baseline != MODEL and _is_number((values := overall[baseline]).get(metric))
+        if baseline != MODEL and finite((values := overall[baseline]).get(metric)) is not None
     )
     return Verdict(
         metric=metric,
@@ -140,10 +140,6 @@ def judge(scores: Scores, metrics: pd.DataFrame) -> Verdict:
         scaled=scores.scaled.get(MODEL, {}).get(metric),
         scaled_interval=scores.scaled_intervals.get(MODEL, {}).get(metric),
     )
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _blocks_the_verdict(refusal: Refusal) -> bool:

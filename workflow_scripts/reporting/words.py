@@ -243,6 +243,13 @@ def number(value: float | None, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def on_scale(value: float | None) -> str:
+    """Say where a score stands between the mean response (0) and a replicate (1)."""
+    if value is None or value != value:
+        return ""
+    return f"{number(value)} of 1" if -1 <= value <= 2 else "off scale"
+
+
 def how_predicted(described: Mapping[str, str | float | bool]) -> str:
     """Say what was made of the model's own output, where that is anything.
 
