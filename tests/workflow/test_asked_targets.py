@@ -92,6 +92,7 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
     new.obs["line"] = "new_" + new.obs["line"].astype(str)
     new[:, ::-1].copy().write_h5ad(finished_run / "new.h5ad")  # genes in another order
     asked = "prediction.adata=new.h5ad prediction.context_col=line"
+    scored = contents(finished_run / "out/tiny")
     done = snakemake(finished_run, *OPTIONS, f"overrides={asked}")
     assert {"pack_cells", "list_targets", "predict", "evaluate", "report"} <= set(done.jobs)
 
@@ -119,6 +120,7 @@ def test_cells_of_another_file_are_predicted_and_scored(finished_run: Path) -> N
         "Of 8 test pairs of a perturbation and a context: 8 whose context was never trained on."
     )
     assert scores["rivals"] == ["denoised"]
+    assert contents(finished_run / "out/tiny") == scored
     report = " ".join((run / "report.html").read_text().split())
     assert "These scores are evidence about: unseen contexts." in report
     assert "Not judged: the denoised effect, the rival for this claim, has no score" in report
