@@ -10,7 +10,7 @@
 # Before Snakemake looks at them: a record says how a run was made, and no edit of it has an effect.
 if workflow.is_main_process:
     for run in RUNS.values():
-        for path in run.mend_records():
+        for path in run.restore_records():
             logger.warning(
                 f"warning: {path} didn't hold what the workflow wrote, and is made anew; what it held"
                 f" is in {path.name}.edited, and has no effect (settings are changed in run files)"

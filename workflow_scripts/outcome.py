@@ -67,7 +67,7 @@ def closed_places(places: Iterable[Path]) -> str | None:
         lines = "\n".join(f"  {path}" for path in closed)
         return (
             f"nothing was started, as these can't be written to:\n{lines}\n"
-            "mend their permissions, or give runs another output_dir (or cache_dir)"
+            "change their permissions, or give runs another output_dir (or cache_dir)"
         )
     return None
 
@@ -89,7 +89,7 @@ def closing_lines(runs: Mapping[str, RunInputs]) -> Iterator[str]:
         pages = [Path(run, name).resolve() for name in ("report.html", "preflight/findings.html")]
         page = next((path for path in pages if path.exists()), None)
         if page is None or (len(runs) > 1 and page != pages[0]):
-            yield f"{run}: not finished; what it says lies in {Path(run, 'logs').resolve()}"
+            yield f"{run}: not finished; see the logs in {Path(run, 'logs').resolve()}"
         else:
             yield f"{run}: {page}"
             yield from _warnings_of(Path(run, "preflight/findings.json"))
@@ -117,7 +117,7 @@ class Failure:
     run, rule
         Folder of the run, or of what runs share, and the rule.
     message
-        What it says of its end.
+        How it ended, in its own words.
     log
         Its log; None if it has none.
     advice
@@ -177,8 +177,8 @@ def _read(log: Path | None, told: str) -> tuple[str, str]:
         text = ""
     if messages := _MESSAGE.findall(text):
         message = "\n".join(messages[:_MOST])
-        mend = "Mend that, and start the same command again: what is done stays done."
-        return message, _lack(message) or mend
+        fix = "Fix that, and start the same command again: what is done stays done."
+        return message, _lack(message) or fix
     if stopped := _STOPPED.findall(text):
         return stopped[-1], "Start the same command again."
     lines = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]

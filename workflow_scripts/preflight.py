@@ -190,7 +190,7 @@ def preflight(
     if counts["error"]:
         show_findings(findings)
         raise DataError(
-            f"{run}: {counts['error']} problem(s) to mend before {task} starts; all "
+            f"{run}: {counts['error']} problem(s) to fix before {task} starts; all "
             f"findings are in {record / 'findings.html'}"
         )
     print(f"{run}: ready for {task}")

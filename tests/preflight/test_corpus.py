@@ -59,7 +59,7 @@ def test_broken_input_is_stopped_named_and_explained(inputs, tmp_path, capsys, n
     case = CORPUS[name]
     case.spoil(inputs)
     stages = Stages(inputs.run_file, case.overrides)
-    with pytest.raises(DataError, match="to mend before training starts"):
+    with pytest.raises(DataError, match="to fix before training starts"):
         stages.check()
     assert stages.stage == "preflight"
     assert not Path("passed.json").exists()

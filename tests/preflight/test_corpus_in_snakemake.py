@@ -64,7 +64,7 @@ def test_all_problems_are_said_at_once_and_nothing_trains(tmp_path):
     outcome = snakemake(tmp_path, "--config", f"runs={inputs.run_file}", expect=1)
     assert "no vector for 2 of the data's 7 perturbations: g2, g5" in outcome.text
     assert "has no perturbation 'g33'; did you mean 'g3'?" in outcome.text
-    assert "2 problem(s) to mend before training starts" in outcome.text
+    assert "2 problem(s) to fix before training starts" in outcome.text
     assert not {"train", "predict_baselines"} & set(outcome.jobs)
     left = {path.name for path in (tmp_path / "out/run").iterdir()}
     assert not left & {"preflight.json", "checkpoints", "predictions.h5ad", "report.html"}
@@ -78,7 +78,7 @@ def test_faults_of_an_override_fail_check(tmp_path, name):
     overrides = json.dumps(CORPUS[name].overrides)
     config = (f"runs={inputs.run_file}", f"overrides={overrides}")
     outcome = snakemake(tmp_path, "check", "--config", *config, expect=1)
-    assert "to mend before training starts" in outcome.text
+    assert "to fix before training starts" in outcome.text
 
 
 @pytest.mark.parametrize("name", broken_config.CASES if ALL else list(broken_config.CASES)[:1])

@@ -36,7 +36,7 @@ def test_every_generated_file_is_as_generated() -> None:
     document_config.main(["--check"])
 
 
-def test_a_stale_file_is_named_and_mended(
+def test_a_stale_file_is_named_and_fixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = document_config.generated(ROOT)

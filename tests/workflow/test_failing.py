@@ -34,7 +34,7 @@ def test_problems_of_inputs_end_in_one_box(tmp_path: Path) -> None:
     assert "the data has no perturbation 'g7'" in said
     assert "the data has no perturbation 'g8'" in said
     assert f"log: {tmp_path}/out/tiny/logs/preflight.log" in said
-    assert "Mend that, and start the same command again" in said
+    assert "Fix that, and start the same command again" in said
 
 
 def test_job_that_was_killed_is_told_from_one_that_says_why(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_last_end_of_a_job_that_was_tried_again_counts(tmp_path: Path) -> None:
     assert found.message == "error: the loss is nan;\nlower it"
     log.write_text("note: CUDA out of memory, goes on without it\nerror: the loss is nan\n")
     (found,) = failures(block)
-    assert found.advice.startswith("Mend that")
+    assert found.advice.startswith("Fix that")
     log.write_text("stopped by SIGTERM after step 7 of 9; its state is kept\n")
     (found,) = failures(block)
     assert found.advice == "Start the same command again."

@@ -141,7 +141,7 @@ def _audit_datasets(
         if not files:
             named = ", ".join(matched_nothing.get(dataset, ["what names its files"]))
             text = (
-                f"dataset {dataset}: {named} matches no file; mend [datasets] of the split file, "
+                f"dataset {dataset}: {named} matches no file; fix [datasets] of the split file, "
                 "cells.datasets or prediction.adata (paths are relative to the working directory)"
             )
             findings.append(Finding("error", "no-files", text))

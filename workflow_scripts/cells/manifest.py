@@ -74,7 +74,7 @@ class Manifest:
         DataError
             Where it isn't one, is of another version, lacks something, or was edited.
         """
-        mend = _mend(path)
+        remedy = _remedy(path)
         try:
             content = json.loads(path.read_bytes())
         except OSError as error:
@@ -83,22 +83,22 @@ class Manifest:
             ) from error
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{path}: not the manifest of packed cells, as it isn't JSON ({error}); {mend}"
+                f"{path}: not the manifest of packed cells, as it isn't JSON ({error}); {remedy}"
             ) from error
         if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
             raise DataError(
-                f"{path}: not the manifest of packed cells, as it names no schema; {mend}"
+                f"{path}: not the manifest of packed cells, as it names no schema; {remedy}"
             )
         if content["schema"] != SCHEMA:
             raise DataError(
                 f"{path}: packed cells of layout {content['schema']}, this version reads "
-                f"{SCHEMA}; {mend}"
+                f"{SCHEMA}; {remedy}"
             )
         if misfits := list(_misfits(_SHAPE, content, "")):
-            raise DataError(f"{path}: {listing(misfits, 5)}; {mend}")
+            raise DataError(f"{path}: {listing(misfits, 5)}; {remedy}")
         if content["digest"] != _digest(content):
             raise DataError(
-                f"{path}: its digest is not that of the files it names; it was edited; {mend}"
+                f"{path}: its digest is not that of the files it names; it was edited; {remedy}"
             )
         return cls(path, path.parent / content["folder"], content)
 
@@ -108,12 +108,12 @@ class Manifest:
         return str(self.content["digest"])
 
     @property
-    def mend(self) -> str:
+    def remedy(self) -> str:
         """What to do where the store isn't what was packed."""
-        return _mend(self.path)
+        return _remedy(self.path)
 
     def faults(self, *, anew: bool = False) -> Iterator[str]:
-        """Yield of each file that isn't what was packed what is wrong; `mend` says what to do.
+        """Yield of each file that isn't what was packed what is wrong; `remedy` says what to do.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     return store_digest(content["files"], content["target_sum"], content.get("embedding"))
 
 
-def _mend(path: Path) -> str:
+def _remedy(path: Path) -> str:
     return f"delete {path} and start the workflow again, which packs the cells anew"
 
 

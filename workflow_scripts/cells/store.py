@@ -73,7 +73,7 @@ class CellStore:
         """
         manifest = Manifest.read(path.absolute())
         for fault in manifest.faults():
-            raise DataError(f"{fault}; {manifest.mend}")
+            raise DataError(f"{fault}; {manifest.remedy}")
         folder = manifest.folder
         indptr, indices, values = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
@@ -85,7 +85,7 @@ class CellStore:
             if (said := manifest.content[key]) != there:
                 raise DataError(
                     f"{path}: {key} is {said}, and its files hold {there}; it was edited; "
-                    f"{manifest.mend}"
+                    f"{manifest.remedy}"
                 )
         return cls(
             *(genes, indptr, indices, values),

@@ -1,4 +1,4 @@
-"""The page that says whether a run is ready to train, and what to mend if it isn't."""
+"""The page that says whether a run is ready to train, and what to fix if it isn't."""
 
 from __future__ import annotations
 

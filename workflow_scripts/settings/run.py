@@ -152,7 +152,7 @@ class Run:
                 parts[key.kind][key.path] = value
         return Slice(**parts)
 
-    def mend_records(self) -> Iterator[Path]:
+    def restore_records(self) -> Iterator[Path]:
         """Take away, or write anew, the records that were edited or damaged; yield their paths.
 
         What was found is kept beside them. Scores are made anew by the job that finds them gone.
