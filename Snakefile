@@ -9,7 +9,6 @@ report: "rules/captions/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/inputs.smk"
 include: "rules/freeze.smk"
 include: "rules/cells.smk"
 include: "rules/features.smk"
@@ -24,25 +23,15 @@ include: "rules/outcome.smk"
 rule all:
     default_target: True
     input:
-        expand("{run}/config.yaml", run=RUNS),
-        expand(
-            "{run}/checkpoints/{state}.ckpt",
-            run=with_rule("train"),
-            state=["final", "best"],
-        ),
-        expand(
-            "{run}/{cells}.h5ad",
-            run=with_rule("predict"),
-            cells=["predictions", "observed"],
-        ),
-        [file for run in RUNS.values() for file in run.made("write_submission")],
-        [file for run in RUNS for file in RUNS[run].scored],
-        expand("{run}/report.html", run=RUNS),
+        expand("{run}/{file}", run=RUNS, file=["config.yaml", "report.html"]),
+        made_by("train", "checkpoints/final.ckpt", "checkpoints/best.ckpt"),
+        made_by("predict", "predictions.h5ad", "observed.h5ad"),
+        made_by("write_submission"),
+        made_by("evaluate", *SCORED),
         comparison(RUNS),
-        put_aside(RUNS, ASIDE),
+        put_aside(RUNS),
 
 
 rule check:
     input:
-        expand("{run}/config.yaml", run=RUNS),
-        expand("{run}/preflight.json", run=RUNS),
+        expand("{run}/{file}", run=RUNS, file=["config.yaml", "preflight.json"]),

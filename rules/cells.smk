@@ -9,11 +9,6 @@
 # keeps: {cache_dir}/cells/{cells}/<identity>/    the packed cells
 
 
-localrules:
-    fetch_cells,
-    freeze_cells,
-
-
 rule simulate_demo:
     output:
         DEMO_FILES,
@@ -26,41 +21,30 @@ rule simulate_demo:
         runtime=minutes(30),
     params:
         out_dir=lambda wildcards, output: Path(output[0]).parent,
-    message:
-        "simulating a small screen in {params.out_dir}"
     shell:
         command("simulate_demo")
 
 
 rule fetch_cells:
     input:
-        lambda wildcards: storage(
-            FETCHED[f"{FETCHED_TO}/{wildcards.file}"].partition("#")[0]
-        ),
+        lambda wildcards: storage(FETCHED[wildcards.file].partition("#")[0]),
     output:
-        f"{FETCHED_TO}/{{file}}",
+        "{file}",
     log:
-        f"{FETCHED_TO}/{{file}}.log",
+        "{file}.log",
     wildcard_constraints:
-        file="|".join(re.escape(os.path.relpath(name, FETCHED_TO)) for name in FETCHED)
-        or "nothing",
+        file="|".join(map(re.escape, FETCHED)) or "nothing",
+    localrule: True
     conda:
         "../envs/stateline.yaml"
     params:
-        address=lambda wildcards: FETCHED[f"{FETCHED_TO}/{wildcards.file}"],
-        sha256=lambda wildcards: FETCHED[f"{FETCHED_TO}/{wildcards.file}"].partition(
-            "#sha256="
-        )[2],
-    message:
-        "fetching {params.address}"
+        sha256=lambda wildcards: FETCHED[wildcards.file].partition("#sha256=")[2],
     shell:
         "(ln -f {input:q} {output:q} || cp {input:q} {output:q}; touch {output:q}"
         " && if [ -n '{params.sha256}' ]; then"
         " echo '{params.sha256} *'{output:q} | sha256sum --check --strict; fi) > {log:q} 2>&1"
 
 
-# Which file lies at a path is told by its signature, whatever its time. Of a file that a rule makes,
-# it is asked for once that is there.
 rule freeze_cells:
     input:
         source_files,
@@ -68,20 +52,14 @@ rule freeze_cells:
         f"{CELLS}/{{cells}}/cell_files.json",
     log:
         f"{CELLS}/{{cells}}/logs/freeze_cells.log",
+    localrule: True
     conda:
         "../envs/stateline.yaml"
     params:
         # One text, since Snakemake compares parameters as a set.
         content=lambda wildcards: canonical_json(
-            {
-                **json.loads(packing()[wildcards.cells]),
-                "signatures": {
-                    name: signature(name) for name in source_files(wildcards)
-                },
-            }
+            PACKED[wildcards.cells] | signatures(wildcards)
         ),
-    message:
-        "settings of the cells {wildcards.cells}"
     shell:
         "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
 
@@ -106,8 +84,6 @@ rule audit_cells:
         # 300 bytes a cell were measured, of which a file of counts has some 3,000.
         mem_mb=memory(4000, per_mb=0.1),
         runtime=minutes(30, per_gb=4),
-    message:
-        "looking at the cells of {wildcards.cells}"
     shell:
         command("audit_cells")
 
@@ -131,8 +107,6 @@ rule audit_splits:
         runtime=minutes(30),
     params:
         store=store("cells"),
-    message:
-        "{wildcards.run}: applying the split file"
     shell:
         command("audit_splits")
 
@@ -155,8 +129,6 @@ rule pack_cells:
         runtime=minutes(60, per_gb=4),
     params:
         store=lambda wildcards: f"{CACHE}/cells/{wildcards.cells}",
-    message:
-        "packing cells into {params.store}"
     shell:
         command("pack_cells")
 
@@ -176,7 +148,5 @@ rule select_genes:
     resources:
         mem_mb=memory(8000),
         runtime=minutes(60),
-    message:
-        "{wildcards.run}: choosing the genes to read"
     shell:
         command("select_genes")

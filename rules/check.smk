@@ -5,10 +5,6 @@
 # keeps: {run}/preflight/        findings.json, findings.html: also if something is wrong
 
 
-localrules:
-    why,
-
-
 rule preflight:
     input:
         inputs_of("preflight"),
@@ -27,8 +23,6 @@ rule preflight:
     params:
         record="{run}/preflight",
         store=store("cells"),
-    message:
-        "{wildcards.run}: is everything ready to train?"
     shell:
         command("preflight")
 
@@ -36,12 +30,11 @@ rule preflight:
 rule why:
     log:
         "cache/logs/why.log",
+    localrule: True
     conda:
         "../envs/stateline.yaml"
     params:
         config=json.dumps(config),
-    message:
-        "what would run again, and why"
     shell:
         "python -m workflow_scripts.why --config {params.config:q} > {log:q} 2>&1;"
         " status=$?; cat {log:q}; exit $status"

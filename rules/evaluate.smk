@@ -24,8 +24,6 @@ rule anchors:
     resources:
         mem_mb=memory(4000, per_mb=16),
         runtime=minutes(120, per_gb=60),
-    message:
-        "{wildcards.run}: scoring the mean response and a replicate of its test cells"
     shell:
         command("anchors", quote(SHARED_ANCHORS))
 
@@ -52,7 +50,5 @@ rule evaluate:
         runtime=minutes(120, per_gb=60),
     params:
         shared_dir=SHARED_ANCHORS,
-    message:
-        "{wildcards.run}: scoring the predictions beside the baselines"
     shell:
         command("evaluate")

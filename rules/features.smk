@@ -24,8 +24,6 @@ rule embed_proteins:
         gpu=1,
     params:
         cache=f"{CACHE}/proteins",
-    message:
-        "{wildcards.run}: embedding proteins (follow it in {log})"
     shell:
         command("embed_proteins")
 
@@ -46,8 +44,6 @@ rule validate_features:
     resources:
         mem_mb=memory(4000, per_mb=4),
         runtime=minutes(30),
-    message:
-        "{wildcards.run}: checking the perturbation features"
     shell:
         command("validate_features")
 
@@ -63,5 +59,3 @@ use rule validate_features as validate_target_features with:
         "{run}/logs/validate_target_features.log",
     benchmark:
         "{run}/benchmarks/validate_target_features.tsv"
-    message:
-        "{wildcards.run}: checking the features of what is to be predicted"

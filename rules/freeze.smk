@@ -10,16 +10,8 @@
 # Before Snakemake looks at them: a record says how a run was made, and no edit of it has an effect.
 if workflow.is_main_process:
     for run in RUNS.values():
-        for path in run.restore_records():
-            logger.warning(
-                f"warning: {path} didn't hold what the workflow wrote, and is made anew; what it held"
-                f" is in {path.name}.edited, and has no effect (settings are changed in run files)"
-            )
-
-
-localrules:
-    freeze_config,
-    freeze_stage,
+        for warning in run.restore_records():
+            logger.warning(f"warning: {warning}")
 
 
 rule freeze_config:
@@ -31,13 +23,12 @@ rule freeze_config:
         "{run}/logs/freeze_config.log",
     benchmark:
         "{run}/benchmarks/freeze_config.tsv"
+    localrule: True
     conda:
         "../envs/stateline.yaml"
     params:
         # Holds the digest of the result: a change of any value or source changes this parameter.
         arguments=lambda wildcards: RUNS[wildcards.run].freeze_arguments(),
-    message:
-        "{wildcards.run}: freezing the config"
     shell:
         "python -m workflow_scripts.config freeze --out {output.config:q}"
         " --trace {output.trace:q} --provenance {output.provenance:q} {params.arguments} > {log:q} 2>&1"
@@ -48,12 +39,11 @@ rule freeze_stage:
         "{run}/stages/{stage}.json",
     log:
         "{run}/logs/freeze_{stage}.log",
+    localrule: True
     conda:
         "../envs/stateline.yaml"
     params:
         # Canonical JSON, so that only a changed value is a changed parameter.
         slice=lambda wildcards: RUNS[wildcards.run].stage_json(wildcards.stage),
-    message:
-        "{wildcards.run}: settings of {wildcards.stage}"
     shell:
         "printf '%s\\n' {params.slice:q} > {output:q} 2> {log:q}"

@@ -27,8 +27,6 @@ rule list_targets:
         runtime=minutes(30),
     params:
         store=store("asked_cells"),
-    message:
-        "{wildcards.run}: looking at what is to be predicted"
     shell:
         command("list_targets")
 
@@ -52,8 +50,6 @@ rule predict:
         gpu=1,
     params:
         checkpoint=of_run("checkpoint"),
-    message:
-        "{wildcards.run}: predicting the test cells"
     shell:
         command("predict")
 
@@ -72,8 +68,6 @@ rule predict_baselines:
     resources:
         mem_mb=memory(8000),
         runtime=minutes(240),
-    message:
-        "{wildcards.run}: predicting the test cells with the baselines"
     shell:
         command("predict_baselines", quote(f"{CACHE}/baselines"))
 
@@ -96,8 +90,6 @@ rule predict_negative_controls:
         gpu=1,
     params:
         checkpoint=of_run("checkpoint"),
-    message:
-        "{wildcards.run}: predicting the test cells from features that say nothing"
     shell:
         command("predict_negative_controls")
 
@@ -116,7 +108,5 @@ rule write_submission:
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),
-    message:
-        "{wildcards.run}: writing {output} for a competition"
     shell:
         command("write_submission")

@@ -25,8 +25,6 @@ rule report:
             f"{wildcards.run}/benchmarks",
             f"{RUNS[wildcards.run].cells}/benchmarks",
         ],
-    message:
-        "{wildcards.run}: writing {output}"
     shell:
         command("report")
 
@@ -35,21 +33,15 @@ if comparison(RUNS):
 
     rule compare:
         input:
-            expand("{run}/config.yaml", run=compared(RUNS)),
-            expand("{run}/anchors.json", run=compared(RUNS)),
-            [
-                f"{run}/training.csv"
-                for run in compared(RUNS)
-                if RUNS[run].given_weights is None
-            ],
-            [file for run in compared(RUNS) for file in RUNS[run].scored[:2]],
+            expand(
+                "{run}/{file}",
+                run=compared(RUNS),
+                file=["config.yaml", "anchors.json", "metrics.tsv", "scores.json"],
+            ),
+            [RUNS[run].made("train", "training.csv") for run in compared(RUNS)],
         output:
-            page=in_report(
-                comparison(RUNS)[0], "compare", "page", category="Comparison"
-            ),
-            table=in_report(
-                comparison(RUNS)[1], "compare", "table", category="Comparison"
-            ),
+            page=in_report(comparison(RUNS)[0], "compare", "page", "Comparison"),
+            table=in_report(comparison(RUNS)[1], "compare", "table", "Comparison"),
         log:
             f"{comparison(RUNS)[0]}.log",
         conda:
@@ -60,8 +52,6 @@ if comparison(RUNS):
         params:
             # Names and what differs stand on the page.
             runs=compared(RUNS),
-            replicates=replicates(),
-        message:
-            "comparing the runs: {output.page}"
+            replicates=(config["compare"] or {}).get("replicates") or [],
         shell:
             command("compare")

@@ -28,7 +28,5 @@ rule train:
     params:
         launcher=launcher,
         work_dir=lambda wildcards: f"{RUNS[wildcards.run].home}/checkpoints",
-    message:
-        "{wildcards.run}: training (follow it in {log})"
     shell:
-        command("train", "{params.work_dir:q}", launcher="{params.launcher}")
+        f"{{params.launcher}}{command('train', '{params.work_dir:q}')}"

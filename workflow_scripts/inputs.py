@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workflow_scripts.cache.digests import text_digest
+from workflow_scripts.cache.writing import ASIDE
 from workflow_scripts.cells.run_cells import (
     addresses_of,
     asked_cells_json,
@@ -335,26 +336,15 @@ def comparison(runs: Mapping[str, RunInputs]) -> list[str]:
     return [os.path.normpath(f"{place}/compare.{ending}") for ending in ("html", "tsv")]
 
 
-def put_aside(runs: Mapping[str, RunInputs], ending: str) -> list[str]:
-    """Return what was found damaged and is not made again yet: Snakemake sees no need by itself.
-
-    Parameters
-    ----------
-    runs
-        Runs by folder.
-    ending
-        Ending of the damaged file, which lies beside the missing one.
-    """
+def put_aside(runs: Mapping[str, RunInputs]) -> list[str]:
+    """Return what was found damaged and is not made again yet: Snakemake sees no need by itself."""
     folders = {
         folder
         for run in runs.values()
         for folder in (run.cells, run.asked_cells, run.folder, f"{run.folder}/checkpoints")
     }
-    found = {
-        f"{folder}/{path.name.removesuffix(ending)}"
-        for folder in folders
-        for path in Path(folder).glob(f"*{ending}")
-    }
+    damaged = (path for folder in folders for path in Path(folder).glob(f"*{ASIDE}"))
+    found = {str(path).removesuffix(ASIDE) for path in damaged}
     return sorted(path for path in found if not Path(path).exists())
 
 

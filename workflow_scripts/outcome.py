@@ -7,8 +7,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from workflow_scripts.inputs import CELLS, RunInputs, compared, comparison
 from workflow_scripts.settings.findings import printable
@@ -70,6 +74,18 @@ def closed_places(places: Iterable[Path]) -> str | None:
             "change their permissions, or give runs another output_dir (or cache_dir)"
         )
     return None
+
+
+def end_with_jobs(number: int, frame: Any) -> None:
+    """End the jobs with Snakemake.
+
+    A signal to Snakemake alone, as an editor's stop button sends it, doesn't reach them. Snakemake
+    would go on until they end, which takes hours of a training.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    raise KeyboardInterrupt
 
 
 def print_full_disks(places: Iterable[Path]) -> None:

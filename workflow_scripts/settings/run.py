@@ -152,8 +152,8 @@ class Run:
                 parts[key.kind][key.path] = value
         return Slice(**parts)
 
-    def restore_records(self) -> Iterator[Path]:
-        """Take away, or write anew, the records that were edited or damaged; yield their paths.
+    def restore_records(self) -> Iterator[str]:
+        """Take away, or write anew, the records that were edited or damaged; yield what is done.
 
         What was found is kept beside them. Scores are made anew by the job that finds them gone.
         """
@@ -168,7 +168,11 @@ class Run:
                     write_atomically(path, to_yaml(self.config))
                 elif path.name == "config.trace.tsv":
                     write_atomically(path, self.trace)
-                yield path
+                yield (
+                    f"{path} didn't hold what the workflow wrote, and is made anew; what it held "
+                    f"is in {path.name}.edited, and has no effect (settings are changed in run "
+                    "files)"
+                )
 
 
 def run_folder(config: Mapping[str, Any]) -> str:
