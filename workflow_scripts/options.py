@@ -59,31 +59,21 @@ class Option:
 
     Attributes
     ----------
-    name, help
-        Its name, and its line in the docstring.
-    kind
-        ``input``, ``output``, ``value`` and so on: what the type of the parameter says.
-    type
-        What makes a value of its text.
+    name, kind
+        Its name, and what the type of its parameter says: input, output, value and so on.
+    parsed
+        What argparse is told of it.
     digest
         What tells one input from another; None if it does not count what is given.
     place
-        Where a rule names it: ``input``, ``output`` or ``params``.
-    many, optional
-        Whether it takes several values, or can be left out.
-    default
-        Its value then.
+        Where its rule names it: input, output or params.
     """
 
     name: str
-    help: str
     kind: str
-    type: Callable[[str], Any] = Path
+    parsed: Mapping[str, Any]
     digest: Callable[[Path], str] | None = None
     place: str = "params"
-    many: bool = False
-    optional: bool = False
-    default: Any = None
 
     @property
     def flag(self) -> str:
@@ -96,45 +86,29 @@ class Option:
         known = {"threads": "{threads}", "run": "{wildcards.run:q}"}
         return f"{self.flag} {known.get(self.name, f'{{{self.place}.{self.name}:q}}')}"
 
-    @property
-    def has_default(self) -> bool:
-        """Whether it has a value of its own where it is not given."""
-        return self.default not in (None, [])
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What argparse is told of it."""
-        more: dict[str, Any] = {"required": True}
-        if self.optional and not self.has_default:
-            # A rule names an input that a run lacks by nothing.
-            more = {"nargs": "*" if self.many else "?"}
-        elif self.optional:
-            more = {}
-        return {"type": self.type, "default": self.default, "help": self.help, **more}
-
-
-def is_expanded(hint: Any) -> bool:
-    """Return whether a parameter of this type stands for its fields."""
-    return is_dataclass(hint) and hint is not Slice
-
 
 def options_of(function: Callable[..., None]) -> Iterator[Option]:
     """Yield the options of a function's parameters."""
     hints = parameters_of(function)
     for name, hint in hints.items():
         if hint is Slice:
-            yield Option("settings", "stage file (JSON)", "settings", place="input")
-            config = "frozen config (YAML)"
-            optional = Config not in hints.values()
-            yield Option("config", config, "config", place="input", optional=optional)
+            of_config = _needed(optional=Config not in hints.values())
+            for option, text, needed in (
+                ("settings", "stage file (JSON)", _needed(optional=False)),
+                ("config", "frozen config (YAML)", of_config),
+            ):
+                parsed = {"type": Path, "help": text, **needed}
+                yield Option(option, option, parsed, place="input")
         elif is_expanded(hint):
-            texts: dict[str, str] = {}
-            for base in inspect.getmro(hint):
-                texts = _descriptions(base, "Attributes") | texts
             for field, of_field in parameters_of(hint).items():
-                yield _option(hint, field, of_field, texts)
+                yield _option(hint, field, of_field)
         elif hint not in (Config, IdentityFolder):
-            yield _option(function, name, hint, _descriptions(function, "Parameters"))
+            yield _option(function, name, hint)
+
+
+def is_expanded(hint: Any) -> bool:
+    """Return whether a parameter of this type stands for its fields."""
+    return is_dataclass(hint) and hint is not Slice
 
 
 def parameters_of(described: Any) -> dict[str, Any]:
@@ -143,37 +117,39 @@ def parameters_of(described: Any) -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if name != "return"}
 
 
-def _option(owner: Any, name: str, hint: Any, texts: Mapping[str, str]) -> Option:
+def _option(owner: Any, name: str, hint: Any) -> Option:
     default = inspect.signature(owner).parameters[name].default
-    default = None if default is inspect.Parameter.empty else default
-    optional = type(None) in get_args(hint)
-    if optional:
+    if optional := type(None) in get_args(hint):
         hint = get_args(hint)[0]
-    many = get_origin(hint) is list
-    if many:
+    if many := get_origin(hint) is list:
         hint = get_args(hint)[0]
-    if many and not optional and default is None:
-        default = []
     bare, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    digest: Callable[[Path], str] | None = None
-    kind, place = "value", "params"
-    if marks and isinstance(marks[0], str):
-        kind = marks[0]
-        digest = os.path.abspath if kind == "store" else None
+    parsed: dict[str, Any] = {"type": bare, "help": _description(owner, name)}
+    if default not in (None, inspect.Parameter.empty):
+        parsed["default"] = default
+    elif many:
+        parsed |= {"nargs": "*", "default": None if optional else []}
+    else:
+        parsed |= _needed(optional=optional)
+    if marks and isinstance(kind := marks[0], str):
         place = "output" if kind.startswith("output") else "params"
-    elif bare is Path:
-        kind, digest = "input", marks[0] if marks else content_digest
-        place = marks[1] if marks[1:] else "input"
-    optional = optional or default is not None
-    return Option(name, texts[name], kind, bare, digest, place, many, optional, default)
+        return Option(name, kind, parsed, os.path.abspath if kind == "store" else None, place)
+    if bare is Path:
+        digest = marks[0] if marks else content_digest
+        return Option(name, "input", parsed, digest, marks[1] if marks[1:] else "input")
+    return Option(name, "value", parsed)
 
 
-def _descriptions(described: Any, title: str) -> dict[str, str]:
-    """Return the description of each name in a section of a docstring, as one line."""
-    rule = "-" * len(title)
-    _, _, section = inspect.cleandoc(described.__doc__ or "").partition(f"{title}\n{rule}\n")
-    found: dict[str, str] = {}
-    for names, text in re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?)+)", section, re.MULTILINE):
-        line = " ".join(text.split()).rstrip(".")
-        found |= dict.fromkeys(names.split(", "), line[:1].lower() + line[1:])
-    return found
+def _needed(*, optional: bool) -> dict[str, Any]:
+    """Return what argparse is told: a rule names an input that a run lacks by nothing."""
+    return {"nargs": "?"} if optional else {"required": True}
+
+
+def _description(owner: Any, name: str) -> str:
+    """Return what a docstring, or that of a base class, says of a name, as one line."""
+    names = rf"^(?:\w+, )*{name}(?:, \w+)*\n((?:    .*\n?)+)"
+    for one in inspect.getmro(owner) if inspect.isclass(owner) else [owner]:
+        if found := re.search(names, inspect.cleandoc(one.__doc__ or ""), re.MULTILINE):
+            line = " ".join(found[1].split()).rstrip(".")
+            return line[:1].lower() + line[1:]
+    raise LookupError(f"{owner.__name__} doesn't describe {name}")

@@ -23,7 +23,7 @@ import argparse
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -56,23 +56,7 @@ __all__ = ["Cells", "Config", "Folder", "Output", "OutputFolder", "Stage", "Stor
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as a command.
-
-    Attributes
-    ----------
-    name
-        Name of its slice of the settings.
-    function
-        What does the work.
-    by_hand
-        What to do with a command line that begins with no option.
-    shared
-        Whether several runs share the folder of finished work.
-    kept
-        Whether finished work is kept; otherwise the work is done anew whenever it is asked for.
-    rank
-        Gives the number of this process, of several that do the work together.
-    """
+    """A stage as a command; `stage` describes its attributes."""
 
     name: str
     function: Callable[..., None]
@@ -88,7 +72,7 @@ class Stage:
             return
         given = vars(self.parser().parse_args(arguments))
         for option in self.options:
-            if option.place == "input" or option.kind == "input":
+            if option.kind in ("input", "settings", "config"):
                 for _, path in _numbered(option.name, given[option.name]):
                     refuse_damaged(path)
         if Slice in parameters_of(self.function).values():
@@ -101,7 +85,8 @@ class Stage:
     @cached_property
     def options(self) -> list[Option]:
         """The options of its command line."""
-        work_dir = Option("work_dir", "folder of finished work", "work")
+        parsed = {"type": Path, "required": True, "help": "folder of finished work"}
+        work_dir = Option("work_dir", "work", parsed)
         return [*options_of(self.function), *([work_dir] if self.kept else [])]
 
     @property
@@ -116,7 +101,7 @@ class Stage:
         texts = [inspect.cleandoc(text) for text in (purpose, by_hand) if text]
         parser = command_parser(self.call, "\n\n".join(texts))
         for option in self.options:
-            parser.add_argument(option.flag, **option.settings)
+            parser.add_argument(option.flag, **option.parsed)
         return parser
 
     @cached_property
@@ -126,7 +111,8 @@ class Stage:
 
         kinds = [key.kind for key in KEYS.values() if self.name in key.stages]
         left_out = "" if "operational" in kinds else "config"
-        return [o for o in self.options if not o.has_default and o.kind != left_out]
+        given = (option for option in self.options if option.kind != left_out)
+        return [option for option in given if option.parsed.get("default") in (None, [])]
 
     def shell(self, work_dir: str = "{wildcards.run:q}/finished") -> str:
         """Return the shell command of its rule, whose files and params are named as the options."""
@@ -191,13 +177,10 @@ class Stage:
 
     def _call(self, values: dict[str, Any]) -> None:
         """Call the function with the values of its options."""
-        arguments = {}
         for name, hint in parameters_of(self.function).items():
             if is_expanded(hint):
-                arguments[name] = hint(**{field.name: values[field.name] for field in fields(hint)})
-            else:
-                arguments[name] = values[name]
-        self.function(**arguments)
+                values[name] = hint(**{field: values[field] for field in parameters_of(hint)})
+        self.function(**{name: values[name] for name in parameters_of(self.function)})
 
 
 def stage(
@@ -208,7 +191,21 @@ def stage(
     kept: bool = True,
     rank: Callable[[Slice], int] | None = None,
 ) -> Callable[[Callable[..., None]], Stage]:
-    """Make a function a stage; `Stage` describes the parameters."""
+    """Make a function a stage.
+
+    Parameters
+    ----------
+    name
+        Name of its slice of the settings.
+    by_hand
+        What to do with a command line that begins with no option.
+    shared
+        Whether several runs share the folder of finished work.
+    kept
+        Whether finished work is kept; otherwise the work is done anew whenever it is asked for.
+    rank
+        Gives the number of this process, of several that do the work together.
+    """
     return lambda function: Stage(name, function, by_hand, shared, kept, rank)
 
 
