@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
+
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cells.audited import AuditFiles, read_audit, values_of
 from workflow_scripts.cells.gene_choice import read_gene_list
 from workflow_scripts.cells.gene_names import audit_genes
+from workflow_scripts.cells.values import compare_sums
 from workflow_scripts.errors import DataError
 from workflow_scripts.models import (
     ModelDescription,
@@ -18,11 +24,14 @@ from workflow_scripts.models.origins import other_splits
 from workflow_scripts.settings.choices import (
     CHALLENGES,
     COUNTS,
+    EMBED_KEY,
+    ENSEMBLE,
     SUBMISSION,
     VALIDATION,
     WRITTEN_GENES,
+    given_model,
 )
-from workflow_scripts.settings.findings import Finding, listing
+from workflow_scripts.settings.findings import Finding, from_dicts, listing
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.settings.suggestions import nearest
 
@@ -117,34 +126,84 @@ def check_batches(
     return [Finding("warning", "unknown-batch", f"{text}; {in_place!r} stands for them")]
 
 
-def check_prediction(
-    settings: Slice,
-    *,
-    read: Sequence[str] | None,
-    kinds: Collection[str],
-    splits: Collection[str],
-) -> list[Finding]:
-    """Find what would stop a prediction after hours of training, or what is handed in.
+def check_models(settings: Slice, given: AuditFiles, read: Sequence[str] | None) -> list[Finding]:
+    """Find what would stop a prediction with the models that a run doesn't train.
 
     Parameters
     ----------
     settings
         Slice of the preflight.
+    given
+        What the audits wrote.
     read
         Genes that are read; None where they are still chosen.
-    kinds
-        What the files that are predicted from hold: counts, log1p.
-    splits
-        Splits that have cells.
     """
-    findings = []
-    if settings["prediction.amplitude"] == VALIDATION and "val" not in splits:
-        text = (
-            "prediction.amplitude is validation, and no cells are held out for that; set "
-            "splits.validation=from_train, or give a number"
+    embedding_dim = given.of_cells.get("embedding_dim")
+    asked = Asked(
+        read,
+        given.of_features["dimension"],
+        settings["model.kwargs.cell_set_len"],
+        None if embedding_dim is None else settings[EMBED_KEY],
+        embedding_dim,
+    )
+    models = dict.fromkeys(settings[ENSEMBLE], ENSEMBLE)
+    if (model := given_model(settings["prediction.checkpoint"])) is not None:
+        models[model] = "prediction.checkpoint"
+    splits = file_digest(given.splits)
+    return [
+        finding
+        for path, key in models.items()
+        for finding in check_given_model(path, asked, splits, key)
+    ]
+
+
+def check_prediction(
+    settings: Slice, given: AuditFiles, read: Sequence[str] | None
+) -> list[Finding]:
+    """Find what would stop a prediction after hours of training, or what is handed in.
+
+    The parameters are those of `check_models`.
+    """
+    source = read_audit(given.asked_cells_audit) if given.asked_cells_audit else given.of_cells
+    findings = [*_check_amplitude(settings, given), *_check_written(settings, source, read)]
+    if given.asked_cells_audit is not None:
+        sums = {**given.of_cells["sums"], **source["sums"]}
+        findings += compare_sums(sums, settings["cells.values"])
+    for audit in (given.targets_audit, given.target_features_audit):
+        if audit is not None:
+            findings += from_dicts(read_audit(audit)["findings"])
+    trains = given_model(settings["prediction.checkpoint"]) is None
+    # Of a model that is there it is unknown.
+    if trains and settings.get("model.kwargs.batch_encoder"):
+        drawn = given.groups_by_batch
+        if given.asked_batches is not None:
+            drawn = pd.read_parquet(given.asked_batches)
+        controls = drawn["perturbation"].astype(str) == settings["data.kwargs.control_pert"]
+        findings += check_batches(
+            set(given.groups_by_batch["batch"].astype(str)),
+            set(drawn.loc[controls, "batch"].astype(str)),
+            settings["prediction.unknown_batch"],
         )
-        findings.append(Finding("error", "no-validation", text))
-    if settings["prediction.output"] == COUNTS and not set(kinds) <= {COUNTS}:
+    return findings
+
+
+def _check_amplitude(settings: Slice, given: AuditFiles) -> list[Finding]:
+    validates = (given.groups["split"] == "val").any()
+    if settings["prediction.amplitude"] != VALIDATION or validates:
+        return []
+    text = (
+        "prediction.amplitude is validation, and no cells are held out for that; set "
+        "splits.validation=from_train, or give a number"
+    )
+    return [Finding("error", "no-validation", text)]
+
+
+def _check_written(
+    settings: Slice, source: Mapping[str, Any], read: Sequence[str] | None
+) -> list[Finding]:
+    """Find what is wrong with the values and genes that are to be written."""
+    findings = []
+    if settings["prediction.output"] == COUNTS and not values_of(source) <= {COUNTS, None}:
         findings.append(Finding("error", "no-counts", NO_COUNTS))
     written = read
     if (path := settings[WRITTEN_GENES]) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from workflow_scripts import __version__
@@ -13,41 +13,33 @@ from workflow_scripts.reporting.words import in_order
 
 
 def render_preflight(
-    run: str,
-    findings: Mapping[str, Sequence[Mapping[str, Any]]],
-    cells: Mapping[str, Any],
-    splits: Mapping[str, Any],
-    coverage: Mapping[str, Any],
-    estimate: Mapping[str, Any] | None,
+    content: Mapping[str, Any], cells: Mapping[str, Any], splits: Mapping[str, Any]
 ) -> str:
     """Return the page.
 
     Parameters
     ----------
-    run
-        The run's folder.
-    findings
-        By the title of what found them.
+    content
+        What findings.json holds: the run's folder; findings by the title of what found them;
+        coverage, the perturbations with a vector by split; and the estimate of what the run will
+        need, None where the audits found nothing to train on.
     cells, splits
         The audits.
-    coverage
-        Perturbations with a vector, by split.
-    estimate
-        What the run will need; None where the audits found nothing to train on.
     """
+    findings = content["findings"]
     counts = Counter(entry["severity"] for found in findings.values() for entry in found)
     return (
         template_environment()
         .get_template("preflight.html")
         .render(
-            title=run,
+            title=content["run"],
             version=__version__,
             counts=counts,
             cells=cells,
             splits=splits,
-            coverage=coverage,
+            coverage=content["coverage"],
             knockdowns=knockdown_table(cells["knockdowns"]),
-            estimate=estimate,
+            estimate=content["estimate"],
             findings=[(title, in_order(found)) for title, found in findings.items()],
         )
     )

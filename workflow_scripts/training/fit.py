@@ -9,11 +9,14 @@ from pathlib import Path
 
 import torch
 
+from workflow_scripts.cells.audited import AuditFiles, values_of
+from workflow_scripts.errors import ConfigError
 from workflow_scripts.settings.findings import Finding
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import divisors
+from workflow_scripts.training.readiness import set_groups, sets_per_epoch
 from workflow_scripts.training.step_memory import Device
 
 LEFT_FREE = 0.1
@@ -88,17 +91,49 @@ def check_fit(estimate: RunEstimate, machine: MachineLimits) -> list[Finding]:
 
 
 def estimate_and_check(
-    settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
-) -> tuple[RunEstimate, list[Finding]]:
+    settings: Slice, plan: TrainingPlan, given: AuditFiles, n_read: int, store: Path
+) -> tuple[RunEstimate | None, list[Finding]]:
     """Work out what a run needs, and whether it fits where it will train.
 
     Parameters
     ----------
     settings
         Of preflight.
+    given
+        What the audits wrote.
+    n_read
+        How many genes are read.
     store
         Where the cells are packed to.
+
+    Returns
+    -------
+    The estimate, None if nothing trains or the model can't be built; and what was found.
     """
+    batches, cells = given.groups_by_batch, given.of_cells
+    n_sets = sets_per_epoch(set_groups(given.groups, batches, by_batch=plan.by_batch), plan)
+    if not n_sets:
+        return None, []
+    sizes = DataSizes(
+        n_cells=cells["n_cells"],
+        n_values=cells["n_values"],
+        n_genes=len(given.genes),
+        n_read=n_read,
+        feature_dim=given.of_features["dimension"],
+        n_batches=int(batches["batch"].nunique()),
+        holds="counts" if values_of(cells) == {"counts"} else "log1p",
+        sets_per_epoch=n_sets,
+        embedding_dim=cells.get("embedding_dim"),
+    )
+    try:
+        return _estimate_and_check(settings, plan, sizes, store)
+    except ConfigError as error:
+        return None, [Finding("error", "model", str(error))]
+
+
+def _estimate_and_check(
+    settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
+) -> tuple[RunEstimate, list[Finding]]:
     limits = machine_limits(store, already_packed=any(store.glob("*/finished.json")))
     stated = settings["engine.gpu_memory"]
     if stated is not None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.cache.digests import file_digest
+from workflow_scripts.cells.audited import AuditFiles
 from workflow_scripts.features.summary import coverage
 from workflow_scripts.models.model_settings import BOTTLENECK
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.training.plan import TrainingPlan
+from workflow_scripts.training.start_readiness import check_initial_model
 from workflow_scripts.training.validating import nothing_to_rank
 
 _GROUP = ["dataset", "file", "context", "perturbation"]
 
 
-def split_coverage(splits: pd.DataFrame, features: dict[str, Any]) -> dict[str, dict[str, int]]:
+def split_coverage(splits: pd.DataFrame, features: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Count the perturbations with a vector of their own in each split.
 
     Parameters
@@ -62,8 +66,37 @@ def sets_per_epoch(groups: pd.DataFrame, plan: TrainingPlan) -> int:
     return int(np.ceil(sizes / plan.set_size).sum())
 
 
+def check_training(
+    plan: TrainingPlan, given: AuditFiles, read: Sequence[str] | None
+) -> list[Finding]:
+    """Find what would stop a training, or make it pointless.
+
+    Parameters
+    ----------
+    plan
+        What to train.
+    given
+        What the audits wrote.
+    read
+        Genes that are read; None where training cells will choose them.
+    """
+    embedding_dim = given.of_cells.get("embedding_dim")
+    return [
+        *cross_check(given.groups, given.groups_by_batch, given.of_features, plan),
+        *narrow_residual(plan, embedding_dim),
+        *check_initial_model(
+            plan,
+            read,
+            file_digest(given.splits),
+            n_genes=len(given.genes),
+            feature_dim=given.of_features["dimension"],
+            embedding_dim=embedding_dim,
+        ),
+    ]
+
+
 def cross_check(
-    splits: pd.DataFrame, batches: pd.DataFrame, features: dict[str, Any], plan: TrainingPlan
+    splits: pd.DataFrame, batches: pd.DataFrame, features: Mapping[str, Any], plan: TrainingPlan
 ) -> list[Finding]:
     """Find what no audit could see alone.
 
