@@ -30,11 +30,16 @@ def inputs(*overrides: str) -> RunInputs:
     return RunInputs.of(resolve_run(CONFIG, "run.yaml", overrides))
 
 
+def features_of(run: RunInputs, rule: str) -> str | list[str]:
+    return run.inputs_of(rule, ["features"])["features"]
+
+
 def test_inputs_of_a_plain_run(folder: Path) -> None:
     run = inputs()
     assert run.named("data.kwargs.toml_config_path") == ["starter.toml"]
     assert run.weights == [f"{run.folder}/checkpoints/final.ckpt"]
-    assert run.vectors == run.known_features == [f"{run.folder}/features.safetensors"]
+    for rule in ("predict", "evaluate"):
+        assert features_of(run, rule) == [f"{run.folder}/features.safetensors"]
     for key in ("genes.file", "model.kwargs.init_from", "prediction.ensemble"):
         assert run.named(key) == [], key
     for stage in ("select_genes", "write_submission", "list_targets"):
@@ -51,8 +56,6 @@ def test_inputs_of_a_plain_run(folder: Path) -> None:
         ("prediction.ensemble", ["prediction.ensemble=[mine.ckpt,./other]"], ["mine.ckpt"]),
         ("model.kwargs.init_from", ["+model.kwargs.init_from=mine.ckpt"], ["mine.ckpt"]),
         ("weights", ["prediction.checkpoint=2"], ["{run}/checkpoints/final.ckpt"]),
-        ("baseline_features", ["prediction.baselines=[control]"], []),
-        ("baseline_features", ["prediction.baselines=[ridge]"], ["{run}/features.safetensors"]),
         ("predict_negative_controls", ["prediction.negative_controls=[same_cells]"], []),
         (
             "predict_negative_controls",
@@ -68,7 +71,7 @@ def test_inputs_of_a_plain_run(folder: Path) -> None:
             ],
             ["{run}/embedded.safetensors"],
         ),
-        ("scored", ["~evaluation"], []),
+        ("evaluate", ["~evaluation"], []),
     ],
 )
 def test_inputs_follow_the_config(
@@ -87,12 +90,22 @@ def test_inputs_of_what_is_predicted_in_place_of_the_test_split(folder: Path) ->
     Path("targets.tsv").write_text("perturbation\nGENE1\n")
     run = inputs("prediction.targets=targets.tsv", "prediction.adata=screen.h5ad")
     assert run.named("prediction.targets") == ["targets.tsv"]
-    assert run.vectors == [f"{run.folder}/target_features.safetensors"]
+    assert features_of(run, "predict") == [f"{run.folder}/target_features.safetensors"]
     fitted = inputs("prediction.targets=targets.tsv", "prediction.amplitude=validation")
-    assert len(fitted.vectors) == 2
+    assert len(features_of(fitted, "predict")) == 2
     assert run.cells != run.asked_cells
-    assert run.other_cells_file("genes.txt") == [f"{run.asked_cells}/genes.txt"]
-    assert inputs().other_cells_file("genes.txt") == []
+    read = ["asked_batches", "asked_cells_audit"]
+    found = run.inputs_of("preflight", read)
+    assert found["asked_batches"] == [f"{run.asked_cells}/batches.parquet"]
+    assert found["asked_cells_audit"] == [f"{run.asked_cells}/cells_audit.json"]
+    own = inputs().inputs_of("preflight", read)
+    assert own["asked_batches"] == own["asked_cells_audit"] == []
+
+
+def test_baselines_read_features_if_one_of_them_needs_them(folder: Path) -> None:
+    run = inputs("prediction.baselines=[ridge]")
+    assert features_of(run, "predict_baselines") == [f"{run.folder}/features.safetensors"]
+    assert features_of(inputs("prediction.baselines=[control]"), "predict_baselines") == []
 
 
 def test_runs_are_compared_if_there_are_several(folder: Path) -> None:

@@ -61,8 +61,6 @@ WAITS_FOR = {
 FROZEN = ("config", "trace", "provenance")
 """Inputs that `freeze_config` writes."""
 
-ASKED_FILES = ("groups.parquet", "cells_audit.json", "genes.txt")
-
 SCORED = (*SHOWN, "genes.parquet", "evaluation_results.json")
 
 
@@ -109,14 +107,9 @@ class RunInputs(Run):
     def packing(self) -> Mapping[str, str]:
         """Settings of the packed cells that the run needs, by the digest that names them."""
         texts = [cells_json(self)]
-        if self.reads_other_cells:
+        if self.config["prediction"]["adata"] is not None:
             texts.append(asked_cells_json(self))
         return {text_digest(text)[:16]: text for text in texts}
-
-    @property
-    def reads_other_cells(self) -> bool:
-        """Whether it predicts from other cells than those it trains on."""
-        return self.config["prediction"]["adata"] is not None
 
     @property
     def cells(self) -> str:
@@ -127,10 +120,6 @@ class RunInputs(Run):
     def asked_cells(self) -> str:
         """The same of the cells that it predicts from: its own, or others."""
         return f"{CELLS}/{[*self.packing][-1]}"
-
-    def other_cells_file(self, name: str) -> list[str]:
-        """Return a file about the other cells that it predicts from."""
-        return [f"{self.asked_cells}/{name}"] if self.reads_other_cells else []
 
     @property
     def ranks(self) -> int:
@@ -160,34 +149,6 @@ class RunInputs(Run):
             return f"{self.home}/checkpoints/step-{state}.ckpt"
         return self.given_weights or self.weights[0]
 
-    @property
-    def known_features(self) -> list[str]:
-        """The features of what trains and of what is predicted."""
-        return [*self.made("validate_features"), *self.made("validate_target_features")]
-
-    @property
-    def vectors(self) -> list[str]:
-        """The features that the model is asked for.
-
-        Of the perturbations that are predicted, and if an amplitude is fitted or controls are
-        predicted, also of those of the run.
-        """
-        scored = self.config.get("evaluation") or {}
-        fits = self.config["prediction"]["amplitude"] == VALIDATION
-        both = fits or scored.get("controls") == "predicted"
-        return [*reversed(self.known_features)][: 2 if both else 1]
-
-    @property
-    def baseline_features(self) -> list[str]:
-        """The features that baselines read."""
-        reads = {*self.config["prediction"]["baselines"]} & {*FEATURE_BASELINES}
-        return self.known_features if reads else []
-
-    @property
-    def scored(self) -> list[str]:
-        """What scoring writes, if the run is scored."""
-        return self.made("evaluate", *SCORED)
-
     def inputs_of(self, rule: str, names: Sequence[str]) -> dict[str, str | list[str]]:
         """Return the files that a rule reads.
 
@@ -214,10 +175,10 @@ class RunInputs(Run):
             *("splits_audit.json", "features.safetensors", "features_audit.json"),
             *("predictions.h5ad", "observed.h5ad", "baselines", "anchors.json"),
         ]
-        all_genes = f"{self.cells}/genes.txt"
-        # Other cells must have the genes, which are known if none are chosen.
-        all_are_read = self.reads_other_cells and "select_genes" not in self.stages
         of_cells = ("groups.parquet", "batches.parquet", "twins.parquet", "cells_audit.json")
+        of_targets = "target_features_audit.json"
+        other = [self.asked_cells] if self.asked_cells != self.cells else []
+        all_genes = f"{self.cells}/genes.txt"
         return {
             **{_stem(name): f"{self.folder}/{name}" for name in own},
             **{_stem(name): f"{self.cells}/{name}" for name in of_cells},
@@ -232,13 +193,12 @@ class RunInputs(Run):
             "weights": self.weights,
             "targets": self.made("list_targets"),
             "targets_audit": self.made("list_targets", "targets_audit.json"),
-            "target_features_audit": self.made(
-                "validate_target_features", "target_features_audit.json"
-            ),
+            "target_features_audit": self.made("validate_target_features", of_targets),
             "asked_cells": f"{self.asked_cells}/manifest.json",
-            "asked_cells_audit": self.other_cells_file("cells_audit.json"),
-            "asked_batches": self.other_cells_file("batches.parquet"),
-            "run_genes": all_genes if all_are_read else [],
+            "asked_cells_audit": [f"{folder}/cells_audit.json" for folder in other],
+            "asked_batches": [f"{folder}/batches.parquet" for folder in other],
+            # Other cells must have the genes, which are known if none are chosen.
+            "run_genes": all_genes if other and "select_genes" not in self.stages else [],
             "negative_controls": self.made("predict_negative_controls"),
             "training_metrics": self.made("train", "training.csv"),
             "starts": self.made("train", "starts.json"),
@@ -247,17 +207,26 @@ class RunInputs(Run):
     @functools.cached_property
     def _files_of_rules(self) -> dict[str, dict[str, str | list[str]]]:
         """What a rule reads in place of what others read."""
+        # The features of what trains, and of what is predicted.
+        known = [*self.made("validate_features"), *self.made("validate_target_features")]
+        prediction, scored = self.config["prediction"], self.config.get("evaluation") or {}
+        fits = prediction["amplitude"] == VALIDATION
+        asked = known if fits or scored.get("controls") == "predicted" else known[-1:]
+        fitted = known if {*prediction["baselines"]} & {*FEATURE_BASELINES} else []
         return {
-            "list_targets": {_stem(name): f"{self.asked_cells}/{name}" for name in ASKED_FILES},
+            "list_targets": {
+                _stem(name): f"{self.asked_cells}/{name}"
+                for name in ("groups.parquet", "cells_audit.json", "genes.txt")
+            },
             # Apart from the run's features, so that what is asked for changes nothing of training.
             "validate_target_features": {
                 "groups": f"{self.folder}/targets.parquet",
                 "one_hot_of": f"{self.folder}/features.safetensors",
             },
-            "predict": {"features": self.vectors},
-            "predict_negative_controls": {"features": self.vectors},
-            "predict_baselines": {"features": self.baseline_features},
-            "evaluate": {"features": self.known_features},
+            "predict": {"features": [*reversed(asked)]},
+            "predict_negative_controls": {"features": [*reversed(asked)]},
+            "predict_baselines": {"features": fitted},
+            "evaluate": {"features": known},
         }
 
     @property
@@ -286,7 +255,9 @@ class RunInputs(Run):
 def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str, Run] | None:
     """Return the runs, by folder, of the jobs that a remote Snakemake process was started for.
 
-    Each is composed again from its provenance: of a large sweep, a job needs one run.
+    Each is composed again from its provenance: of a large sweep, a job needs one run. None if there
+    are no such jobs, one of them belongs to several runs, or a run is not as it was frozen: then
+    all runs have to be resolved.
 
     Parameters
     ----------
@@ -294,11 +265,6 @@ def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str,
         The command line, as ``sys.argv``.
     config_dir
         The config tree.
-
-    Returns
-    -------
-    None if there are no such jobs, one of them belongs to several runs, or a run is not as it was
-    frozen: then all runs have to be resolved.
     """
     if "--target-jobs" not in arguments:
         return None
@@ -323,7 +289,7 @@ def runs_of_target_jobs(arguments: Sequence[str], config_dir: Path) -> dict[str,
 
 def compared(runs: Mapping[str, RunInputs]) -> list[str]:
     """Return the folders of the runs that are compared: the scored ones, if there are several."""
-    folders = [folder for folder, run in runs.items() if run.scored]
+    folders = [folder for folder, run in runs.items() if "evaluate" in run.stages]
     return folders if len(folders) > 1 else []
 
 
