@@ -46,7 +46,7 @@ STAGES = {
     "audit_cells": ("cells.audit",),
     "audit_splits": ("cells.splits", "cells.leakage", "cells.drawing"),
     "validate_features": ("features.validation", "features.vectors"),
-    "preflight": ("prediction.readiness", "training.start_readiness", "training.fit"),
+    "preflight": ("prediction.readiness", "training.readiness", "training.fit"),
 }
 """The stages, and the modules that do their work: they import them once they know their options."""
 N_GENES = 18_080

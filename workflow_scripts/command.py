@@ -37,14 +37,8 @@ class CommandParser(argparse.ArgumentParser):
 def command_parser(call: str, documentation: str) -> CommandParser:
     """Return a parser whose help is a script's documentation, with its lines as they stand there.
 
-    Its options are shown with what they take and with their defaults.
-
-    Parameters
-    ----------
-    call
-        How the script is called, as ``python -m workflow_scripts.train``.
-    documentation
-        The script's ``__doc__``: a line that says what it is for, then an example.
+    Its options are shown with what they take and with their defaults. It is called as `call` says,
+    as in ``python -m workflow_scripts.train``.
     """
     purpose, _, rest = documentation.strip().partition("\n\n")
     parser = CommandParser(prog=call, description=rest, formatter_class=_HelpLayout)

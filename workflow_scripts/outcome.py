@@ -178,15 +178,7 @@ def box(found: Iterable[Failure]) -> str:
 
 
 def _read(log: Path | None, told: str) -> tuple[str, str]:
-    """Return what a job says of its end, and what to do.
-
-    Parameters
-    ----------
-    log
-        Its log; None if it has none.
-    told
-        What Snakemake says of it.
-    """
+    """Return how a job ended, in its own words or Snakemake's (`told`), and what to do."""
     try:
         text = "" if log is None else log.read_text(errors="replace")
     except OSError:

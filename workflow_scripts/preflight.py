@@ -33,6 +33,7 @@ def preflight(
     passed
         Pass stamp, to write (JSON) if nothing is wrong.
     """
+    from workflow_scripts.cells.splits import used_targets
     from workflow_scripts.prediction.readiness import check_models, check_prediction
     from workflow_scripts.training.fit import estimate_and_check
     from workflow_scripts.training.plan import TrainingPlan
@@ -42,18 +43,19 @@ def preflight(
     audits = {"Cells": given.of_cells, "Splits": splits_audit, "Features": given.of_features}
     found = {title: from_dicts(audit["findings"]) for title, audit in audits.items()}
     choice, plan = GeneChoice.from_slice(settings), TrainingPlan.of_size(settings)
+    targets = used_targets(given.groups, given.of_cells["control"])
     chosen_before = settings[EMBED_KEY] == CHOSEN_GENES
     read = given.genes if choice.select == "all" else None
     trains = given_model(settings["prediction.checkpoint"]) is None
     found["Together"] = [
-        *choice.audit(given.genes, given.targets, chosen_before=chosen_before),
+        *choice.audit(given.genes, targets, chosen_before=chosen_before),
         *check_models(settings, given, read),
         *(check_training(plan, given, read) if trains else []),
     ]
     found["Prediction"] = check_prediction(settings, given, read)
     estimate = None
     if trains and not any(map(has_errors, found.values())):
-        n_read = choice.most_genes(given.genes, given.targets)
+        n_read = choice.most_genes(given.genes, targets)
         estimate, more = estimate_and_check(settings, plan, given, n_read, store)
         found["Together"] += more
 

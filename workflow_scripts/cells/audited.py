@@ -77,13 +77,6 @@ class AuditFiles:
         """Names of all genes of the cells."""
         return self.all_genes.read_text(encoding="utf-8").splitlines()
 
-    @cached_property
-    def targets(self) -> set[str]:
-        """Perturbed genes of what isn't dropped, measured or not."""
-        from workflow_scripts.cells.splits import used_targets
-
-        return used_targets(self.groups, self.of_cells["control"])
-
 
 def read_audit(path: Path) -> dict[str, Any]:
     """Return what an audit wrote."""

@@ -125,15 +125,6 @@ def estimate_and_check(
         sets_per_epoch=n_sets,
         embedding_dim=cells.get("embedding_dim"),
     )
-    try:
-        return _estimate_and_check(settings, plan, sizes, store)
-    except ConfigError as error:
-        return None, [Finding("error", "model", str(error))]
-
-
-def _estimate_and_check(
-    settings: Slice, plan: TrainingPlan, sizes: DataSizes, store: Path
-) -> tuple[RunEstimate, list[Finding]]:
     limits = machine_limits(store, already_packed=any(store.glob("*/finished.json")))
     stated = settings["engine.gpu_memory"]
     if stated is not None:
@@ -143,19 +134,22 @@ def _estimate_and_check(
     nodes = settings["engine.nodes"]
     devices, readers = settings["training.devices"] * nodes, settings["data.kwargs.num_workers"]
     at_once = settings["engine.batch"]
-    if at_once == "auto":
-        at_once = most_sets_at_once(
-            plan, sizes, limits, device=device, devices=devices, num_workers=readers
+    try:
+        if at_once == "auto":
+            at_once = most_sets_at_once(
+                plan, sizes, limits, device=device, devices=devices, num_workers=readers
+            )
+        estimate = estimate_run(
+            plan,
+            sizes,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            sets_at_once=at_once,
+            num_workers=readers,
         )
-    estimate = estimate_run(
-        plan,
-        sizes,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        sets_at_once=at_once,
-        num_workers=readers,
-    )
+    except ConfigError as error:
+        return None, [Finding("error", "model", str(error))]
     findings = check_fit(estimate, limits)
     if not for_cpu and limits.device_memory is None:
         way = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ import pandas as pd
 
 from workflow_scripts.cache.digests import file_digest
 from workflow_scripts.cells.audited import AuditFiles
+from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.features.summary import coverage
+from workflow_scripts.models import load_model, read_description
+from workflow_scripts.models.initial_weights import check_start
 from workflow_scripts.models.model_settings import BOTTLENECK
+from workflow_scripts.models.origins import other_splits
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.training.plan import TrainingPlan
-from workflow_scripts.training.start_readiness import check_initial_model
+from workflow_scripts.training.starting_model import freezes, planned_settings
 from workflow_scripts.training.validating import nothing_to_rank
 
 _GROUP = ["dataset", "file", "context", "perturbation"]
@@ -80,18 +85,10 @@ def check_training(
     read
         Genes that are read; None where training cells will choose them.
     """
-    embedding_dim = given.of_cells.get("embedding_dim")
     return [
         *cross_check(given.groups, given.groups_by_batch, given.of_features, plan),
-        *narrow_residual(plan, embedding_dim),
-        *check_initial_model(
-            plan,
-            read,
-            file_digest(given.splits),
-            n_genes=len(given.genes),
-            feature_dim=given.of_features["dimension"],
-            embedding_dim=embedding_dim,
-        ),
+        *narrow_residual(plan, given.of_cells.get("embedding_dim")),
+        *_check_initial_model(plan, given, read),
     ]
 
 
@@ -136,6 +133,48 @@ def narrow_residual(plan: TrainingPlan, embedding_dim: int | None) -> list[Findi
         "adds the residual inside the model"
     )
     return [Finding("warning", "narrow-residual", text)]
+
+
+def _check_initial_model(
+    plan: TrainingPlan, given: AuditFiles, read: Sequence[str] | None
+) -> list[Finding]:
+    path = plan.model_kwargs.get("init_from")
+    feature_dim = given.of_features["dimension"]
+    try:
+        here = planned_settings(
+            plan,
+            n_genes=len(given.genes),
+            feature_dim=feature_dim,
+            n_batches=1,
+            embedding_dim=given.of_cells.get("embedding_dim"),
+        )
+        frozen = freezes(plan)
+    except ConfigError:  # the estimate says so
+        return []
+    if path is None:
+        return [_frozen_at_random()] if frozen else []
+    try:
+        there, description = load_model(Path(path)).settings, read_description(Path(path))
+        check_start(there, here, description.gene_names, read)
+    except DataError as error:
+        return [Finding("error", "init-from", f"model.kwargs.init_from: {path}: {error}")]
+    if frozen and there.pert_dim != feature_dim:
+        text = (
+            f"model.kwargs.init_from: {path}: it reads perturbation features of {there.pert_dim} "
+            f"numbers, and those here have {feature_dim}: its perturbation encoder would start "
+            "afresh, and freeze_pert_backbone would keep it so; set that to false"
+        )
+        return [Finding("error", "init-from", text)]
+    return other_splits(description, file_digest(given.splits), f"model.kwargs.init_from: {path}: ")
+
+
+def _frozen_at_random() -> Finding:
+    text = (
+        "model.kwargs.freeze_pert_backbone keeps backbone and perturbation encoder as they are, "
+        "and without model.kwargs.init_from they are random numbers; name a model there, or set it "
+        "to false"
+    )
+    return Finding("warning", "frozen-at-random", text)
 
 
 def _small_groups(used: pd.DataFrame, set_size: int) -> list[Finding]:
