@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.models import StateTransition  # noqa: E402
 from workflow_scripts.models.from_config import set_loss  # noqa: E402
-from workflow_scripts.settings.compose import compose  # noqa: E402
-from workflow_scripts.settings.slices import stage_slice  # noqa: E402
+from workflow_scripts.settings.compose import compose_traced  # noqa: E402
+from workflow_scripts.settings.run import Run  # noqa: E402
 from workflow_scripts.training.batches import Batch  # noqa: E402
 from workflow_scripts.training.compiling import objective_for  # noqa: E402
 from workflow_scripts.training.plan import TrainingPlan  # noqa: E402
@@ -36,9 +36,9 @@ def plan_of(n_genes: int, overrides: Sequence[str] = ()) -> TrainingPlan:
     """Return the seed's plan for state_sm, on all genes or on a number of chosen ones."""
     space = "all" if n_genes > 5_000 else "gene"
     asked = ["model=state_sm", f"data.kwargs.output_space={space}", *overrides]
-    return TrainingPlan.from_slice(
-        stage_slice(compose(ROOT / "config", "config", [], asked), "train")
-    )
+    composition = compose_traced(ROOT / "config", "config", [], asked)
+    run = Run(composition, ROOT / "config" / "config.yaml", tuple(asked))
+    return TrainingPlan.from_slice(run.slice("train"))
 
 
 class Training:
@@ -103,7 +103,6 @@ class Training:
             loss = step_objective(
                 *(self.model, self.loss, batch),
                 decoder_weight=self.plan.decoder_weight,
-                seed=self.plan.seed,
                 compute=self.compute,
             ).total
         self.optimizer.zero_grad()

@@ -19,7 +19,6 @@ from workflow_scripts.models import (
     energy_distance,
     objective,
 )
-from workflow_scripts.models.dropout import SetDropout
 
 Settings = Callable[..., StateTransitionSettings]
 TOKENS: dict[str, dict[str, Any]] = {
@@ -94,7 +93,7 @@ def test_confidence_is_read_through_two_narrowing_layers_and_a_relu(
     model = model_of(small_settings(confidence_token=True))
     assert model.confidence_token is not None
     kinds = [type(module) for module in model.confidence_token.head]
-    layer = [nn.Linear, nn.LayerNorm, nn.GELU, SetDropout]
+    layer = [nn.Linear, nn.LayerNorm, nn.GELU, nn.Dropout]
     assert kinds == [*layer, *layer, nn.Linear, nn.ReLU]
     linear = [part for part in model.confidence_token.head if isinstance(part, nn.Linear)]
     assert [(part.in_features, part.out_features) for part in linear] == [(16, 8), (8, 4), (4, 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -22,8 +23,12 @@ from tests.training.training_runs import ROOT, Training, same
 from workflow_scripts.errors import DataError
 from workflow_scripts.training import run
 from workflow_scripts.training.processes import Processes, Share, started_by
+from workflow_scripts.training.step import seed_dropout
 
-FOUR = ("training.batch_size=4", "+model.kwargs.dropout=0.2", "training.max_steps=12")
+STEPS = ("training.batch_size=4", "training.max_steps=12")
+# What is dropped depends on the process and the pass: without it a step is the same, to rounding.
+FOUR = (*STEPS, "+model.kwargs.dropout=0.0")
+DROPPING = (*STEPS, "+model.kwargs.dropout=0.2")
 TWO_PROCESSES = "training.devices=2"
 LOSSES = ("train_loss", "train_set_loss", "val_loss", "gradient_norm")
 
@@ -64,7 +69,10 @@ def test_losses_are_those_of_sets_computed_together(training, way):
         assert_close(apart[name], weights, rtol=1e-2, atol=1e-4)
 
 
-SHARED = (*FOUR, TWO_PROCESSES, "training.max_steps=40", "training.val_freq=8", "engine.ema=0.9")
+SHARED = (
+    *(*DROPPING, TWO_PROCESSES, "training.max_steps=40"),
+    *("training.val_freq=8", "engine.ema=0.9"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +145,31 @@ def test_training_goes_on_with_other_passes_and_devices(training):
     assert [int(row["step"]) for row in rows] == list(range(1, 13))
     for name, values in losses(training, "together").items():
         assert_close(losses(training, "begun")[name], values, rtol=2e-4, atol=1e-6)
+
+
+def test_dropout_of_several_passes_goes_on_exactly(training):
+    training.run("passes", *DROPPING, "engine.batch=2")
+    training.run("passes-begun", *DROPPING, "engine.batch=2", "training.max_steps=7")
+    said = training.run("passes-begun", *DROPPING, "engine.batch=2")
+    assert "from step 7" in said
+    assert "not bit for bit" not in said
+    assert same(training.weights("passes-begun"), training.weights("passes"))
+
+
+def test_going_on_with_other_passes_is_told(training):
+    training.run("passes-changed", *DROPPING, "engine.batch=2", "training.max_steps=7")
+    said = training.run("passes-changed", *DROPPING)
+    assert "steps had 2 passes so far and have 1 from here on" in said
+
+
+def test_dropout_has_a_seed_of_its_own_in_each_step_process_and_pass():
+    def drawn(*of: int) -> tuple[float, ...]:
+        seed_dropout(*of)
+        return tuple(torch.rand(4).tolist())
+
+    places = list(itertools.product((0, 1), repeat=4))
+    assert len({drawn(*place) for place in places}) == len(places)
+    assert drawn(1, 0, 1, 0) == drawn(1, 0, 1, 0)
 
 
 @pytest.mark.long

@@ -13,15 +13,14 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.gpt2.configuration_gpt2 import GPT2Config
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.pytorch_utils import Conv1D
 
-from workflow_scripts.models.attention import ATTENTION, attend
 from workflow_scripts.models.backbone_settings import INITIAL_STD, BackboneSettings
-from workflow_scripts.models.dropout import SetDropout, replace_dropouts
 from workflow_scripts.models.norm import RMSNorm
 
 ROTARY_BASE = 10_000.0
@@ -42,14 +41,13 @@ class LlamaBackbone(nn.Module):
             head_dim=settings.head_dim,
             attention_dropout=settings.attention_dropout,
             rms_norm_eps=settings.norm_eps,
-            attn_implementation=ATTENTION,  # type: ignore[call-arg]  # read by the base class
+            attn_implementation="sdpa",  # type: ignore[call-arg]  # read by the base class
         )
         self.settings = settings
         layers = [LlamaDecoderLayer(config, layer_idx=i) for i in range(settings.n_layers)]
         for layer in layers:
             # transformers' attention masks the future when it is given no mask, unless told here.
             layer.self_attn.is_causal = settings.causal
-            layer.self_attn.set_dropout = SetDropout(settings.attention_dropout)
             for name in ("input_layernorm", "post_attention_layernorm"):
                 setattr(layer, name, RMSNorm(settings.hidden_dim, settings.norm_eps))
         self.layers = nn.ModuleList(layers)
@@ -93,7 +91,7 @@ def _without_positions(
         project(normed).view(shape).transpose(1, 2)
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    heads, _ = attend(
+    heads, _ = sdpa_attention_forward(
         attention,
         queries,
         keys,
@@ -120,10 +118,10 @@ class GPT2Backbone(nn.Module):
             attn_pdrop=settings.attention_dropout,
             resid_pdrop=settings.residual_dropout,
             layer_norm_epsilon=settings.norm_eps,
-            attn_implementation=ATTENTION,  # type: ignore[call-arg]  # read by the base class
+            attn_implementation="sdpa",  # type: ignore[call-arg]  # read by the base class
         )
         self.settings = settings
-        self.drop = SetDropout(settings.embedding_dropout)
+        self.drop = nn.Dropout(settings.embedding_dropout)
         blocks = [
             GPT2Block(config, layer_idx=i)  # type: ignore[no-untyped-call]
             for i in range(settings.n_layers)
@@ -134,8 +132,6 @@ class GPT2Backbone(nn.Module):
         residual_std = INITIAL_STD / (2 * settings.n_layers) ** 0.5
         for block in blocks:
             block.attn.is_causal = settings.causal
-            replace_dropouts(block)
-            block.attn.set_dropout = SetDropout(settings.attention_dropout)
             for name, module in block.named_modules():
                 if isinstance(module, Conv1D):
                     std = residual_std if name.endswith("c_proj") else INITIAL_STD

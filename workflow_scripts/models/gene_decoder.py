@@ -8,8 +8,6 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from workflow_scripts.models.dropout import SetDropout
-
 
 @dataclass(frozen=True)
 class GeneDecoderSettings:
@@ -70,7 +68,7 @@ class GeneDecoder(nn.Module):
                 nn.Linear(before, width),
                 nn.LayerNorm(width),
                 nn.GELU(),
-                SetDropout(settings.dropout),
+                nn.Dropout(settings.dropout),
             )
             for before, width in pairwise(widths)
         ]

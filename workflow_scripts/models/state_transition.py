@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from workflow_scripts.models.dropout import SetDropout
 from workflow_scripts.models.gene_decoder import GeneDecoder
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.tokens import BatchToken, ConfidenceToken
@@ -235,6 +234,6 @@ def mlp(
     layers: list[nn.Module] = []
     width = input_dim
     for _ in range(n_layers - 1):
-        layers += [nn.Linear(width, hidden_dim), nn.GELU(), SetDropout(dropout)]
+        layers += [nn.Linear(width, hidden_dim), nn.GELU(), nn.Dropout(dropout)]
         width = hidden_dim
     return nn.Sequential(*layers, nn.Linear(width, output_dim))

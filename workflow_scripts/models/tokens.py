@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from workflow_scripts.models.backbone_settings import INITIAL_STD
-from workflow_scripts.models.dropout import SetDropout
 from workflow_scripts.models.model_settings import CONFIDENCE_NARROWING
 
 
@@ -68,8 +67,8 @@ class ConfidenceToken(Token):
         # A ReLU that starts below zero in every set would pass no gradient, ever.
         nn.init.ones_(last.bias)
         self.head = nn.Sequential(
-            *(nn.Linear(hidden_dim, half), nn.LayerNorm(half), nn.GELU(), SetDropout(dropout)),
-            *(nn.Linear(half, quarter), nn.LayerNorm(quarter), nn.GELU(), SetDropout(dropout)),
+            *(nn.Linear(hidden_dim, half), nn.LayerNorm(half), nn.GELU(), nn.Dropout(dropout)),
+            *(nn.Linear(half, quarter), nn.LayerNorm(quarter), nn.GELU(), nn.Dropout(dropout)),
             *(last, nn.ReLU()),
         )
 

@@ -124,7 +124,7 @@ STAGES: Mapping[str, Stage] = {
         "checkpoints/final.ckpt",
         "train",
         (*_CHECKED, "select_genes", "pack_cells"),
-        numerics=8,
+        numerics=9,
         is_in=lambda config: given_model(config["prediction"]["checkpoint"]) is None,
         turned_on_by=("prediction.checkpoint",),
     ),

@@ -119,6 +119,13 @@ class StepKeeper(lightning.Callback):
         checkpoint: dict[str, Any],
     ) -> None:
         """Recount the passes of a run that went on with others, so that steps begin with one."""
+        if checkpoint[PASSES] != self._share.passes and self._first:
+            print(
+                f"note: steps had {checkpoint[PASSES]} passes so far and have {self._share.passes} "
+                "from here on: other elements are dropped, so the weights are not bit for bit "
+                "those of an unbroken training",
+                flush=True,
+            )
         counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for count in (counts["total"], counts["current"]):
             ready = count["ready"]

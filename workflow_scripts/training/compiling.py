@@ -46,10 +46,7 @@ class _Compiled:
     def __init__(self, *, must: bool, say: Callable[[str], None]) -> None:
         self._must = must
         self._say = say
-        # Of dropout's random bits, whose arithmetic wraps, propagating would fold numbers beyond 64
-        # bits, which is an error in torch 2.13.
-        options: dict[str, Any] = {"constant_and_index_propagation": False}
-        self._compute: ObjectiveOf = torch.compile(objective, dynamic=False, options=options)
+        self._compute: ObjectiveOf = torch.compile(objective, dynamic=False)
         self._works = False
         say("compiling the step, which may take some minutes")
 

@@ -19,7 +19,12 @@ from workflow_scripts.training.batches import Batch
 from workflow_scripts.training.compiling import ObjectiveOf
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.processes import ALONE, Processes
-from workflow_scripts.training.step import clip_gradients, make_optimizer, step_objective
+from workflow_scripts.training.step import (
+    clip_gradients,
+    make_optimizer,
+    seed_dropout,
+    step_objective,
+)
 from workflow_scripts.training.validating import Validation
 
 KEPT = (
@@ -136,10 +141,11 @@ class TrainingModule(lightning.LightningModule):
         Nothing is read from the device here, so that it isn't idle while the host asks for the
         backward pass.
         """
+        number = len(self._passes)
+        seed_dropout(self._plan.seed, self.global_step, self._processes.rank, number)
         made = step_objective(
             *(self.model, self._loss, batch),
             decoder_weight=self._plan.decoder_weight,
-            seed=self._plan.seed,
             compute=self._compute,
         )
         distance = made.per_set.detach().nanmean()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from workflow_scripts.models import StateTransition
-from workflow_scripts.models.dropout import key_sets, use_keys
 from workflow_scripts.models.losses import SetLoss
 from workflow_scripts.models.objective import Objective, objective
 from workflow_scripts.training.batches import Batch
@@ -19,15 +19,12 @@ def step_objective(
     batch: Batch,
     *,
     decoder_weight: float,
-    seed: int | None = None,
     compute: ObjectiveOf = objective,
 ) -> Objective:
     """Return what a step lowers (``total``), and the loss of each set (``per_set``) [sets].
 
-    With a ``seed``, for steps that train, what dropout drops is a function of it and of each set's
-    number: the same whichever sets are computed together. ``compute`` may be a compiled one.
+    ``compute`` may be a compiled one.
     """
-    use_keys(model, None if seed is None else key_sets(seed, batch.numbers))
     return compute(
         model,
         loss,
@@ -38,6 +35,12 @@ def step_objective(
         expression=batch.expression,
         decoder_weight=decoder_weight,
     )
+
+
+def seed_dropout(seed: int, step: int, rank: int, number: int) -> None:
+    """Make what a pass drops a function of the seed, the step, the process and the pass of it."""
+    words = np.random.SeedSequence((seed, step, rank, number)).generate_state(1, np.uint64)
+    torch.manual_seed(int(words[0]))
 
 
 def make_optimizer(model: torch.nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:

@@ -150,7 +150,7 @@ def model_memory(
         with counter:
             with _autocast(precision), torch.autograd.graph.saved_tensors_hooks(ledger.save, _same):
                 loss = step_objective(
-                    *(model, loss_of, batch), decoder_weight=plan.decoder_weight, seed=plan.seed
+                    *(model, loss_of, batch), decoder_weight=plan.decoder_weight
                 ).total
             activation_bytes = ledger.saved_bytes
             optimizer.zero_grad()
