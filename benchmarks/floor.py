@@ -54,11 +54,12 @@ def products(training: Training, sets: int, cells: int) -> list[Product]:
             if name not in ("pert_encoder.0", "basal_encoder", "basal_encoder.0"):
                 found.append(Product(rows, narrow, wide))
     backbone = model.settings.backbone
-    head, heads = backbone.head_dim, sets * backbone.n_heads
+    head, heads = backbone["head_dim"], sets * backbone["num_attention_heads"]
+    layers = backbone["num_hidden_layers"]
     scores = Product(cells, head, cells, heads, right_turned=True)
     mixed = Product(cells, cells, head, heads)
     mixed_turned = Product(cells, cells, head, heads, left_turned=True)
-    found += [scores, mixed, mixed_turned, scores, mixed, mixed_turned] * backbone.n_layers
+    found += [scores, mixed, mixed_turned, scores, mixed, mixed_turned] * layers
     genes = model.settings.output_dim
     found += [Product(cells, genes, cells, sets, right_turned=True, exact=True)] * 3
     found += [Product(cells, cells, genes, sets, exact=True)] * 2

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from workflow_scripts.command import command_parser
 from workflow_scripts.settings.runs import resolve_run
-from workflow_scripts.settings.slices import stage_slice
 from workflow_scripts.training.estimates import DataSizes, RunEstimate, estimate_run
 from workflow_scripts.training.plan import TrainingPlan
 
@@ -53,7 +52,7 @@ def estimated(name: str) -> RunEstimate:
     """Return what a run file needs at its size."""
     run = resolve_run(ROOT / "config", name, [])
     return estimate_run(
-        TrainingPlan.from_slice(stage_slice(run.config, "train")),
+        TrainingPlan.from_slice(run.slice("train")),
         SIZES[name],
         device="cpu" if name == "demo" else "cuda",
         num_workers=run.config["data"]["kwargs"]["num_workers"],

@@ -35,7 +35,7 @@ from workflow_scripts.settings.yaml_files import read_yaml
 if TYPE_CHECKING:
     from torch import nn
 
-    from workflow_scripts.models.state_transition import StateTransition
+    from workflow_scripts.models.st import StateTransition
 
 ROOT = Path(__file__).parents[1]
 N_GENES = 18_080  # of the 2025 challenge's cells
@@ -115,7 +115,7 @@ def model_of(config_dir: Path, option: str, *, n_genes: int, feature_dim: int) -
     """Build an option of the group ``model``, for data of these widths."""
     # Only where a model is built: --help needn't wait for torch.
     from workflow_scripts.models.from_config import state_transition_settings
-    from workflow_scripts.models.state_transition import StateTransition
+    from workflow_scripts.models.st import StateTransition
 
     config = compose(config_dir, "config", [], [f"model={option}"])
     settings = state_transition_settings(

@@ -90,10 +90,10 @@ def main(arguments: Sequence[str]) -> None:
         batches=batches or description.batches,
     )
     save_model(given.out, model, description)
-    attention = "causal" if settings.backbone.causal else "full"
+    attention = "causal" if settings.causal else "full"
     counted = sum(parameter.numel() for parameter in model.parameters())
     print(
-        f"{given.out}: {settings.backbone.key} with {attention} attention, {counted:,} parameters, "
+        f"{given.out}: {settings.backbone_key} with {attention} attention, {counted:,} parameters, "
         f"{settings.input_dim} numbers a cell in, {settings.output_dim} out"
     )
     if settings.relu_on_embeddings:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from workflow_scripts.models import (
-    BackboneSettings,
     StateTransitionSettings,
     state_transition_settings,
 )
@@ -126,16 +125,14 @@ def preset_settings(name: str, **overrides: Any) -> StateTransitionSettings:
 
 def small_settings(**overrides: Any) -> StateTransitionSettings:
     """Return settings of a model of 8 to 24 numbers wherever it is wide."""
-    backbone = BackboneSettings(
-        key="llama",
-        hidden_dim=16,
-        n_layers=1,
-        n_heads=2,
-        n_key_value_heads=2,
-        head_dim=8,
-        intermediate_dim=24,
-        norm_eps=1e-6,
-    )
+    backbone = {
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "intermediate_size": 24,
+        "attention_dropout": 0.0,
+    }
     values: dict[str, Any] = {
         "input_dim": N_GENES,
         "output_dim": N_GENES,
@@ -147,6 +144,7 @@ def small_settings(**overrides: Any) -> StateTransitionSettings:
         "use_basal_projection": False,
         "output_space": "all",
         "expression_output": True,
+        "backbone_key": "llama",
         "backbone": backbone,
     }
     return StateTransitionSettings(**(values | overrides))

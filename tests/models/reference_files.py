@@ -12,7 +12,6 @@ from torch import Tensor
 
 from workflow_scripts import import_checkpoint
 from workflow_scripts.models import (
-    BackboneSettings,
     GeneDecoderSettings,
     StateTransition,
     StateTransitionSettings,
@@ -34,7 +33,14 @@ LLAMA = {
     "use_rotary_embeddings": False,
 }
 GPT2 = {"n_positions": 6, "n_embd": 16, "n_layer": 2, "n_head": 2, "attn_pdrop": 0.0}
-GPT2_BACKBONE = BackboneSettings("GPT2", 16, 2, 2, 2, 8, 64, 1e-5, 0.0, 0.1, 0.1, causal=True)
+GPT2_SETTINGS: dict[str, Any] = {
+    "backbone_key": "GPT2",
+    "backbone": {
+        **{"n_layer": 2, "n_head": 2, "n_inner": 64},
+        **{"attn_pdrop": 0.0, "resid_pdrop": 0.1, "embd_pdrop": 0.1},
+    },
+    "causal": True,
+}
 DECODER = GeneDecoderSettings(n_genes=11, hidden_dims=(12, 12, 8))
 EMBEDDING: dict[str, Any] = {"output_space": "embedding", "expression_output": False}
 GENE: dict[str, Any] = {"output_space": "gene"}
@@ -48,7 +54,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "no_residual": ({"predict_residual": False}, {"predict_residual": False}),
     "gene": (GENE, {"output_space": "gene", "embed_key": "X_hvg"}),
-    "gpt2": ({"backbone": GPT2_BACKBONE}, {"transformer_backbone_key": "GPT2"}),
+    "gpt2": (GPT2_SETTINGS, {"transformer_backbone_key": "GPT2"}),
     "confidence": ({"confidence_token": True}, {"confidence_token": True}),
     "confidence_head": ({"confidence_token": True}, {"confidence_head": True}),
     "batch_token": (
@@ -98,8 +104,8 @@ def checkpoint_of(model: StateTransition, **parameters: Any) -> dict[str, Any]:
         for layer, n_out, n_in in ((0, narrow, wide), (2, wide, narrow)):
             weights[f"final_down_then_up.{layer}.weight"] = torch.randn(n_out, n_in)
             weights[f"final_down_then_up.{layer}.bias"] = torch.randn(n_out)
-    backbone: dict[str, Any] = {**LLAMA, "bidirectional_attention": not settings.backbone.causal}
-    if settings.backbone.key == "GPT2":
+    backbone: dict[str, Any] = {**LLAMA, "bidirectional_attention": not settings.causal}
+    if settings.backbone_key == "GPT2":
         backbone = dict(GPT2)
         weights["transformer_backbone.wte.weight"] = torch.zeros(50, 16)
         weights["transformer_backbone.wpe.weight"] = torch.zeros(6, 16)

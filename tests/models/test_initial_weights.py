@@ -210,9 +210,11 @@ def test_decoded_genes_are_matched_by_name(small_settings: Settings) -> None:
 
 def test_another_backbone_is_refused_with_what_differs(small_settings: Settings) -> None:
     settings = small_settings()
-    causal = replace(settings, backbone=replace(settings.backbone, causal=True, n_layers=2))
-    with pytest.raises(DataError, match="n_layers is 2 there and 1 here; causal is True there"):
+    deeper = settings.backbone | {"num_hidden_layers": 2}
+    causal = replace(settings, causal=True, backbone=deeper)
+    differs = "causal is True there and False here; num_hidden_layers is 2 there and 1 here"
+    with pytest.raises(DataError, match=differs):
         start(settings, causal)
-    dropping = replace(settings, backbone=replace(settings.backbone, attention_dropout=0.2))
+    dropping = replace(settings, backbone=settings.backbone | {"attention_dropout": 0.2})
     _, _, _, transfer = start(settings, dropping)
     assert not transfer.fresh

@@ -75,10 +75,15 @@ def inputs(sets: int, cells: int) -> tuple[Tensor, Tensor]:
 def test_presets_have_the_sizes_of_the_reference(preset: str) -> None:
     settings = settings_of(kwargs_of(preset))
     backbone = settings.backbone
-    found = (settings.cell_set_len, settings.hidden_dim, backbone.n_layers, backbone.n_heads)
-    found += (backbone.head_dim, backbone.intermediate_dim, settings.n_encoder_layers)
+    if settings.backbone_key == "GPT2":
+        sizes = [backbone[name] for name in ("n_layer", "n_head", "n_inner")]
+        sizes.insert(2, settings.hidden_dim // backbone["n_head"])
+    else:
+        names = ("num_hidden_layers", "num_attention_heads", "head_dim", "intermediate_size")
+        sizes = [backbone[name] for name in names]
+    found = (settings.cell_set_len, settings.hidden_dim, *sizes, settings.n_encoder_layers)
     assert found == SIZES[preset]
-    assert not backbone.causal
+    assert not settings.causal
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -98,10 +103,11 @@ def test_presets_are_permutation_equivariant_at_their_full_size(preset: str) -> 
 def test_no_preset_has_a_weight_as_long_as_a_vocabulary(preset: str) -> None:
     with torch.device("meta"):
         model = StateTransition(settings_of(kwargs_of(preset)))
-    backbone = model.settings.backbone
+    settings = model.settings
+    inner = settings.backbone.get("intermediate_size") or settings.backbone["n_inner"]
     widest = max(max(weight.shape) for weight in model.state_dict().values())
     # GPT2 keeps queries, keys and values in one matrix.
-    assert widest <= max(3 * backbone.hidden_dim, backbone.intermediate_dim)
+    assert widest <= max(3 * settings.hidden_dim, inner)
 
 
 STRUCTURES = {
@@ -136,6 +142,8 @@ def test_every_parameter_gets_a_gradient_whatever_is_chosen(preset: str, part: s
         torch.manual_seed(0)
         kwargs = small_kwargs(preset) | chosen | PARTS[part]
         model = StateTransition(settings_of(kwargs, output_space))
+        if model.confidence_token is not None:  # so narrow a head may start below its ReLU
+            torch.nn.init.constant_(model.confidence_token.head[-2].bias, 5.0)
         control, features = inputs(3, 7)
         expression = None if model.gene_decoder is None else torch.rand(3, 7, 11)
         batch = torch.tensor([[0], [1], [2]]).expand(3, 7)

@@ -14,7 +14,7 @@ import torch
 
 from tests.models.reference_files import (
     CASES,
-    GPT2_BACKBONE,
+    GPT2_SETTINGS,
     Settings,
     checkpoint_of,
     imported,
@@ -61,9 +61,9 @@ def test_a_stored_flag_decides_between_full_and_causal_with_rotary(
     small_settings: Settings, tmp_path: Path, causal: bool
 ) -> None:
     settings = small_settings()
-    model = StateTransition(replace(settings, backbone=replace(settings.backbone, causal=causal)))
+    model = StateTransition(replace(settings, causal=causal))
     loaded = imported(checkpoint_of(model), tmp_path)
-    assert loaded.settings.backbone.causal is causal
+    assert loaded.settings.causal is causal
     assert same(loaded, model)
     asked = "full" if causal else "causal"
     with pytest.raises(DataError, match=f"--attention {asked}, but .* leave the option out"):
@@ -80,15 +80,15 @@ def test_a_llama_without_the_flag_is_ambiguous_and_asks(
     full = imported(without_flag(model), tmp_path, "--attention", "full")
     assert same(full, model)
     causal = imported(without_flag(model), tmp_path, "--attention", "causal")
-    assert causal.settings.backbone.causal
+    assert causal.settings.causal
     assert not same(causal, model)
 
 
 def test_gpt2_is_causal_whatever_its_flag_says(small_settings: Settings, tmp_path: Path) -> None:
-    model = StateTransition(small_settings(backbone=GPT2_BACKBONE))
+    model = StateTransition(small_settings(**GPT2_SETTINGS))
     content = checkpoint_of(model, transformer_backbone_key="GPT2")
     content["hyper_parameters"]["transformer_backbone_kwargs"]["bidirectional_attention"] = True
-    assert imported(content, tmp_path).settings.backbone.causal
+    assert imported(content, tmp_path).settings.causal
 
 
 # --- what a file may lack, and what it may have -------------------------------------------------
@@ -115,7 +115,7 @@ def test_tensors_that_no_cell_passes_through_are_left_out(
 
 
 def test_positions_that_are_not_zero_are_refused(small_settings: Settings, tmp_path: Path) -> None:
-    model = StateTransition(small_settings(backbone=GPT2_BACKBONE))
+    model = StateTransition(small_settings(**GPT2_SETTINGS))
     content = checkpoint_of(model, transformer_backbone_key="GPT2")
     content["state_dict"]["transformer_backbone.wpe.weight"][1, 2] = 0.5
     with pytest.raises(DataError, match=r"wpe\.weight is not zero"):

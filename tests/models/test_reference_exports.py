@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from tests.models.reference_files import (
     CASES,
     EMBEDDING,
-    GPT2_BACKBONE,
+    GPT2_SETTINGS,
     Settings,
     imported,
     same,
@@ -90,8 +89,8 @@ def test_an_export_has_what_the_reference_stores_without_a_residual_too(
 def test_what_the_reference_would_do_otherwise_is_said(
     small_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    full = replace(GPT2_BACKBONE, causal=False)
-    settings = small_settings(**EMBEDDING, backbone=full)
+    full = GPT2_SETTINGS | {"causal": False}
+    settings = small_settings(**EMBEDDING, **full)
     save_model(tmp_path / "model", StateTransition(settings), ModelDescription(()))
     export_checkpoint.main([str(tmp_path / "model"), "--out", str(tmp_path / "out.ckpt")])
     said = capsys.readouterr().out

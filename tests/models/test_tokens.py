@@ -103,7 +103,7 @@ def test_causal_attention_shows_the_batch_token_to_all_cells_and_all_cells_to_co
     small_settings: Settings,
 ) -> None:
     full = small_settings(**TOKENS["both"], expression_output=False)
-    settings = replace(full, backbone=replace(full.backbone, causal=True))
+    settings = replace(full, causal=True)
     model, given = model_of(settings), sets_of(settings)
     control = given["control"].clone()
     control[:, -1] += 1.0

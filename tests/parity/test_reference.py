@@ -111,8 +111,8 @@ def test_causal_gpt2_of_the_reference_differs_from_full_attention(tmp_path: Path
     import_checkpoint.main([str(PARITY / "pertsets_hvg.ckpt"), "--out", str(tmp_path)])
     causal = load_model(tmp_path)
     settings = causal.settings
-    assert settings.backbone.causal
-    full = StateTransition(replace(settings, backbone=replace(settings.backbone, causal=False)))
+    assert settings.causal
+    full = StateTransition(replace(settings, causal=False))
     full.load_state_dict(causal.state_dict())
     control, features = torch.randn(1, 16, 48), torch.randn(1, 20)
     predictions = [model.eval()(control, features) for model in (causal, full)]

@@ -29,7 +29,6 @@ from workflow_scripts.cells.store import CellStore
 from workflow_scripts.cells.targets import Targets
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import (
-    BackboneSettings,
     ModelDescription,
     StateTransition,
     StateTransitionSettings,
@@ -70,16 +69,7 @@ def targets(store: CellStore, splits: pd.DataFrame) -> Targets:
 
 def small_model(n_genes: int) -> StateTransition:
     torch.manual_seed(0)
-    backbone = BackboneSettings(
-        key="llama",
-        hidden_dim=8,
-        n_layers=1,
-        n_heads=2,
-        n_key_value_heads=2,
-        head_dim=4,
-        intermediate_dim=8,
-        norm_eps=1e-6,
-    )
+    backbone = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     settings = StateTransitionSettings(
         input_dim=n_genes,
         output_dim=n_genes,
@@ -91,6 +81,7 @@ def small_model(n_genes: int) -> StateTransition:
         use_basal_projection=False,
         output_space="all",
         expression_output=True,
+        backbone_key="llama",
         backbone=backbone,
     )
     return StateTransition(settings).eval()

@@ -12,7 +12,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from tests.cells.test_packing import pack
-from workflow_scripts.errors import ConfigError
 from workflow_scripts.features.vectors import Features
 from workflow_scripts.models import set_loss, state_transition_settings
 from workflow_scripts.training import step_memory, trainer
@@ -298,11 +297,6 @@ def test_estimating_leaves_the_random_state_alone():
     before = torch.get_rng_state()
     memory(plan(LLAMA))
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_model_that_cannot_be_built_is_refused_by_its_key():
-    with pytest.raises(ConfigError, match="hidden_dim"):
-        memory(plan({k: v for k, v in LLAMA.items() if k != "hidden_dim"}))
 
 
 def test_auto_is_settled_as_the_trainer_settles_it():

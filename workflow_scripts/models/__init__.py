@@ -1,6 +1,5 @@
 """The state-transition model, the baselines and the set losses: tensors in, tensors out."""
 
-from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.baselines import (
     Additive,
     Baseline,
@@ -21,16 +20,14 @@ from workflow_scripts.models.files import (
     save_model,
 )
 from workflow_scripts.models.from_config import set_loss, state_transition_settings
-from workflow_scripts.models.gene_decoder import GeneDecoderSettings
 from workflow_scripts.models.losses import SetLoss, mean_over_sets, mse, sinkhorn
-from workflow_scripts.models.model_settings import StateTransitionSettings
+from workflow_scripts.models.model_settings import GeneDecoderSettings, StateTransitionSettings
 from workflow_scripts.models.objective import Objective, objective
-from workflow_scripts.models.state_transition import Outputs, StateTransition
+from workflow_scripts.models.st import Outputs, StateTransition
 from workflow_scripts.models.training_effects import TrainingEffects
 
 __all__ = [
     "Additive",
-    "BackboneSettings",
     "Baseline",
     "ContextMean",
     "ControlBaseline",

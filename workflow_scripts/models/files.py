@@ -21,7 +21,7 @@ from torch import Tensor
 from workflow_scripts.cache.digests import check_zip, file_digest
 from workflow_scripts.errors import DataError
 from workflow_scripts.models.model_settings import StateTransitionSettings
-from workflow_scripts.models.state_transition import StateTransition
+from workflow_scripts.models.st import StateTransition
 from workflow_scripts.models.training_checkpoint import (
     KEY,
     NAMES,
@@ -33,7 +33,7 @@ from workflow_scripts.settings.choices import CHECKPOINT
 from workflow_scripts.settings.choices import MODEL_DESCRIPTION as DESCRIPTION
 
 WEIGHTS = "model.safetensors"
-FORMAT = "stateline-model/1"
+FORMAT = "stateline-model/2"
 
 EMBEDDING = "embedding"
 """The one entry that a description may lack: models of expression were written without it."""

@@ -7,21 +7,17 @@ every tensor is taken, taken in part, or fresh, with a reason.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from workflow_scripts.errors import DataError
-from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.files import ModelDescription
 from workflow_scripts.models.matching import WHOLE, Places, match_axes, match_genes
 from workflow_scripts.models.model_settings import StateTransitionSettings
-from workflow_scripts.models.state_transition import StateTransition
-
-_FREE = {"attention_dropout", "residual_dropout", "embedding_dropout"}
-"""What two backbones with the same weights may differ in: it acts in training alone."""
+from workflow_scripts.models.st import StateTransition
 
 
 @dataclass(frozen=True)
@@ -79,12 +75,11 @@ def check_start(
     DataError
         If the backbones differ, no gene is common, or genes are without names and differ in number.
     """
+    theirs, ours = _backbone(there), _backbone(here)
     differing = [
-        f"{field.name} is {getattr(there.backbone, field.name)} there and "
-        f"{getattr(here.backbone, field.name)} here"
-        for field in fields(BackboneSettings)
-        if field.name not in _FREE
-        and getattr(there.backbone, field.name) != getattr(here.backbone, field.name)
+        f"{name} is {theirs.get(name)} there and {ours.get(name)} here"
+        for name in {**theirs, **ours}
+        if theirs.get(name) != ours.get(name)
     ]
     if differing:
         raise DataError(
@@ -94,6 +89,13 @@ def check_start(
         )
     if genes_here is not None and there.expression_output and here.expression_output:
         match_genes(genes_here, genes_there, here.output_dim, there.output_dim)
+
+
+def _backbone(settings: StateTransitionSettings) -> dict[str, Any]:
+    """Return all of a backbone but its dropout, which acts in training alone."""
+    sizes = {k: v for k, v in settings.backbone.items() if not k.endswith(("drop", "dropout"))}
+    names = ("backbone_key", "hidden_dim", "causal")
+    return {**{name: getattr(settings, name) for name in names}, **sizes}
 
 
 def take_weights(

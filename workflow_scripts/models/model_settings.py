@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from workflow_scripts.models.backbone_settings import BackboneSettings
-from workflow_scripts.models.gene_decoder import GeneDecoderSettings
+from workflow_scripts.settings.choices import READ_BY
 
 OUTPUT_SPACES = ("gene", "all", "embedding")
 
@@ -16,6 +15,46 @@ BOTTLENECK = 8
 
 CONFIDENCE_NARROWING = 4
 """The last hidden layer behind the confidence token has a quarter of the width (reference)."""
+
+
+@dataclass(frozen=True)
+class GeneDecoderSettings:
+    """Describe a gene decoder: from a predicted embedding to the expression of genes.
+
+    Parameters
+    ----------
+    n_genes
+        Number of genes decoded.
+    hidden_dims
+        Widths of the hidden layers, from the embedding outwards.
+    dropout
+        Share dropped after each hidden layer in training.
+    residual
+        Whether every second hidden layer adds its own input: the output of the layer before.
+
+    Raises
+    ------
+    ValueError
+        For a width below one, or a layer that should add what is of another width.
+    """
+
+    n_genes: int
+    hidden_dims: tuple[int, ...] = (1024, 1024, 512)
+    dropout: float = 0.1
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.n_genes, *self.hidden_dims, 1) < 1:
+            raise ValueError(
+                f"gene decoder widths must be at least 1; found hidden_dims={self.hidden_dims}, "
+                f"n_genes={self.n_genes}"
+            )
+        pairs = zip(self.hidden_dims[::2], self.hidden_dims[1::2], strict=False)
+        if self.residual and any(before != width for before, width in pairs):
+            raise ValueError(
+                "in a residual gene decoder every second hidden layer is as wide as the one before "
+                f"it, to add what that gives; found hidden_dims={self.hidden_dims}"
+            )
 
 
 @dataclass(frozen=True)
@@ -41,8 +80,13 @@ class StateTransitionSettings:
         residual lives: for ``"all"`` in the output, otherwise in the hidden state.
     expression_output
         Whether the output is expression, which a ReLU keeps from being negative.
+    backbone_key
+        ``"llama"`` (RMSNorm, SwiGLU, no biases) or ``"GPT2"`` (LayerNorm, GELU, biases).
     backbone
-        The transformer; as wide as ``hidden_dim``.
+        What the backbone's config in transformers is made of, by its keys.
+    causal
+        Whether a cell sees only itself and the cells before it, llama with rotary positions. For
+        imported checkpoints: the order of the cells then changes the prediction.
     predict_residual
         Whether the model predicts a change on top of the control cell.
     n_batches
@@ -64,7 +108,7 @@ class StateTransitionSettings:
     Raises
     ------
     ValueError
-        For widths below one, an unknown output space, or parts that don't fit one another.
+        For widths below one, an unknown name, or parts that don't fit one another.
     """
 
     input_dim: int
@@ -77,7 +121,9 @@ class StateTransitionSettings:
     use_basal_projection: bool
     output_space: str
     expression_output: bool
-    backbone: BackboneSettings
+    backbone_key: str
+    backbone: Mapping[str, Any]
+    causal: bool = False
     predict_residual: bool = True
     n_batches: int | None = None
     mask_attn: bool = False
@@ -92,8 +138,9 @@ class StateTransitionSettings:
         for name in (*sizes, "n_encoder_layers", "n_decoder_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if self.output_space not in OUTPUT_SPACES:
-            raise ValueError(f"output_space is {self.output_space!r}; known are {OUTPUT_SPACES}")
+        for name, known in (("output_space", OUTPUT_SPACES), ("backbone_key", tuple(READ_BY))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; known are {known}")
         for name in ("n_batches", "batch_token_classes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
@@ -112,10 +159,6 @@ class StateTransitionSettings:
             raise ValueError("relu_on_embeddings is of embeddings, but the output is expression")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}, must be in [0, 1)")
-        if self.backbone.hidden_dim != self.hidden_dim:
-            raise ValueError(
-                f"the backbone is {self.backbone.hidden_dim} wide, hidden_dim is {self.hidden_dim}"
-            )
         if self.residual_in_output:
             if self.input_dim != self.output_dim:
                 raise ValueError(
@@ -140,7 +183,7 @@ class StateTransitionSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings in JSON's types; ``from_dict`` reads them back."""
-        return asdict(self)
+        return asdict(self) | {"backbone": dict(sorted(self.backbone.items()))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StateTransitionSettings:
@@ -156,7 +199,6 @@ class StateTransitionSettings:
             raise ValueError(f"unknown model settings: {', '.join(unknown)}")
         parts = dict(values)
         try:
-            parts["backbone"] = BackboneSettings(**parts["backbone"])
             if parts.get("gene_decoder") is not None:
                 decoder = dict(parts["gene_decoder"])
                 decoder["hidden_dims"] = tuple(decoder["hidden_dims"])  # JSON has lists only

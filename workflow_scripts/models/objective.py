@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from workflow_scripts.models.losses import SetLoss, mean_change, mean_over_sets
-from workflow_scripts.models.state_transition import StateTransition
+from workflow_scripts.models.st import StateTransition
 
 BATCH_TOKEN_WEIGHT = 0.1
 """Weight of the batch token's cross-entropy beside the set loss."""

@@ -13,10 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workflow_scripts.errors import DataError
-from workflow_scripts.models.backbone_settings import BackboneSettings
 from workflow_scripts.models.files import ModelDescription
-from workflow_scripts.models.from_config import GPT2_NORM_EPS, LLAMA_NORM_EPS
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.reference_import import MARK
 from workflow_scripts.models.reference_names import (
@@ -27,7 +24,7 @@ from workflow_scripts.models.reference_names import (
     RESIDUAL,
     reference_name,
 )
-from workflow_scripts.models.state_transition import StateTransition
+from workflow_scripts.models.st import StateTransition
 
 EXTRA_TOKENS = 1
 """Positions that the reference's presets keep free beside the cells."""
@@ -52,19 +49,8 @@ def export_reference(
     ----------
     model, description
         The model, and what its numbers stand for.
-
-    Raises
-    ------
-    DataError
-        Where the reference can't have such a model.
     """
     settings = model.settings
-    expected = GPT2_NORM_EPS if settings.backbone.key == "GPT2" else LLAMA_NORM_EPS
-    if settings.backbone.norm_eps != expected:
-        raise DataError(
-            f"norm_eps is {settings.backbone.norm_eps}, and in the reference's "
-            f"{settings.backbone.key} it is {expected}: it can't have this model"
-        )
     content: dict[str, Any] = {
         "epoch": 0,
         "global_step": description.provenance.get("global_step") or 0,
@@ -77,7 +63,7 @@ def export_reference(
         "hparams_name": "kwargs",
         "hyper_parameters": _parameters(settings, description),
         MARK: {
-            "causal": settings.backbone.causal,
+            "causal": settings.causal,
             "relu_on_embeddings": settings.relu_on_embeddings,
             "gene_names": list(description.gene_names),
             "perturbations": list(description.perturbations),
@@ -92,7 +78,7 @@ def export_reference(
 
 def _differences(settings: StateTransitionSettings) -> list[str]:
     found = []
-    if settings.backbone.key == "GPT2" and not settings.backbone.causal:
+    if settings.backbone_key == "GPT2" and not settings.causal:
         found.append(
             "attention is full here, and the reference's GPT2 is causal: it will predict otherwise"
         )
@@ -116,9 +102,9 @@ def _weights(model: StateTransition) -> dict[str, Tensor]:
             weights[name] = weights[name].reshape(1, 1, -1)
     # It looks for these when it loads. One zero is stored for all of them.
     zero = torch.zeros(1, 1)
-    for name, rows in EMBEDDINGS[settings.backbone.key].items():
+    for name, rows in EMBEDDINGS[settings.backbone_key].items():
         weights[f"transformer_backbone.{name}.weight"] = zero.expand(rows, settings.hidden_dim)
-    if settings.backbone.key == "GPT2":
+    if settings.backbone_key == "GPT2":
         positions = settings.cell_set_len + EXTRA_TOKENS
         weights[POSITIONS] = zero.expand(positions, settings.hidden_dim)
     if settings.output_space == "all" and not settings.predict_residual:
@@ -182,40 +168,27 @@ def _parameters(settings: StateTransitionSettings, description: ModelDescription
         else known.get("basal_mapping_strategy", "random"),
         "confidence_token": settings.confidence_token,
         "mask_attn": settings.mask_attn,
-        "transformer_backbone_key": settings.backbone.key,
-        "transformer_backbone_kwargs": _backbone(settings.backbone, settings.cell_set_len),
+        "transformer_backbone_key": settings.backbone_key,
+        "transformer_backbone_kwargs": _backbone(settings),
     }
 
 
-def _backbone(backbone: BackboneSettings, set_size: int) -> dict[str, Any]:
+def _backbone(settings: StateTransitionSettings) -> dict[str, Any]:
+    positions = settings.cell_set_len + EXTRA_TOKENS
     shared = {
-        "bidirectional_attention": not backbone.causal,
-        "hidden_size": backbone.hidden_dim,
-        "n_positions": set_size + EXTRA_TOKENS,
+        **settings.backbone,
+        "bidirectional_attention": not settings.causal,
+        "hidden_size": settings.hidden_dim,
+        "n_positions": positions,
         "use_cache": False,
     }
-    if backbone.key == "GPT2":
-        return {
-            **shared,
-            "n_embd": backbone.hidden_dim,
-            "n_layer": backbone.n_layers,
-            "n_head": backbone.n_heads,
-            "n_inner": backbone.intermediate_dim,
-            "attn_pdrop": backbone.attention_dropout,
-            "resid_pdrop": backbone.residual_dropout,
-            "embd_pdrop": backbone.embedding_dropout,
-        }
+    if settings.backbone_key == "GPT2":
+        return {**shared, "n_embd": settings.hidden_dim}
     return {
         **shared,
-        "max_position_embeddings": set_size + EXTRA_TOKENS,
-        "intermediate_size": backbone.intermediate_dim,
-        "num_hidden_layers": backbone.n_layers,
-        "num_attention_heads": backbone.n_heads,
-        "num_key_value_heads": backbone.n_key_value_heads,
-        "head_dim": backbone.head_dim,
-        "attention_dropout": backbone.attention_dropout,
+        "max_position_embeddings": positions,
         "hidden_dropout": 0.0,
-        "layer_norm_eps": backbone.norm_eps,
+        "layer_norm_eps": 1e-6,
         "pad_token_id": 0,
         "bos_token_id": 1,
         "eos_token_id": 2,

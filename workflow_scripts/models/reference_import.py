@@ -16,9 +16,8 @@ from torch import Tensor
 from workflow_scripts.cache.digests import check_zip
 from workflow_scripts.errors import DataError
 from workflow_scripts.models.files import ModelDescription
-from workflow_scripts.models.from_config import model_key_names, state_transition_settings
-from workflow_scripts.models.gene_decoder import GeneDecoderSettings
-from workflow_scripts.models.model_settings import StateTransitionSettings
+from workflow_scripts.models.from_config import state_transition_settings
+from workflow_scripts.models.model_settings import GeneDecoderSettings, StateTransitionSettings
 from workflow_scripts.models.reference_names import (
     POSITIONS,
     RESIDUAL,
@@ -27,8 +26,9 @@ from workflow_scripts.models.reference_names import (
     n_layers_of,
     reference_name,
 )
-from workflow_scripts.models.state_transition import StateTransition
-from workflow_scripts.settings.choices import EXPRESSION
+from workflow_scripts.models.st import StateTransition
+from workflow_scripts.settings.choices import BACKBONE, EXPRESSION, NEEDED_BY
+from workflow_scripts.settings.keys import UNSUPPORTED
 from workflow_scripts.settings.schema import KEYS
 
 MARK = "stateline_export"
@@ -122,7 +122,7 @@ def import_reference(
         settings = _settings(parameters, weights, answers, mark)
     except DataError:
         raise
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"can't be imported: {error}") from error
     if not settings.predict_residual:
         weights = {name: t for name, t in weights.items() if not name.startswith(RESIDUAL)}
@@ -141,7 +141,7 @@ def import_reference(
         )
         return model.eval(), described
     provenance = {
-        "attention": "causal" if settings.backbone.causal else "full",
+        "attention": "causal" if settings.causal else "full",
         "global_step": content.get("global_step"),
         "hyper_parameters": {k: v for k, v in parameters.items() if k != "gene_names"},
     }
@@ -176,7 +176,7 @@ def _settings(
         kwargs.setdefault("confidence_token", "confidence_token.token" in weights)
     for name in (*WIDTHS, "embed_key", "output_space"):
         _required(parameters, name)
-    for name in ("hidden_dim", "predict_residual", "transformer_backbone_key"):
+    for name in ("hidden_dim", "cell_set_len", "predict_residual"):
         _required(kwargs, name)
     decoder = _decoder(parameters, weights)
     expression = parameters["embed_key"] in EXPRESSION
@@ -194,23 +194,37 @@ def _settings(
 
 def _model_kwargs(parameters: Mapping[str, Any], ignored: frozenset[str]) -> dict[str, Any]:
     """Pick out what describes the model; refuse what nobody knows and what asks for something."""
-    known, known_of_backbone = model_key_names()
     kwargs = {k: v for k, v in parameters.items() if k not in _BESIDE | ignored}
     backbone = dict(_required(kwargs, "transformer_backbone_kwargs"))
-    backbone = {k: v for k, v in backbone.items() if k not in ignored}
-    unknown = []
-    for values, names, section in (
-        (kwargs, known, ""),
-        (backbone, known_of_backbone, "transformer_backbone_kwargs."),
+    unknown, not_built = [], []
+    for values, section, shown in (
+        (kwargs, "model.kwargs.", ""),
+        (backbone, f"{BACKBONE}.", "transformer_backbone_kwargs."),
     ):
-        for name in sorted(values.keys() - names):
-            if values.pop(name):
-                unknown.append(section + name)
+        for name in sorted(values.keys() - {"transformer_backbone_kwargs"}):
+            key = KEYS.get(section + name)
+            if key is not None and not key.reason.startswith(UNSUPPORTED):
+                continue
+            value = values.pop(name)
+            if value and key is not None:
+                not_built.append(f"{shown}{name} is {value!r}")
+            elif value and name not in ignored:
+                unknown.append(shown + name)
+    if not_built:
+        raise DataError(
+            f"{', '.join(not_built)}: this part of the reference's model is not built here"
+        )
     if unknown:
         raise DataError(
             f"hyper-parameters that nothing here knows: {', '.join(unknown)}; if they change no "
             "prediction, name each with --ignore"
         )
+    kind = _required(kwargs, "transformer_backbone_key")
+    if kind not in NEEDED_BY:
+        raise DataError(f"transformer_backbone_key is {kind!r}; known are {tuple(NEEDED_BY)}")
+    for name in NEEDED_BY[kind]:
+        if name not in backbone:
+            raise DataError(f"transformer_backbone_kwargs.{name} is not in the checkpoint")
     return kwargs | {"transformer_backbone_kwargs": backbone}
 
 

@@ -124,11 +124,11 @@ STAGES: Mapping[str, Stage] = {
         "checkpoints/final.ckpt",
         "train",
         (*_CHECKED, "select_genes", "pack_cells"),
-        numerics=9,
+        numerics=10,
         is_in=lambda config: given_model(config["prediction"]["checkpoint"]) is None,
         turned_on_by=("prediction.checkpoint",),
     ),
-    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=5, is_in=_predicts),
+    "predict": Stage("predictions.h5ad", "predict", (*_READ, "train"), numerics=6, is_in=_predicts),
     "predict_baselines": Stage(
         "baselines", "predict_baselines", _READ, numerics=4, is_in=_is_scored
     ),

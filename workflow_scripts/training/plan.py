@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from workflow_scripts.cells.epochs import Weighting
-from workflow_scripts.models.config_values import number
 from workflow_scripts.settings.slices import Slice
 from workflow_scripts.training.schedule import Schedule
 
@@ -94,7 +93,7 @@ class TrainingPlan:
     @property
     def decoder_weight(self) -> float:
         """Weight of the gene decoder's loss beside that of the embedding."""
-        return number(self.model_kwargs, "decoder_loss_weight", 1.0, "model.kwargs")
+        return float(self.model_kwargs.get("decoder_loss_weight", 1.0))
 
     @classmethod
     def from_slice(cls, settings: Slice) -> TrainingPlan:
