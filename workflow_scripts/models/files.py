@@ -1,15 +1,14 @@
 """A trained model as a folder: ``model.safetensors`` (weights) and ``model.json`` (all the rest).
 
-The checkpoints of a training are read as well.
-
-Neither file holds code, and reading them runs none.
+The checkpoints of a training (``.ckpt``) are read as well. No file holds code, and reading one runs
+none.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +21,25 @@ from workflow_scripts.cache.digests import check_zip, file_digest
 from workflow_scripts.errors import DataError
 from workflow_scripts.models.model_settings import StateTransitionSettings
 from workflow_scripts.models.st import StateTransition
-from workflow_scripts.models.training_checkpoint import (
-    KEY,
-    NAMES,
-    check_kinds,
-    model_weights,
-    read_checkpoint,
-)
 from workflow_scripts.settings.choices import CHECKPOINT
 from workflow_scripts.settings.choices import MODEL_DESCRIPTION as DESCRIPTION
+from workflow_scripts.settings.findings import Finding
 
 WEIGHTS = "model.safetensors"
 FORMAT = "stateline-model/2"
 
-EMBEDDING = "embedding"
-"""The one entry that a description may lack: models of expression were written without it."""
+NAMES = ("gene_names", "perturbations", "contexts", "batches")
+
+KEY = "stateline"
+"""Entry of a checkpoint that describes its model."""
+
+PREFIX = "model."
+"""Where the training module keeps the model: the prefix of its weights."""
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Say what a model's numbers stand for.
+    """State what a model's numbers stand for.
 
     Parameters
     ----------
@@ -82,7 +80,7 @@ def save_model(folder: Path, model: StateTransition, description: ModelDescripti
         # Ties the two files: a crash between the two renames below must not pass for a model.
         "weights_sha256": file_digest(weights),
         "settings": model.settings.to_dict(),
-        **{part.name: getattr(description, part.name) for part in fields(description)},
+        **asdict(description),
     }
     text = folder / f"{DESCRIPTION}.new"
     text.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
@@ -103,21 +101,26 @@ def load_model(path: Path | str) -> StateTransition:
     DataError
         If the folder or a file in it is missing, truncated, of another format, or doesn't fit.
     """
-    folder = Path(path)
-    if folder.suffix == CHECKPOINT:
-        content = read_checkpoint(folder)
-        check_zip(folder)
-        return _build(folder, content[KEY]["settings"], lambda: model_weights(content))
-    contents = _read_contents(folder)
-    weights = folder / WEIGHTS
+    path = Path(path)
+    if path.suffix == CHECKPOINT:
+        content = _read_checkpoint(path)
+        check_zip(path)
+        weights_of = {
+            name.removeprefix(PREFIX): tensor
+            for name, tensor in content["state_dict"].items()
+            if name.startswith(PREFIX)
+        }
+        return _build(path, content[KEY]["settings"], lambda: weights_of)
+    contents = _read_contents(path)
+    weights = path / WEIGHTS
     if not weights.is_file():
-        raise DataError(f"{folder} has no {WEIGHTS}; write the model again")
+        raise DataError(f"{path} has no {WEIGHTS}; write the model again")
     if file_digest(weights) != contents["weights_sha256"]:
         raise DataError(
             f"{weights} is not the file that {DESCRIPTION} beside it describes (its SHA-256 "
             "differs); write the model again"
         )
-    return _build(folder, contents["settings"], lambda: load_file(weights))
+    return _build(path, contents["settings"], lambda: load_file(weights))
 
 
 def read_description(path: Path | str) -> ModelDescription:
@@ -129,12 +132,33 @@ def read_description(path: Path | str) -> ModelDescription:
         As ``load_model`` does for ``model.json``.
     """
     path = Path(path)
-    contents = read_checkpoint(path)[KEY] if path.suffix == CHECKPOINT else _read_contents(path)
+    contents = _read_checkpoint(path)[KEY] if path.suffix == CHECKPOINT else _read_contents(path)
     return ModelDescription(
         **{name: tuple(contents[name]) for name in NAMES},
         provenance=contents["provenance"],
-        embedding=contents.get(EMBEDDING),
+        embedding=contents["embedding"],
     )
+
+
+def other_splits(description: ModelDescription, splits: str, place: str) -> list[Finding]:
+    """Warn of a model that may have seen the test cells.
+
+    Parameters
+    ----------
+    description
+        Of the model: a training writes there with which splits it was trained.
+    splits
+        Digest of the run's splits.
+    place
+        How the message begins: the key of the config that names the model, and where it lies.
+    """
+    if description.provenance.get("splits") == splits:
+        return []
+    text = (
+        "it was not trained with the splits of this run, or doesn't say so: it may have seen "
+        "the cells that are tested here, and what the splits allow to be claimed is not shown"
+    )
+    return [Finding("warning", "other-splits", place + text)]
 
 
 def _build(
@@ -161,9 +185,49 @@ def _read_contents(folder: Path) -> dict[str, Any]:
         raise DataError(f"{description} is not JSON: {error}; write the model again") from error
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise DataError(f"{description} does not say format {FORMAT!r}; write the model again")
-    expected = {"weights_sha256", "settings", *(part.name for part in fields(ModelDescription))}
-    missing = sorted(expected - {EMBEDDING} - contents.keys())
-    if missing:
-        raise DataError(f"{description} lacks {', '.join(missing)}; write the model again")
-    check_kinds(description, contents)
+    if "weights_sha256" not in contents:
+        raise DataError(f"{description} lacks weights_sha256; write the model again")
+    _check_description(description, contents, "write the model again")
     return contents
+
+
+def _read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Map a checkpoint of a training into memory; what isn't looked at isn't read."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises whatever its unpickler stumbles over
+        raise DataError(
+            f"{path}: not a whole checkpoint, or one that holds code "
+            f"({type(error).__name__}); train again, or name another one"
+        ) from error
+    if not isinstance(content, Mapping) or not all(
+        isinstance(content.get(entry), Mapping) for entry in (KEY, "state_dict")
+    ):
+        theirs = isinstance(content, Mapping) and "hyper_parameters" in content
+        advice = (
+            "; if the reference wrote it, python -m workflow_scripts.import_checkpoint makes a "
+            "model of it"
+        )
+        raise DataError(
+            f"{path}: not a checkpoint of this project: it has no entry {KEY!r}"
+            f"{advice if theirs else ''}"
+        )
+    _check_description(path, content[KEY], "delete it and train again")
+    return content
+
+
+def _check_description(path: Path, contents: Mapping[str, Any], advice: str) -> None:
+    """Refuse a description that lacks something, or has it of another kind."""
+    expected = {"settings", *(part.name for part in fields(ModelDescription))}
+    if lacking := sorted(expected - contents.keys()):
+        raise DataError(
+            f"{path}: written by another version: its description lacks {', '.join(lacking)}; "
+            f"{advice}"
+        )
+    if not isinstance(contents["settings"], Mapping):
+        raise DataError(f"{path}: settings is {contents['settings']!r}, must be a mapping")
+    for name in NAMES:
+        if not isinstance(contents[name], list | tuple):
+            raise DataError(f"{path}: {name} is {contents[name]!r}, must be a list of names")

@@ -7,6 +7,7 @@ stands in an entry of its own, which the reference passes over and the import re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -40,6 +41,14 @@ UNREAD: Mapping[str, Any] = {
 prediction depends on it."""
 
 
+SAME_NAMES = (
+    *("input_dim", "hidden_dim", "output_dim", "pert_dim", "dropout", "output_space"),
+    *("cell_set_len", "n_encoder_layers", "n_decoder_layers", "use_basal_projection"),
+    *("predict_residual", "confidence_token", "mask_attn"),
+)
+"""Settings that the reference knows by the same name."""
+
+
 def export_reference(
     model: StateTransition, description: ModelDescription
 ) -> tuple[dict[str, Any], list[str]]:
@@ -65,12 +74,7 @@ def export_reference(
         MARK: {
             "causal": settings.causal,
             "relu_on_embeddings": settings.relu_on_embeddings,
-            "gene_names": list(description.gene_names),
-            "perturbations": list(description.perturbations),
-            "contexts": list(description.contexts),
-            "batches": list(description.batches),
-            "embedding": description.embedding,
-            "provenance": dict(description.provenance),
+            **asdict(description),
         },
     }
     return content, _differences(settings)
@@ -130,17 +134,12 @@ def _parameters(settings: StateTransitionSettings, description: ModelDescription
     return {
         **UNREAD,
         **known,
-        "input_dim": settings.input_dim,
-        "hidden_dim": settings.hidden_dim,
-        "output_dim": settings.output_dim,
-        "pert_dim": settings.pert_dim,
+        **{name: getattr(settings, name) for name in SAME_NAMES},
         "batch_dim": settings.n_batches
         or settings.batch_token_classes
         or known.get("batch_dim")
         or max(len(description.batches), 1),
-        "dropout": settings.dropout,
         "embed_key": embedding,
-        "output_space": settings.output_space,
         "gene_names": list(description.gene_names) or None,
         "gene_dim": genes,
         "hvg_dim": known.get("hvg_dim", settings.output_dim),
@@ -155,19 +154,12 @@ def _parameters(settings: StateTransitionSettings, description: ModelDescription
         },
         "gene_decoder_bool": decoder is not None,
         "residual_decoder": decoder is not None and decoder.residual,
-        "cell_set_len": settings.cell_set_len,
         "extra_tokens": EXTRA_TOKENS,
-        "n_encoder_layers": settings.n_encoder_layers,
-        "n_decoder_layers": settings.n_decoder_layers,
-        "use_basal_projection": settings.use_basal_projection,
-        "predict_residual": settings.predict_residual,
         "batch_encoder": settings.n_batches is not None,
         "use_batch_token": with_token,
         "basal_mapping_strategy": "batch"
         if with_token
         else known.get("basal_mapping_strategy", "random"),
-        "confidence_token": settings.confidence_token,
-        "mask_attn": settings.mask_attn,
         "transformer_backbone_key": settings.backbone_key,
         "transformer_backbone_kwargs": _backbone(settings),
     }

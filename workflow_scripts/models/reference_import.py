@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workflow_scripts.cache.digests import check_zip
 from workflow_scripts.errors import DataError
-from workflow_scripts.models.files import ModelDescription
+from workflow_scripts.models.files import NAMES, ModelDescription
 from workflow_scripts.models.from_config import state_transition_settings
 from workflow_scripts.models.model_settings import GeneDecoderSettings, StateTransitionSettings
 from workflow_scripts.models.reference_names import (
@@ -132,12 +132,10 @@ def import_reference(
     whole = {name: tensor.float().clone() for name, tensor in weights.items()}
     model.load_state_dict(whole, assign=True)
     if mark:
-        names = {part: tuple(mark[part]) for part in ("perturbations", "contexts", "batches")}
         described = ModelDescription(
-            tuple(mark["gene_names"]),
-            **names,
+            **{name: tuple(mark[name]) for name in NAMES},
             provenance=mark["provenance"],
-            embedding=mark.get("embedding"),
+            embedding=mark["embedding"],
         )
         return model.eval(), described
     provenance = {

@@ -20,7 +20,7 @@ from workflow_scripts.models import (
     load_model,
     read_description,
 )
-from workflow_scripts.models.origins import other_splits
+from workflow_scripts.models.files import other_splits
 from workflow_scripts.settings.choices import (
     CHALLENGES,
     COUNTS,

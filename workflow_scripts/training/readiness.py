@@ -14,9 +14,9 @@ from workflow_scripts.cells.audited import AuditFiles
 from workflow_scripts.errors import ConfigError, DataError
 from workflow_scripts.features.summary import coverage
 from workflow_scripts.models import load_model, read_description
+from workflow_scripts.models.files import other_splits
 from workflow_scripts.models.initial_weights import check_start
 from workflow_scripts.models.model_settings import BOTTLENECK
-from workflow_scripts.models.origins import other_splits
 from workflow_scripts.settings.findings import Finding, listing
 from workflow_scripts.training.plan import TrainingPlan
 from workflow_scripts.training.starting_model import freezes, planned_settings
