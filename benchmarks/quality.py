@@ -403,9 +403,8 @@ def significant(observed: Path, path: Path, name: str) -> pd.DataFrame:
 
 def summary(table: pd.DataFrame) -> str:
     """Return Markdown: every predictor's means, then the leads of the denoised baseline."""
-    shown = [metric for metric in SHOWN if metric in {*table["metric"]}] or sorted(
-        {*table["metric"]}
-    )
+    there = {*table["metric"]}
+    shown = [name for name in SHOWN if name in there] if {*PRIMARY} <= there else sorted(there)
     means = by_context_then_over(table).loc[:, shown]
     lines = [f"| | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for name, row in means.iterrows():
