@@ -166,9 +166,8 @@ def check_prediction(
     """
     source = read_audit(given.asked_cells_audit) if given.asked_cells_audit else given.of_cells
     findings = [*_check_amplitude(settings, given), *_check_written(settings, source, read)]
-    if given.asked_cells_audit is not None:
-        sums = {**given.of_cells["sums"], **source["sums"]}
-        findings += compare_sums(sums, settings["cells.values"])
+    compared = compare_sums({**given.of_cells["sums"], **source["sums"]}, settings["cells.values"])
+    findings += compared if given.asked_cells_audit is not None else []
     for audit in (given.targets_audit, given.target_features_audit):
         if audit is not None:
             findings += from_dicts(read_audit(audit)["findings"])
