@@ -68,7 +68,7 @@ def evaluate(
     # Read by tqdm when it is imported: the engine's progress bars would fill a log with noise.
     os.environ.setdefault("TQDM_DISABLE", "1")
     from workflow_scripts.cells import context_differences
-    from workflow_scripts.cells.results import AnchorsFile, read_result
+    from workflow_scripts.cells.results import DENOISED, AnchorsFile, read_result
     from workflow_scripts.evaluation import scoring
     from workflow_scripts.evaluation.engine import EvaluationSettings, keep_compiled
     from workflow_scripts.evaluation.negative_controls import DERIVED
@@ -97,7 +97,7 @@ def evaluate(
             name for name in settings["prediction.negative_controls"] if name in DERIVED["log1p"]
         ],
         anchors={} if scale is None else scale.contexts,
-        denoised=_file_in(baselines, "effects.parquet"),
+        denoised=_file_in(baselines, DENOISED),
         shared=shared if shared is not None and shared.is_dir() else None,
         trained_on=trained_on,
         rivals=(settings["evaluation.rival_known"], settings["evaluation.rival_unseen"]),

@@ -21,9 +21,10 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
         contexts are (JSON), and the denoised effects, if they are among the baselines (Parquet).
     """
     from workflow_scripts.cells import context_differences
+    from workflow_scripts.cells.results import DENOISED
     from workflow_scripts.features.vectors import load_features
     from workflow_scripts.prediction.baselines import Baselines, controls_of
-    from workflow_scripts.prediction.effect_table import NAME, write_effects
+    from workflow_scripts.prediction.effect_table import write_effects
     from workflow_scripts.prediction.prediction import Prediction
 
     prediction = Prediction.open(files, settings)
@@ -48,7 +49,7 @@ def predict_baselines(settings: Slice, files: PredictionFiles, out_dir: OutputFo
         predictor = baselines.build(name)
         prediction.write(out_dir / f"{name}.h5ad", predictor, name)
         if name == "denoised":
-            write_effects(out_dir / NAME, prediction, predictor)
+            write_effects(out_dir / DENOISED, prediction, predictor)
         print(f"{name}: {len(prediction.targets.paired)} cells", flush=True)
 
 

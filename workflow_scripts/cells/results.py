@@ -23,6 +23,9 @@ KEYS = ["model", *PAIR, "metric"]
 METRICS = ["run", *KEYS, "raw", "scaled", "baseline", "ceiling", "ci_low", "ci_high"]
 """Columns of ``metrics.tsv``: a row a perturbation, one a context and one over contexts (`ALL`)."""
 
+DENOISED = "effects.parquet"
+"""The file of denoised effects and their intervals, beside the cells of the baselines."""
+
 LADDER = ("additive_direct", "additive_recentred", "additive", "denoised", MODEL)
 """From the additive effect with its cells written simply to the model, step by step."""
 

@@ -441,7 +441,9 @@ class SlopeFit:
         centre = self._means[2] - slopes[0] * self._means[0] - slopes[1] * self._means[1]
         predicted = centre + slopes[0] * low_rank + slopes[1] * small + large
         mean = self.effects.mean(dim=0)
-        return mean + self._shares()[0] * (predicted - mean)
+        if len(self.effects) < 2:
+            return predicted
+        return mean + self._shares(*self._mean_and_left_out())[0] * (predicted - mean)
 
     @property
     def slopes(self) -> Float[Tensor, " 2"]:
@@ -456,19 +458,21 @@ class SlopeFit:
         if n < 2:
             return torch.full_like(self.effects, torch.nan)
         mean, predicted = self._mean_and_left_out()
-        return mean + self._shares()[1:, None] * (predicted - mean)
+        return mean + self._shares(mean, predicted)[1:, None] * (predicted - mean)
 
-    def _shares(self) -> Float[Tensor, " all_and_rows"]:
-        """Return the factors of predictions about the mean: by all rows, and by all but each."""
-        if len(self.effects) < 2:
-            return torch.ones(1 + len(self.effects))
-        mean, predicted = self._mean_and_left_out()
+    def _shares(
+        self, mean: Float[Tensor, "rows genes"], predicted: Float[Tensor, "rows genes"]
+    ) -> Float[Tensor, " all_and_rows"]:
+        """Return the factors of predictions about the mean: by all rows, and by all but each.
+
+        ``mean`` and ``predicted`` are of each row left out.
+        """
         change = predicted - mean
         both = (change * (self.effects - mean)).sum(dim=1).double()
         squared = change.square().sum(dim=1).double()
-        left = torch.cat([torch.zeros(1, dtype=torch.float64), both])
-        parts = torch.cat([torch.zeros(1, dtype=torch.float64), squared])
-        best = (both.sum() - left) / (squared.sum() - parts).clamp_min(1e-300)
+        none = torch.zeros(1, dtype=torch.float64)
+        own_both, own_squared = torch.cat([none, both]), torch.cat([none, squared])
+        best = (both.sum() - own_both) / (squared.sum() - own_squared).clamp_min(1e-300)
         return (best / TRUSTED).clamp(0.0, 1.0).float()
 
     def _mean_and_left_out(

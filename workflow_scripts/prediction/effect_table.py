@@ -16,9 +16,6 @@ from workflow_scripts.models import Denoised, fit_intervals
 from workflow_scripts.prediction.baselines import BaselinePredictor
 from workflow_scripts.prediction.prediction import Prediction
 
-NAME = "effects.parquet"
-"""The file's name, beside the cells of the baselines."""
-
 _SMALL = 0.01
 """Added to both sides of a fold change: a count in a million, where cells sum to 10,000."""
 
